@@ -1,0 +1,33 @@
+# Where things go when they are installed: the module where p11-kit looks, the daemon in sbin, its helper out of the way.
+foreach(program IN ITEMS "cmkd:${CMAKE_INSTALL_SBINDIR}" "cmkctl:${CMAKE_INSTALL_BINDIR}"
+    "cmkd-hsm-host:${CMAKE_INSTALL_LIBEXECDIR}/cmkd")
+  string(REPLACE ":" ";" program "${program}")
+  list(GET program 0 name)
+  list(GET program 1 folder)
+  if(TARGET ${name})
+    install(TARGETS ${name} RUNTIME DESTINATION "${folder}")
+  endif()
+endforeach()
+foreach(module IN ITEMS cmkd-pkcs11 cmkd-firmware-sim)
+  if(TARGET ${module})
+    install(TARGETS ${module} LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkcs11")
+  endif()
+endforeach()
+
+# cmkd_install_files(FOLDER PATTERN...): files of the source tree that match, copied as they are.
+function(cmkd_install_files folder)
+  foreach(pattern IN LISTS ARGN)
+    file(GLOB files CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/${pattern}")
+    install(FILES ${files} DESTINATION "${folder}")
+  endforeach()
+endfunction()
+
+cmkd_install_files("${CMAKE_INSTALL_SYSCONFDIR}/cmkd" etc/*.toml)
+cmkd_install_files(lib/systemd/system packaging/systemd/*.service packaging/systemd/*.socket)
+cmkd_install_files(lib/sysusers.d packaging/sysusers.d/*.conf)
+cmkd_install_files(lib/tmpfiles.d packaging/tmpfiles.d/*.conf)
+cmkd_install_files("${CMAKE_INSTALL_DATADIR}/p11-kit/modules" packaging/p11-kit/*.module)
+cmkd_install_files("${CMAKE_INSTALL_DOCDIR}" README.md CHANGELOG.md LICENSE)
+foreach(section IN ITEMS 1 5 8)
+  cmkd_install_files("${CMAKE_INSTALL_MANDIR}/man${section}" docs/man/*.${section} tools/cmkctl/*.${section} daemon/*.${section})
+endforeach()

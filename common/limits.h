@@ -1,0 +1,24 @@
+// Every bound of the system that a peer could run into, with its reason. Each has a test at the bound and one past it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace cmkd::limits {
+
+// One frame. A 64 MiB single-part input must fit with its parameters; more goes in parts.
+inline constexpr std::size_t kFrameBytesMax = (std::size_t{64} << 20) + (std::size_t{1} << 16);
+// Attributes of one template: the largest real ones have about 30.
+inline constexpr std::size_t kTemplateAttributesMax = 256;
+// Bytes of one attribute value; a certificate chain fits.
+inline constexpr std::size_t kAttributeBytesMax = std::size_t{1} << 20;
+// Handles that one C_FindObjects fetches.
+inline constexpr std::size_t kFindBatchMax = 4096;
+// Bytes of one C_GenerateRandom.
+inline constexpr std::size_t kRandomBytesMax = std::size_t{16} << 20;
+// Sessions and objects an application may bring back after a restart of the daemon.
+inline constexpr std::size_t kResumedSessionsMax = 65536;
+// Request and answer of one administrative call.
+inline constexpr std::size_t kAdminBytesMax = std::size_t{8} << 20;
+
+}  // namespace cmkd::limits

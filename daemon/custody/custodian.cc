@@ -1,0 +1,374 @@
+// The custodian: one named transaction for each change, effects after it.
+#include "daemon/custody/custodian.h"
+
+#include <algorithm>
+
+#include "daemon/config/config.h"
+#include "daemon/crypto/random.h"
+#include "daemon/service/translate.h"
+#include "keystore/cmk/bounds.h"
+
+namespace cmkd::daemon {
+
+namespace {
+
+// A token serial number: 16 hexadecimal characters, unique by chance and never changed (consumers keep it).
+std::string NewSerial() {
+  const Id16 random = RandomId();
+  return Hex({random.data(), 8});
+}
+
+template <class Id>
+Id NewId() {
+  const Id16 random = RandomId();
+  Id id;
+  id.bytes = random;
+  return id;
+}
+
+Fallible<cmk::Cmk> Decided(const cmk::Cmk& key, const cmk::Request& request, Timestamp now, const cmk::Bounds& bounds,
+                           std::optional<cmk::Material> material = std::nullopt) {
+  auto decided = cmk::Decide(key, request, now, bounds);
+  if (!decided.ok()) return Translate(decided.error(), Moment::kManage);
+  return cmk::Apply(key, *decided, now, std::move(material));
+}
+
+}  // namespace
+
+Fallible<WrappingKey> CurrentWrappingKey(const store::TokenRecord& token) {
+  for (const store::WrappingEpoch& epoch : token.epochs) {
+    if (epoch.state == store::EpochState::kCurrent) return WrappingKey{epoch.number, epoch.hsm_reference};
+  }
+  return Fail(CKR_DEVICE_ERROR, "the token has no current wrapping key", spec::kInternal);
+}
+
+KeyName NameOf(const cmk::CmkId& id, cmk::KeyVersionNumber version) {
+  KeyName name;
+  name.id = id.bytes;
+  name.version = version.value;
+  return name;
+}
+
+cmk::Bounds Custodian::BoundsOf(const store::TokenRecord& token) {
+  cmk::Bounds bounds = cmk::BoundsOf(token.bounds);
+  if (token.profile == cmk::TokenProfile::kGeneral) bounds = cmk::ForGeneralToken(bounds);
+  if (token.deletion_window) bounds.window_default = *token.deletion_window;
+  return bounds;
+}
+
+// ---- Tokens
+
+Fallible<store::TokenRecord> Custodian::MakeToken(store::WriteTxn& txn, cmk::TokenProfile profile, const std::string& hsm) {
+  store::TokenRecord token;
+  token.id = NewId<cmk::TokenId>();
+  STORE_OR_RETURN(token.slot, txn.NextSlot());
+  token.serial = NewSerial();
+  token.profile = profile;
+  token.bounds = static_cast<cmk::BoundsProfile>(static_cast<int>(config_.bounds_profile) + 1);
+  token.hsm = hsm;
+  token.created = clock_.Now();
+  if (profile == cmk::TokenProfile::kManaged) token.deletion_window = Days(config_.deletion_window_days);
+  return token;
+}
+
+Fallible<store::TokenRecord> Custodian::ReserveToken(const std::string& label, cmk::TokenProfile profile, const std::string& hsm) {
+  ASSIGN_OR_RETURN([[maybe_unused]] Backend * backend, backends_.Get(hsm));
+  STORE_OR_RETURN(const Txn txn, store_.BeginWrite("token.create"));
+  ASSIGN_OR_RETURN(store::TokenRecord token, MakeToken(*txn, profile, hsm));
+  token.label = label;
+  RETURN_IF_STORE_ERROR(txn->PutToken(token));
+  RETURN_IF_STORE_ERROR(txn->Commit());
+  return token;
+}
+
+Status Custodian::WipeToken(store::WriteTxn& txn, const store::TokenRecord& token, std::vector<cmk::Cmk>& destroyed) {
+  STORE_OR_RETURN(destroyed, txn.ListCmksOfToken(token.id, {}, store::kNoLimit));
+  const bool managed = token.profile == cmk::TokenProfile::kManaged;
+  for (const cmk::Cmk& key : destroyed) {
+    if (managed && key.state != cmk::CmkState::kDestroyed) {
+      return Fail(CKR_TOKEN_WRITE_PROTECTED, "a managed token with keys cannot be initialised: that would go round every deletion window");
+    }
+  }
+  STORE_OR_RETURN(const auto serials, txn.FindObjects(token.id, {}));
+  for (const cmk::ObjectSerial serial : serials) RETURN_IF_STORE_ERROR(txn.DeleteObject(serial));
+  if (managed) {
+    destroyed.clear();  // tombstones stay
+    return {};
+  }
+  for (const cmk::Cmk& key : destroyed) RETURN_IF_STORE_ERROR(txn.DeleteCmk(key.id));
+  return {};
+}
+
+Status Custodian::InitToken(CK_SLOT_ID slot, const std::string& label, Bytes so_verifier) {
+  cmk::TokenId id;
+  std::vector<cmk::Cmk> destroyed;
+  std::string hsm;
+  {
+    STORE_OR_RETURN(const Txn txn, store_.BeginWrite("token.init"));
+    STORE_OR_RETURN(const auto tokens, txn->ListTokens());
+    const auto found = std::find_if(tokens.begin(), tokens.end(), [&](const auto& token) { return token.slot == slot; });
+    store::TokenRecord token;
+    if (found != tokens.end()) {
+      token = *found;
+      RETURN_IF_ERROR(WipeToken(*txn, token, destroyed));
+    } else {
+      STORE_OR_RETURN(const auto meta, txn->ReadMeta());
+      if (slot != meta.next_slot || !config_.create_by_init_token) return Fail(CKR_SLOT_ID_INVALID, "no such slot");
+      const auto profile = config_.default_profile == TokenProfile::kManaged ? cmk::TokenProfile::kManaged : cmk::TokenProfile::kGeneral;
+      ASSIGN_OR_RETURN(token, MakeToken(*txn, profile, config_.default_hsm));
+    }
+    token.label = label;
+    const std::uint32_t generation = token.so_pin.generation + 1;
+    token.so_pin = {.verifier = std::move(so_verifier), .failures = 0, .generation = generation, .retry_after = {}};
+    token.user_pin = {.verifier = {}, .failures = 0, .generation = token.user_pin.generation + 1, .retry_after = {}};
+    id = token.id;
+    hsm = token.hsm;
+    RETURN_IF_STORE_ERROR(txn->PutToken(token));
+    RETURN_IF_STORE_ERROR(txn->Commit());
+  }
+  for (const cmk::Cmk& key : destroyed) DropMaterial(hsm, key, true);
+  return EnsureWrappingKey(id);
+}
+
+// The wrapping key is named in the store before it counts: an interrupted attempt leaves a pending epoch behind, whose key is
+// destroyed when the next one is made.
+Status Custodian::EnsureWrappingKey(const cmk::TokenId& id) {
+  store::TokenRecord token;
+  {
+    STORE_OR_RETURN(const auto read, store_.BeginRead());
+    STORE_OR_RETURN(token, read->GetToken(id));
+  }
+  if (CurrentWrappingKey(token).ok()) return {};
+  ASSIGN_OR_RETURN(Backend * backend, backends_.Get(token.hsm));
+  ASSIGN_OR_RETURN(const WrappingKey made, backend->MakeWrappingKey(token.next_epoch));
+  const Status stored = EditToken("token.epoch", id, [&](store::TokenRecord& t) {
+    t.epochs.push_back({made.epoch, made.reference, store::EpochState::kCurrent});
+    t.next_epoch = made.epoch + 1;
+  });
+  if (!stored.ok()) (void)backend->DestroyWrappingKey(made);
+  return stored;
+}
+
+template <class Function>
+Status Custodian::EditToken(const char* label, const cmk::TokenId& id, Function edit) {
+  STORE_OR_RETURN(const Txn txn, store_.BeginWrite(label));
+  STORE_OR_RETURN(store::TokenRecord token, txn->GetToken(id));
+  edit(token);
+  RETURN_IF_STORE_ERROR(txn->PutToken(token));
+  RETURN_IF_STORE_ERROR(txn->Commit());
+  return {};
+}
+
+namespace {
+store::PinRecord& Of(store::TokenRecord& token, Pin pin) { return pin == Pin::kSo ? token.so_pin : token.user_pin; }
+}  // namespace
+
+Status Custodian::SetPin(const cmk::TokenId& token, Pin pin, Bytes verifier) {
+  return EditToken("token.pin", token, [&](store::TokenRecord& t) {
+    store::PinRecord& record = Of(t, pin);
+    record = {.verifier = std::move(verifier), .failures = 0, .generation = record.generation + 1, .retry_after = {}};
+  });
+}
+
+Status Custodian::CountFailure(const cmk::TokenId& token, Pin pin) {
+  return EditToken("token.pin-failure", token, [&](store::TokenRecord& t) { ++Of(t, pin).failures; });
+}
+
+Status Custodian::ForgetFailures(const cmk::TokenId& token, Pin pin) {
+  return EditToken("token.pin-success", token, [&](store::TokenRecord& t) { Of(t, pin).failures = 0; });
+}
+
+// ---- Objects
+
+Fallible<std::vector<CK_OBJECT_HANDLE>> Custodian::Add(const cmk::TokenId& id, NewObjects objects, const RequestName& request) {
+  const Timestamp now = clock_.Now();
+  STORE_OR_RETURN(const Txn txn, store_.BeginWrite(objects.key ? "key.create" : "object.create"));
+  std::vector<CK_OBJECT_HANDLE> handles;
+  if (!request.tag.empty()) {
+    STORE_OR_RETURN(const auto before, txn->FindRequest(request.tag, now));
+    if (before) {
+      if (before->body_digest != request.body_digest) return Fail(CKR_ARGUMENTS_BAD, "a request id was used for two requests");
+      for (const cmk::ObjectSerial serial : before->objects) handles.push_back(serial.value);
+      return handles;
+    }
+  }
+  STORE_OR_RETURN(const store::TokenRecord token, txn->GetToken(id));
+  if (objects.key) {
+    cmk::Cmk& key = *objects.key;
+    key.id = NewId<cmk::CmkId>();
+    key.token = id;
+    key.profile = token.profile;
+    key.created = now;
+    key.request_tag = request.tag;
+    const auto rule = token.profile == cmk::TokenProfile::kManaged && !key.name.empty() ? store::NameRule::kUnique
+                                                                                       : store::NameRule::kShared;
+    RETURN_IF_STORE_ERROR(txn->PutCmk(key, rule));
+  }
+  store::RequestRecord made{.tag = request.tag, .body_digest = request.body_digest, .objects = {}, .expires = {}};
+  for (spec::Attributes& attributes : objects.objects) {
+    Object object;
+    STORE_OR_RETURN(const cmk::ObjectSerial serial, txn->NextObjectSerial());
+    object.handle = serial.value;
+    object.token = id;
+    object.attributes = std::move(attributes);
+    object.Describe();
+    std::string unique = Hex(id.view().first(8)) + Hex({reinterpret_cast<const std::uint8_t*>(&serial.value), 8});
+    if (objects.key) {
+      object.cmk = objects.key->id;
+      unique = objects.key->id.ToHex() + (object.object_class == CKO_PUBLIC_KEY ? "/public" : "");
+    }
+    object.attributes.SetText(CKA_UNIQUE_ID, unique);
+    RETURN_IF_STORE_ERROR(txn->PutObject(EncodeObject(object)));
+    made.objects.push_back(serial);
+    handles.push_back(serial.value);
+  }
+  if (!request.tag.empty()) RETURN_IF_STORE_ERROR(txn->PutRequest(made, now));
+  RETURN_IF_STORE_ERROR(txn->Commit());
+  return handles;
+}
+
+Status Custodian::Update(const Object& object, const spec::Attributes& attributes) {
+  STORE_OR_RETURN(const Txn txn, store_.BeginWrite("object.update"));
+  STORE_OR_RETURN(const auto record, txn->GetObject({object.handle}));
+  Object changed = *DecodeObject(record);
+  changed.attributes = attributes;
+  RETURN_IF_STORE_ERROR(txn->PutObject(EncodeObject(changed)));
+  if (changed.cmk && changed.has_material()) {
+    STORE_OR_RETURN(cmk::Cmk key, txn->GetCmk(*changed.cmk));
+    const std::string_view label = attributes.Text(CKA_LABEL);
+    if (key.name != label) {
+      key.name = label;
+      const bool unique = key.profile == cmk::TokenProfile::kManaged && !key.name.empty();
+      RETURN_IF_STORE_ERROR(txn->PutCmk(key, unique ? store::NameRule::kUnique : store::NameRule::kShared));
+    }
+  }
+  RETURN_IF_STORE_ERROR(txn->Commit());
+  return {};
+}
+
+Status Custodian::Destroy(const Object& object) {
+  ASSIGN_OR_RETURN(const auto token, records_.GetToken(object.token));
+  if (object.cmk && object.has_material() && token->profile == cmk::TokenProfile::kManaged) {
+    const auto scheduled = Change(*object.cmk, cmk::CmkEvent::kScheduleDeletion);
+    if (!scheduled.ok()) return Failure{scheduled.error()};
+    return {};
+  }
+  return DestroyNow(object);
+}
+
+Status Custodian::DestroyNow(const Object& object) {
+  std::optional<cmk::Cmk> gone;
+  std::string hsm;
+  {
+    STORE_OR_RETURN(const Txn txn, store_.BeginWrite("object.destroy"));
+    STORE_OR_RETURN(const store::TokenRecord token, txn->GetToken(object.token));
+    hsm = token.hsm;
+    RETURN_IF_STORE_ERROR(txn->DeleteObject({object.handle}));
+    if (object.cmk && object.has_material()) {
+      STORE_OR_RETURN(gone, txn->FindCmk(*object.cmk));
+      if (gone) {
+        // The public half, if it is still there, becomes an object of its own.
+        const store::Term of_key[] = {store::OfCmk(gone->id)};
+        STORE_OR_RETURN(const auto halves, txn->FindObjects(object.token, of_key));
+        for (const cmk::ObjectSerial serial : halves) {
+          STORE_OR_RETURN(store::ObjectRecord half, txn->GetObject(serial));
+          half.cmk.reset();
+          RETURN_IF_STORE_ERROR(txn->PutObject(half));
+        }
+        RETURN_IF_STORE_ERROR(txn->DeleteCmk(gone->id));
+      }
+    }
+    RETURN_IF_STORE_ERROR(txn->Commit());
+  }
+  if (gone) DropMaterial(hsm, *gone, true);
+  return {};
+}
+
+void Custodian::DropMaterial(const std::string& hsm, const cmk::Cmk& key, bool destroy) {
+  const auto backend = backends_.Get(hsm);
+  if (!backend.ok()) return;
+  for (const cmk::KeyVersion& version : key.versions) {
+    (*backend)->Forget(NameOf(key.id, version.number));
+    if (destroy) (void)(*backend)->DestroyMaterial(version.material);
+  }
+}
+
+// ---- CMKs
+
+Fallible<cmk::Cmk> Custodian::Change(const cmk::CmkId& id, const cmk::Request& request) {
+  cmk::Cmk changed;
+  std::string hsm;
+  {
+    STORE_OR_RETURN(const Txn txn, store_.BeginWrite(cmk::Name(request.event).data()));
+    STORE_OR_RETURN(const auto found, txn->FindCmk(id));
+    if (!found) return Fail(CKR_OBJECT_HANDLE_INVALID, "no key has this id", spec::kNotFound);
+    STORE_OR_RETURN(const store::TokenRecord token, txn->GetToken(found->token));
+    hsm = token.hsm;
+    ASSIGN_OR_RETURN(changed, Decided(*found, request, clock_.Now(), BoundsOf(token)));
+    RETURN_IF_STORE_ERROR(txn->PutCmk(changed));
+    RETURN_IF_STORE_ERROR(txn->Commit());
+  }
+  // Out of use, out of the device: a key that may not be used has no business being unwrapped there.
+  if (changed.state != cmk::CmkState::kEnabled) DropMaterial(hsm, changed, false);
+  return changed;
+}
+
+// The new version must do what the old one did before anything depends on it: it is loaded and, for ciphers, used once.
+Status Custodian::VerifyNewVersion(Backend& backend, const cmk::Cmk& key, const Object& object, const cmk::Material& material) {
+  ASSIGN_OR_RETURN(const auto token, records_.GetToken(key.token));
+  ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
+  KeyMaterial fresh;
+  fresh.object_class = object.object_class;
+  fresh.key_type = object.key_type;
+  fresh.material = material;
+  fresh.wrapping_reference = under.reference;
+  const KeyName name = NameOf(key.id, {key.versions.empty() ? 1 : key.versions.back().number.value + 1});
+  const Status loaded = backend.Run([&](CK_FUNCTION_LIST_PTR, Backend::Lease& lease) -> CK_RV {
+    const auto handle = lease.Load(name, fresh);
+    return handle.ok() ? CKR_OK : handle.error().rv;
+  });
+  backend.Forget(name);
+  return loaded;
+}
+
+Fallible<cmk::Cmk> Custodian::Rotate(const cmk::CmkId& id) {
+  ASSIGN_OR_RETURN(const auto key, records_.GetCmk(id));
+  ASSIGN_OR_RETURN(const auto token, records_.GetToken(key->token));
+  ASSIGN_OR_RETURN(Backend * backend, backends_.Get(token->hsm));
+  // Refusals come before the HSM is asked for anything; the decision that counts is made again inside the transaction.
+  auto early = cmk::Decide(*key, cmk::CmkEvent::kRotate, clock_.Now(), BoundsOf(*token));
+  if (!early.ok()) return Translate(early.error(), Moment::kManage);
+  ObjectPtr object;
+  {
+    STORE_OR_RETURN(const auto read, store_.BeginRead());
+    const store::Term of_key[] = {store::OfCmk(id)};
+    STORE_OR_RETURN(const auto serials, read->FindObjects(key->token, of_key));
+    for (const cmk::ObjectSerial serial : serials) {
+      STORE_OR_RETURN(auto record, read->GetObject(serial));
+      ObjectPtr candidate = DecodeObject(std::move(record));
+      if (candidate->object_class == CKO_SECRET_KEY) object = std::move(candidate);
+    }
+  }
+  if (object == nullptr) {
+    return Fail(CKR_ACTION_PROHIBITED, "only secret keys rotate in place", static_cast<CK_ULONG>(cmk::Refusal::kNotRotatable));
+  }
+  ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
+  CK_MECHANISM mechanism{object->key_type == CKK_AES ? CKM_AES_KEY_GEN : CKM_GENERIC_SECRET_KEY_GEN, nullptr, 0};
+  const CK_ULONG value_bytes = object->attributes.Ulong(CKA_VALUE_LEN).value_or(0);
+  ASSIGN_OR_RETURN(const Made made, backend->GenerateKey(mechanism, object->key_type, value_bytes, under));
+  const auto flip = [&]() -> Fallible<cmk::Cmk> {
+    RETURN_IF_ERROR(VerifyNewVersion(*backend, *key, *object, made.material));
+    STORE_OR_RETURN(const Txn txn, store_.BeginWrite("key.rotate"));
+    STORE_OR_RETURN(const cmk::Cmk current, txn->GetCmk(id));
+    ASSIGN_OR_RETURN(cmk::Cmk rotated, Decided(current, cmk::CmkEvent::kRotate, clock_.Now(), BoundsOf(*token), made.material));
+    RETURN_IF_STORE_ERROR(txn->PutCmk(rotated));
+    RETURN_IF_STORE_ERROR(txn->Commit());
+    return rotated;
+  };
+  auto rotated = flip();
+  // Wrapped material that no record names is gone with this function; resident material must not stay an orphan.
+  if (!rotated.ok()) (void)backend->DestroyMaterial(made.material);
+  return rotated;
+}
+
+}  // namespace cmkd::daemon

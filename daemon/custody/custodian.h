@@ -1,0 +1,94 @@
+// The custodian makes every change of the store: it reads, decides (keystore/cmk), writes in one named transaction, and then
+// carries out the effect in the HSM. When a function here returns success, the change is durable.
+//
+// All functions are safe from any thread.
+#pragma once
+
+#include <vector>
+
+#include "daemon/custody/backends.h"
+#include "daemon/custody/records.h"
+#include "keystore/cmk/lifecycle.h"
+#include "keystore/store/store.h"
+
+namespace cmkd::daemon {
+
+enum class Pin : std::uint8_t { kSo, kUser };
+
+// Objects that come to be together: a data object, a certificate, a public key; or the one or two objects of a key with its
+// CMK record (`key.id` is given here, when the objects are made).
+struct NewObjects {
+  std::vector<spec::Attributes> objects;
+  std::optional<cmk::Cmk> key;
+};
+
+// Names a client's request, so that it does not happen twice when its answer was lost: empty when it may.
+struct RequestName {
+  Bytes tag;
+  Bytes body_digest;
+};
+
+class Custodian {
+ public:
+  Custodian(store::Store& store, Records& records, Backends& backends, const Clock& clock, const struct TokensConfig& config)
+      : store_(store), records_(records), backends_(backends), clock_(clock), config_(config) {}
+
+  // ---- Tokens
+
+  // A token without PINs on the next free slot, for an operator; C_InitToken completes it.
+  Fallible<store::TokenRecord> ReserveToken(const std::string& label, cmk::TokenProfile profile, const std::string& hsm);
+  // C_InitToken: gives the token of `slot` its label and SO PIN, and makes it first when the slot is the free one. An
+  // initialised token loses its objects (CKR_TOKEN_WRITE_PROTECTED while a managed one has a CMK that is not destroyed).
+  Status InitToken(CK_SLOT_ID slot, const std::string& label, Bytes so_verifier);
+  // A new PIN; every login made with the old one ends.
+  Status SetPin(const cmk::TokenId& token, Pin pin, Bytes verifier);
+  // Counts a wrong PIN, or forgets the count after a right one. Durable before it returns.
+  Status CountFailure(const cmk::TokenId& token, Pin pin);
+  Status ForgetFailures(const cmk::TokenId& token, Pin pin);
+
+  // ---- Objects
+
+  // Gives each object its handle (and key and unique id) and stores them. With a request name that was seen before: the
+  // handles of what that request made.
+  Fallible<std::vector<CK_OBJECT_HANDLE>> Add(const cmk::TokenId& token, NewObjects objects, const RequestName& request);
+  // Replaces the attributes of a token object; a new CKA_LABEL of a key's secret or private object renames its CMK.
+  Status Update(const Object& object, const spec::Attributes& attributes);
+  // C_DestroyObject of a token object. A managed CMK is scheduled for deletion; everything else goes at once.
+  Status Destroy(const Object& object);
+
+  // ---- CMKs
+
+  // The events of the lifecycle table that need no material.
+  Fallible<cmk::Cmk> Change(const cmk::CmkId& id, const cmk::Request& request);
+  // Makes version n+1 in the HSM, verifies it, and makes it current.
+  Fallible<cmk::Cmk> Rotate(const cmk::CmkId& id);
+
+  // The bounds of a token's keys.
+  static cmk::Bounds BoundsOf(const store::TokenRecord& token);
+
+ private:
+  using Txn = std::unique_ptr<store::WriteTxn>;
+
+  Fallible<store::TokenRecord> MakeToken(store::WriteTxn& txn, cmk::TokenProfile profile, const std::string& hsm);
+  Status WipeToken(store::WriteTxn& txn, const store::TokenRecord& token, std::vector<cmk::Cmk>& destroyed);
+  Status EnsureWrappingKey(const cmk::TokenId& id);
+  template <class Function>
+  Status EditToken(const char* label, const cmk::TokenId& id, Function edit);
+  // Takes a key out of the HSM's cache, and destroys what is resident there.
+  void DropMaterial(const std::string& hsm, const cmk::Cmk& key, bool destroy);
+  Status DestroyNow(const Object& object);
+  Status VerifyNewVersion(Backend& backend, const cmk::Cmk& key, const Object& object, const cmk::Material& material);
+
+  store::Store& store_;
+  Records& records_;
+  Backends& backends_;
+  const Clock& clock_;
+  const struct TokensConfig& config_;
+};
+
+// The wrapping key under which a token's new material goes.
+Fallible<WrappingKey> CurrentWrappingKey(const store::TokenRecord& token);
+// The name of a CMK's version in the HSM's key cache.
+KeyName NameOf(const cmk::CmkId& id, cmk::KeyVersionNumber version);
+
+}  // namespace cmkd::daemon

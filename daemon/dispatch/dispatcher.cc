@@ -1,0 +1,189 @@
+// The conversation with one client connection.
+#include "daemon/dispatch/dispatcher.h"
+
+#include <array>
+#include <new>
+
+#include "daemon/dispatch/invocation.h"
+#include "daemon/service/handlers.h"
+#include "daemon/service/resume.h"
+#include "daemon/system/log.h"
+#include "pkcs11/spec/return_values.h"
+#include "pkcs11/wire/codec.h"
+
+namespace cmkd::daemon {
+
+namespace {
+
+using spec::CallId;
+using spec::Gate;
+
+class ClientConversation final : public Conversation {
+ public:
+  ClientConversation(Daemon& daemon, const Peer& peer) : daemon_(daemon), peer_(peer) {}
+  ~ClientConversation() override {
+    if (application_ != nullptr) daemon_.registry.Leave(application_);
+  }
+  ClientConversation(const ClientConversation&) = delete;
+  ClientConversation& operator=(const ClientConversation&) = delete;
+
+  bool Answer(const wire::FrameHeader& header, ByteView payload, wire::Buffer& response) override;
+
+  template <CallId id>
+  bool Serve(const wire::FrameHeader& header, ByteView payload, wire::Buffer& response);
+
+ private:
+  template <CallId id>
+  Status Run(Invocation& invocation, spec::Call<id>& call);
+  Status PassGate(Invocation& invocation, const spec::CallRow& row) const;
+  // False when the call cannot be recorded and so must not be answered as done.
+  bool Record(Invocation& invocation, const spec::CallRow& row, CK_RV rv, CK_ULONG detail);
+
+  Daemon& daemon_;
+  Peer peer_;
+  ApplicationPtr application_;
+  wire::Arena arena_;
+};
+
+using ServeFunction = bool (ClientConversation::*)(const wire::FrameHeader&, ByteView, wire::Buffer&);
+
+template <CallId id>
+constexpr ServeFunction ServeOrNothing() {
+  if constexpr (spec::Row(id).local) return nullptr;
+  else return &ClientConversation::Serve<id>;
+}
+
+constexpr std::array<ServeFunction, spec::kCallCount> kServe = {
+#define CMKD_SERVE(name, ...) ServeOrNothing<CallId::name>(),
+    CMKD_STANDARD_CALLS(CMKD_SERVE) CMKD_OWN_CALLS(CMKD_SERVE)
+#undef CMKD_SERVE
+};
+
+bool ClientConversation::Answer(const wire::FrameHeader& header, ByteView payload, wire::Buffer& response) {
+  const CallId id = spec::FromWireId(header.call);
+  if (id == CallId::kCount || header.flags != 0) return false;
+  const ServeFunction serve = kServe[spec::Index(id)];
+  // Nothing is answered before a hello, and there is one hello.
+  if (serve == nullptr || (id == CallId::Hello) != (application_ == nullptr)) return false;
+  const bool go_on = (this->*serve)(header, payload, response);
+  arena_.Reset();
+  return go_on;
+}
+
+Status ClientConversation::PassGate(Invocation& invocation, const spec::CallRow& row) const {
+  if (row.gate == Gate::kOpen || row.gate == Gate::kNoHello) return {};
+  // The session's handle is the first field of every call that needs one.
+  wire::Reader reader(invocation.payload);
+  const CK_SESSION_HANDLE handle = reader.U64();
+  invocation.session = application_->FindSession(handle);
+  if (!reader.ok() || invocation.session == nullptr) return Fail(CKR_SESSION_HANDLE_INVALID, "no such session");
+  invocation.session_lock = std::unique_lock(invocation.session->mutex);
+  // It may have been closed while this call waited for its turn.
+  if (application_->FindSession(handle) != invocation.session) return Fail(CKR_SESSION_CLOSED, "the session was closed");
+  if (row.gate == Gate::kReadWriteSession && !invocation.session->read_write()) {
+    return Fail(CKR_SESSION_READ_ONLY, "the session is read-only");
+  }
+  return {};
+}
+
+template <CallId id>
+Status ClientConversation::Run(Invocation& invocation, spec::Call<id>& call) {
+  constexpr const spec::CallRow& row = spec::Row(id);
+  RETURN_IF_ERROR(PassGate(invocation, row));
+  wire::Reader reader(invocation.payload);
+  if (const CK_RV rv = wire::DecodeCall(reader, arena_, call); rv != CKR_OK) return Fail(rv, "the request cannot be read");
+  if (const CK_RV rv = CheckArgumentsOf(call); rv != CKR_OK) return Fail(rv, "a parameter is missing");
+  if (!daemon_.audit.Healthy() && id != CallId::Hello && id != CallId::Admin) {
+    return Fail(CKR_FUNCTION_FAILED, "the audit log cannot be written", spec::kAuditBlocked);
+  }
+  return Handle(invocation, call);
+}
+
+template <CallId id>
+bool ClientConversation::Serve(const wire::FrameHeader& header, ByteView payload, wire::Buffer& response) {
+  constexpr const spec::CallRow& row = spec::Row(id);
+  Invocation invocation{.daemon = daemon_,
+                        .application = application_,
+                        .id = id,
+                        .request_id = header.request_id,
+                        .payload = payload,
+                        .arena = arena_,
+                        .session = nullptr,
+                        .session_lock = {},
+                        .trailers = {},
+                        .audit = {},
+                        .audit_text = {},
+                        .changed = false};
+  spec::Call<id> call;
+  if constexpr (id == CallId::Hello) {
+    // A hello that cannot be believed ends the connection.
+    wire::Reader reader(payload);
+    if (wire::DecodeCall(reader, arena_, call) != CKR_OK) return false;
+    auto greeted = Greet(daemon_, peer_, call);
+    if (!greeted.ok()) {
+      LogWarning("a hello was refused: " + greeted.error().why);
+      return false;
+    }
+    application_ = *greeted;
+    wire::Writer writer(response);
+    writer.U64(CKR_OK);
+    wire::EncodeResults(writer, call, CKR_OK);
+    return true;
+  } else {
+    CK_RV rv = CKR_OK;
+    CK_ULONG detail = 0;
+    try {
+      const Status status = Run<id>(invocation, call);
+      if (!status.ok()) {
+        rv = status.error().rv;
+        detail = status.error().detail;
+        if (rv != CKR_BUFFER_TOO_SMALL && LogEnabled(LogLevel::kDebug)) {
+          LogDebug(std::string(row.name) + ": " + spec::ReturnValueName(rv) + ": " + status.error().why);
+        }
+      }
+    } catch (const std::bad_alloc&) {
+      rv = CKR_DEVICE_MEMORY;
+    }
+    if (invocation.session != nullptr && rv != CKR_OK) invocation.session->device_error = detail;
+    if (!Record(invocation, row, rv, detail)) rv = CKR_FUNCTION_FAILED;
+    wire::Writer writer(response);
+    writer.U64(rv);
+    wire::EncodeResults(writer, call, rv);
+    for (const Trailer& trailer : invocation.trailers) {
+      writer.U8(static_cast<std::uint8_t>(trailer.kind));
+      if (trailer.kind == wire::TrailerKind::kSessionObject) writer.U64(trailer.session);
+      if (trailer.kind != wire::TrailerKind::kTicket) writer.U64(trailer.object);
+      if (trailer.kind != wire::TrailerKind::kForgetObject) writer.Blob(trailer.sealed);
+    }
+    return !writer.overflow();
+  }
+}
+
+bool ClientConversation::Record(Invocation& invocation, const spec::CallRow& row, CK_RV rv, CK_ULONG detail) {
+  AuditRecord& record = invocation.audit;
+  record.kind = invocation.changed ? AuditKind::kChange : AuditKind::kUse;
+  if (row.id == CallId::C_Login || row.id == CallId::C_Logout || row.id == CallId::C_SetPIN || row.id == CallId::C_InitPIN) {
+    record.kind = AuditKind::kAccess;
+  }
+  record.store_generation = daemon_.store.Generation();
+  record.uid = peer_.uid;
+  record.gid = peer_.gid;
+  record.pid = static_cast<std::uint32_t>(peer_.pid);
+  std::memcpy(&record.application_id, application_->id().data(), sizeof record.application_id);
+  record.request_id = invocation.request_id;
+  record.call = spec::WireId(row.id);
+  if (invocation.session != nullptr) record.token_id = invocation.session->token.bytes;
+  record.rv = rv;
+  record.detail = detail;
+  record.text = invocation.audit_text;
+  if (daemon_.audit.Append(record) == 0) return false;
+  return !invocation.changed || daemon_.audit.Flush();
+}
+
+}  // namespace
+
+std::unique_ptr<Conversation> Dispatcher::Begin(const Peer& peer) {
+  return std::make_unique<ClientConversation>(daemon_, peer);
+}
+
+}  // namespace cmkd::daemon

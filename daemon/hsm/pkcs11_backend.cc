@@ -1,0 +1,170 @@
+// Starting, leases, and doing work once more when the device lost something.
+#include "daemon/hsm/pkcs11_backend.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "daemon/hsm/loss.h"
+#include "pkcs11/spec/return_values.h"
+#include "pkcs11/spec/vendor.h"
+
+namespace cmkd::daemon {
+
+namespace {
+
+// Codes with which a device says that it is at its wits' end rather than that the call is wrong.
+bool IsFault(CK_RV rv) {
+  return rv == CKR_GENERAL_ERROR || rv == CKR_FUNCTION_FAILED || rv == CKR_DEVICE_ERROR || rv == CKR_DEVICE_MEMORY ||
+         rv == CKR_HOST_MEMORY;
+}
+
+std::size_t SessionsOf(const CK_TOKEN_INFO& token, std::size_t wanted) {
+  const auto bound = [&](CK_ULONG device_max) {
+    const bool unlimited = device_max == CK_EFFECTIVELY_INFINITE || device_max == CK_UNAVAILABLE_INFORMATION;
+    if (!unlimited && device_max > DeviceLink::kHomes) wanted = std::min<std::size_t>(wanted, device_max - DeviceLink::kHomes);
+  };
+  bound(token.ulMaxSessionCount);
+  bound(token.ulMaxRwSessionCount);
+  return wanted;
+}
+
+Fallible<std::map<CK_MECHANISM_TYPE, CK_MECHANISM_INFO>> ListMechanisms(CK_FUNCTION_LIST_PTR f, CK_SLOT_ID slot) {
+  CK_ULONG count = 0;
+  if (const CK_RV rv = f->C_GetMechanismList(slot, nullptr, &count); rv != CKR_OK) {
+    return DeviceRefused("C_GetMechanismList", rv);
+  }
+  std::vector<CK_MECHANISM_TYPE> types(count);
+  if (const CK_RV rv = f->C_GetMechanismList(slot, types.data(), &count); rv != CKR_OK) {
+    return DeviceRefused("C_GetMechanismList", rv);
+  }
+  types.resize(std::min<std::size_t>(count, types.size()));
+  std::map<CK_MECHANISM_TYPE, CK_MECHANISM_INFO> mechanisms;
+  for (const CK_MECHANISM_TYPE type : types) {
+    CK_MECHANISM_INFO info{};
+    if (f->C_GetMechanismInfo(slot, type, &info) == CKR_OK) mechanisms.emplace(type, info);
+  }
+  return mechanisms;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Pkcs11Backend>, std::string> Pkcs11Backend::Start(CK_FUNCTION_LIST_PTR functions,
+                                                                         Pkcs11BackendOptions options) {
+  std::unique_ptr<Pkcs11Backend> backend(new Pkcs11Backend(functions, std::move(options)));
+  const Status opened = backend->Open();
+  if (!opened.ok()) return Failure{"HSM " + backend->name() + ": " + opened.error().why};
+  return backend;
+}
+
+Pkcs11Backend::Pkcs11Backend(CK_FUNCTION_LIST_PTR functions, Pkcs11BackendOptions options)
+    : name_(options.link.name),
+      software_(options.software),
+      keep_alive_(std::move(options.keep_alive)),
+      link_(functions, std::move(options.link)),
+      pool_(link_, options.sessions_max, options.sessions_idle_max),
+      wrapping_(link_.device()),
+      cache_(options.cache_entries, [this](const CachedKey& key) { DestroyCached(key); }) {}
+
+Pkcs11Backend::~Pkcs11Backend() { link_.StopKeeper(); }
+
+Status Pkcs11Backend::Open() {
+  RETURN_IF_ERROR(link_.Open([this] {
+    cache_.Clear();
+    wrapping_.Clear();
+    pool_.CloseIdle();
+  }));
+  CK_FUNCTION_LIST_PTR f = functions();
+  CK_INFO info{};
+  if (f->C_GetInfo(&info) == CKR_OK) quirks_ = QuirkSet(info);
+  CK_TOKEN_INFO token{};
+  if (f->C_GetTokenInfo(link_.slot(), &token) == CKR_OK) pool_.Bound(SessionsOf(token, pool_.sessions_max()));
+  ASSIGN_OR_RETURN(mechanisms_, ListMechanisms(f, link_.slot()));
+  return {};
+}
+
+const CK_MECHANISM_INFO* Pkcs11Backend::FindMechanism(CK_MECHANISM_TYPE type) const {
+  const auto found = mechanisms_.find(type);
+  return found == mechanisms_.end() ? nullptr : &found->second;
+}
+
+bool Pkcs11Backend::IsWrongKey(CK_MECHANISM_TYPE mechanism, CK_RV rv) const {
+  return MeansWrongKey(mechanism, rv, quirks_);
+}
+
+Fallible<std::unique_ptr<Pkcs11Backend::Session>> Pkcs11Backend::TakeSession() {
+  ASSIGN_OR_RETURN(const PooledSession session, pool_.Take());
+  return std::make_unique<Session>(*this, session);
+}
+
+Fallible<std::unique_ptr<Backend::Lease>> Pkcs11Backend::Acquire() {
+  ASSIGN_OR_RETURN(std::unique_ptr<Lease> lease, TakeSession());
+  return lease;
+}
+
+Status Pkcs11Backend::Attempt(const Job& job) {
+  for (bool again = false;; again = true) {
+    ASSIGN_OR_RETURN(std::unique_ptr<Session> session, TakeSession());
+    if (has_leftovers_.load(std::memory_order_relaxed)) DestroyLeftovers(*session);
+    Status status = job(*session);
+    const Loss loss = status.ok() ? Loss::kNone : ClassifyLoss(status.error().rv);
+    if (loss == Loss::kNone) {
+      if (!status.ok() && status.error().detail == 0 && IsFault(status.error().rv)) status.error().detail = spec::kHsmRefused;
+      return status;
+    }
+    if (loss == Loss::kKey) {
+      session->ForgetPinned();
+      wrapping_.Clear();
+    } else {
+      session->Break();
+    }
+    const std::uint64_t generation = session->generation();
+    session.reset();
+    if (loss == Loss::kSession) RETURN_IF_ERROR(link_.Recover(generation));
+    if (again) return Fail(CKR_DEVICE_ERROR, std::move(status.error().why), spec::kHsmRefused);
+  }
+}
+
+Status Pkcs11Backend::Run(const Work& work) {
+  return Attempt([&](Session& session) -> Status {
+    const CK_RV rv = work(functions(), session);
+    if (rv == CKR_OK) return {};
+    if (const Error* error = session.load_error(); error != nullptr && error->rv == rv) return Failure<Error>{*error};
+    return Fail(rv, "HSM " + name_ + ": " + spec::ReturnValueName(rv));
+  });
+}
+
+Status Pkcs11Backend::FillRandom(MutableBytes out) {
+  // What a device may be asked for at once is nowhere written; this is little enough for all.
+  constexpr std::size_t kPieceBytes = 1024;
+  return Attempt([&](Session& session) -> Status {
+    for (std::size_t done = 0; done < out.size(); done += kPieceBytes) {
+      const MutableBytes piece = out.subspan(done, std::min(kPieceBytes, out.size() - done));
+      const CK_RV rv = functions()->C_GenerateRandom(session.session(), piece.data(), piece.size());
+      if (rv != CKR_OK) return DeviceRefused("C_GenerateRandom", rv);
+    }
+    return {};
+  });
+}
+
+Fallible<CK_OBJECT_HANDLE> Pkcs11Backend::Session::Load(const KeyName& name, const KeyMaterial& key) {
+  load_error_.reset();
+  KeyCache::Pin pin = backend_.cache_.Find(name, session_.generation, key.extractable);
+  if (pin == nullptr) {
+    auto loaded = backend_.cache_.FindOrLoad(name, session_.generation, key.extractable,
+                                             [&] { return backend_.LoadKey(name, key, session_.generation); });
+    if (!loaded.ok()) {
+      load_error_ = loaded.error();
+      return Failure<Error>{std::move(loaded.error())};
+    }
+    pin = std::move(*loaded);
+  }
+  const CK_OBJECT_HANDLE handle = KeyCache::HandleOf(pin);
+  pins_.push_back(std::move(pin));
+  return handle;
+}
+
+void Pkcs11Backend::Session::ForgetPinned() {
+  for (const KeyCache::Pin& pin : pins_) backend_.cache_.Forget(pin);
+}
+
+}  // namespace cmkd::daemon

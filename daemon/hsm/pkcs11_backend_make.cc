@@ -1,0 +1,492 @@
+// Keys out of the device: made there, wrapped there, and gone from it before the call returns; or kept there as residents.
+//
+// Everything here may be done twice (Attempt), so each job begins anew and leaves nothing behind: objects of the session go with
+// their TemporaryObject, and token objects are known by an id that was chosen before.
+#include <algorithm>
+#include <utility>
+
+#include "daemon/crypto/random.h"
+#include "daemon/hsm/loss.h"
+#include "daemon/hsm/pkcs11_backend.h"
+#include "daemon/system/log.h"
+#include "pkcs11/spec/key_facts.h"
+#include "pkcs11/spec/vendor.h"
+
+namespace cmkd::daemon {
+
+namespace {
+
+constexpr CK_ULONG kWrappingKeyBytes = 32;
+
+CK_MECHANISM* Mutable(const CK_MECHANISM& mechanism) { return const_cast<CK_MECHANISM*>(&mechanism); }
+
+bool IsEmpty(const Bytes* value) { return value == nullptr || value->empty(); }
+
+// Codes with which a device refuses to make a key that may leave it.
+bool RefusesExtractable(CK_RV rv) {
+  return rv == CKR_TEMPLATE_INCONSISTENT || rv == CKR_ATTRIBUTE_VALUE_INVALID || rv == CKR_ATTRIBUTE_READ_ONLY ||
+         rv == CKR_ACTION_PROHIBITED;
+}
+
+// Whether a refusal at this stage may be about leaving the device, and not about the key.
+bool MayBeAboutWrapping(const Error& error, bool wrapping) {
+  if (ClassifyLoss(error.rv) != Loss::kNone || error.rv == CKR_DEVICE_MEMORY || error.rv == CKR_HOST_MEMORY) return false;
+  return wrapping || RefusesExtractable(error.rv);
+}
+
+// PKCS#11 says DER of an OCTET STRING; some devices give the point itself.
+void NormalizePoint(spec::Attributes& attributes) {
+  const Bytes* point = attributes.Find(CKA_EC_POINT);
+  const spec::Curve* curve = spec::FindCurve(attributes.View(CKA_EC_PARAMS));
+  if (point == nullptr || curve == nullptr || point->size() != curve->point_bytes) return;
+  Bytes der{0x04};
+  if (point->size() > 127) der.push_back(0x81);
+  der.push_back(static_cast<std::uint8_t>(point->size()));
+  der.insert(der.end(), point->begin(), point->end());
+  attributes.Set(CKA_EC_POINT, der);
+}
+
+bool IsAesLength(CK_ULONG bytes) { return bytes == 16 || bytes == 24 || bytes == 32; }
+
+// Mechanisms whose output does not say how long the key in it is; only these want CKA_VALUE_LEN (3.2, "C_UnwrapKey").
+bool NeedsLength(CK_MECHANISM_TYPE mechanism) {
+  return mechanism == CKM_RSA_X_509 || mechanism == CKM_AES_ECB || mechanism == CKM_AES_CBC;
+}
+
+}  // namespace
+
+// ---- Wrapping keys
+
+Fallible<WrappingKey> Pkcs11Backend::MakeWrappingKey(std::uint32_t epoch) {
+  WrappingKey made{epoch, {}};
+  const Id16 id = RandomId();
+  made.reference.assign(id.begin(), id.end());
+  const std::string label = "cmkd wrapping key, epoch " + std::to_string(epoch);
+  const Status status = Attempt([&](Session& session) -> Status {
+    // A first attempt may have got as far as the key.
+    RETURN_IF_ERROR(link_.device().DestroyById(session.session(), CKO_SECRET_KEY, made.reference));
+    ObjectTemplate attributes;
+    attributes.AddUlong(CKA_CLASS, CKO_SECRET_KEY);
+    attributes.AddUlong(CKA_KEY_TYPE, CKK_AES);
+    attributes.AddUlong(CKA_VALUE_LEN, kWrappingKeyBytes);
+    attributes.AddBytes(CKA_ID, made.reference);
+    attributes.AddBytes(CKA_LABEL, AsBytes(label));
+    for (const CK_ATTRIBUTE_TYPE yes : {CKA_TOKEN, CKA_PRIVATE, CKA_SENSITIVE, CKA_WRAP, CKA_UNWRAP}) {
+      attributes.AddBool(yes, true);
+    }
+    for (const CK_ATTRIBUTE_TYPE no : {CKA_EXTRACTABLE, CKA_ENCRYPT, CKA_DECRYPT, CKA_SIGN, CKA_VERIFY, CKA_DERIVE}) {
+      attributes.AddBool(no, false);
+    }
+    CK_MECHANISM mechanism{CKM_AES_KEY_GEN, nullptr, 0};
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+    const CK_RV rv =
+        functions()->C_GenerateKey(session.session(), &mechanism, attributes.data(), attributes.size(), &handle);
+    if (rv != CKR_OK) return DeviceRefused("C_GenerateKey", rv);
+    return {};
+  });
+  if (!status.ok()) {
+    DestroyLater(CKO_SECRET_KEY, made.reference);
+    return Failure<Error>{status.error()};
+  }
+  return made;
+}
+
+Status Pkcs11Backend::DestroyWrappingKey(const WrappingKey& key) {
+  const Status status = Attempt([&](Session& session) {
+    return link_.device().DestroyById(session.session(), CKO_SECRET_KEY, key.reference);
+  });
+  wrapping_.Forget(key.reference);
+  cache_.ForgetWrappedUnder(key.reference);
+  return status;
+}
+
+// ---- What is common to all ways of making a key
+
+Fallible<Made> Pkcs11Backend::MakeKey(ObjectPlan plan, const WrappingKey& under, const Maker& make) {
+  plan.key_type = DeviceKeyType(plan.key_type);
+  std::atomic<Keeping>& keeping = keeping_[KindIndex(plan.object_class, plan.key_type)];
+  const Keeping known = keeping.load(std::memory_order_relaxed);
+  Made made;
+  Status status;
+  if (known != Keeping::kResident) {
+    bool wrapping = false;
+    status = Attempt([&](Session& session) {
+      made = {};
+      wrapping = false;
+      return MakeWrapped(session, plan, under, make, made, wrapping);
+    });
+    if (status.ok()) return made;
+    if (known == Keeping::kWraps || !MayBeAboutWrapping(status.error(), wrapping)) return Failure<Error>{status.error()};
+  }
+  made = {};
+  const Status kept = KeepResident(plan.object_class, [&](Session& session, ByteView id) {
+    ObjectPlan resident = plan;
+    resident.resident_id = id;
+    return MakeResident(session, resident, make, made);
+  }, made.material);
+  if (!kept.ok()) return Failure<Error>{known == Keeping::kResident ? kept.error() : status.error()};
+  keeping.store(Keeping::kResident, std::memory_order_relaxed);
+  return made;
+}
+
+Status Pkcs11Backend::MakeObject(Session& session, const ObjectPlan& plan, const Maker& make, CK_OBJECT_HANDLE* key) {
+  const CK_RV rv = tolerance_.Try(plan, [&](ObjectTemplate& attributes) { return make(session, attributes, key); });
+  if (rv == CKR_OK) return {};
+  if (const Error* error = session.load_error(); error != nullptr && error->rv == rv) return Failure<Error>{*error};
+  return DeviceRefused("making a key", rv);
+}
+
+Status Pkcs11Backend::MakeWrapped(Session& session, ObjectPlan plan, const WrappingKey& under, const Maker& make,
+                                  Made& made, bool& wrapping) {
+  plan.sensitive = plan.extractable = true;
+  TemporaryObject key(functions(), session.session());
+  RETURN_IF_ERROR(MakeObject(session, plan, make, key.out()));
+  wrapping = true;
+  Status status = WrapUnder(session, plan, key.handle(), under, made.material);
+  if (status.ok()) status = CheckWrapped(session, plan, made.material);
+  if (status.ok()) {
+    wrapping = false;
+    status = ReadComputed(session, plan, key.handle(), made.computed);
+  }
+  if (status.ok()) status = CompleteSecret(session, plan, key.handle(), made.material, made.computed);
+  // What does not go by itself goes with its session.
+  if (key.Destroy() != CKR_OK) session.Break();
+  return status;
+}
+
+Status Pkcs11Backend::MakeResident(Session& session, const ObjectPlan& plan, const Maker& make, Made& made) {
+  CK_OBJECT_HANDLE key = CK_INVALID_HANDLE;
+  RETURN_IF_ERROR(MakeObject(session, plan, make, &key));
+  made.computed = {};
+  RETURN_IF_ERROR(ReadComputed(session, plan, key, made.computed));
+  return CompleteSecret(session, plan, key, {}, made.computed);
+}
+
+Status Pkcs11Backend::KeepResident(CK_OBJECT_CLASS object_class,
+                                   const std::function<Status(Session&, ByteView id)>& resident, cmk::Material& material) {
+  const Id16 id = RandomId();
+  const Status status = Attempt([&](Session& session) -> Status {
+    RETURN_IF_ERROR(link_.device().DestroyById(session.session(), object_class, id));
+    return resident(session, id);
+  });
+  if (!status.ok()) {
+    DestroyLater(object_class, id);
+    return status;
+  }
+  material.kind = cmk::Material::Kind::kResident;
+  material.epoch = 0;
+  material.blob.assign(id.begin(), id.end());
+  return {};
+}
+
+Fallible<WrapFormat> Pkcs11Backend::FormatFor(const ObjectPlan& plan) const {
+  for (const WrapFormat format : {WrapFormat::kKwp, WrapFormat::kKwpOld}) {
+    const CK_MECHANISM_INFO* info = FindMechanism(MechanismOf(format));
+    if (info != nullptr && (info->flags & CKF_WRAP) != 0 && (info->flags & CKF_UNWRAP) != 0) return format;
+  }
+  if (plan.object_class == CKO_SECRET_KEY && FindMechanism(CKM_AES_KEY_WRAP) != nullptr) return WrapFormat::kKw;
+  return Fail(CKR_KEY_NOT_WRAPPABLE, "the device wraps no such key with AES");
+}
+
+Status Pkcs11Backend::WrapUnder(Session& session, const ObjectPlan& plan, CK_OBJECT_HANDLE key, const WrappingKey& under,
+                                cmk::Material& material) {
+  ASSIGN_OR_RETURN(const WrapFormat format, FormatFor(plan));
+  ASSIGN_OR_RETURN(const CK_OBJECT_HANDLE wrapping,
+                   wrapping_.Find(session.session(), session.generation(), under.reference));
+  const CK_MECHANISM mechanism{MechanismOf(format), nullptr, 0};
+  ASSIGN_OR_RETURN(const Bytes wrapped, link_.device().WrapKey(session.session(), mechanism, wrapping, key));
+  material.kind = cmk::Material::Kind::kWrapped;
+  material.epoch = under.epoch;
+  material.blob = EncodeBlob({format, under.reference, wrapped});
+  return {};
+}
+
+Status Pkcs11Backend::CheckWrapped(Session& session, const ObjectPlan& plan, const cmk::Material& material) {
+  std::atomic<Keeping>& keeping = keeping_[KindIndex(plan.object_class, plan.key_type)];
+  if (keeping.load(std::memory_order_relaxed) == Keeping::kWraps) return {};
+  ObjectPlan again;
+  again.object_class = plan.object_class;
+  again.key_type = plan.key_type;
+  TemporaryObject key(functions(), session.session());
+  ASSIGN_OR_RETURN(*key.out(), UnwrapBlob(session.session(), session.generation(), material.blob, again));
+  if (key.Destroy() != CKR_OK) session.Break();
+  keeping.store(Keeping::kWraps, std::memory_order_relaxed);
+  return {};
+}
+
+Status Pkcs11Backend::ReadComputed(Session& session, const ObjectPlan& plan, CK_OBJECT_HANDLE key,
+                                   spec::Attributes& computed) {
+  ASSIGN_OR_RETURN(const spec::Attributes read, link_.device().ReadAttributes(session.session(), key,
+                                                                              PublicAttributes(plan.object_class, plan.key_type)));
+  for (const spec::Attribute& attribute : read) {
+    // SoftHSM says CKA_VALUE_LEN 0 of keys that it unwrapped, and shows what it has not as empty.
+    const bool zero = attribute.type == CKA_VALUE_LEN && read.Ulong(CKA_VALUE_LEN).value_or(0) == 0;
+    if (!attribute.value.empty() && !zero) computed.Set(attribute.type, attribute.value);
+  }
+  // A device that does not show what it was given.
+  for (const CK_ATTRIBUTE_TYPE type : {CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_EC_POINT}) {
+    const Bytes* given = plan.parts == nullptr ? nullptr : plan.parts->Find(type);
+    if (!IsEmpty(given) && !computed.Has(type)) computed.Set(type, *given);
+  }
+  NormalizePoint(computed);
+  return {};
+}
+
+Status Pkcs11Backend::CompleteSecret(Session& session, const ObjectPlan& plan, CK_OBJECT_HANDLE key,
+                                     const cmk::Material& material, spec::Attributes& computed) {
+  if (plan.object_class != CKO_SECRET_KEY) return {};
+  if (!computed.Has(CKA_VALUE_LEN)) {
+    if (plan.value_bytes != 0) {
+      computed.SetUlong(CKA_VALUE_LEN, plan.value_bytes);
+    } else if (plan.parts != nullptr && plan.parts->Has(CKA_VALUE)) {
+      computed.SetUlong(CKA_VALUE_LEN, plan.parts->View(CKA_VALUE).size());
+    } else if (material.kind == cmk::Material::Kind::kWrapped) {
+      // Asked of a copy that may be read; only its length leaves the device.
+      ObjectPlan open = plan;
+      open.parts = nullptr;
+      open.value_bytes = 0;
+      open.sensitive = false;
+      open.extractable = true;
+      TemporaryObject copy(functions(), session.session());
+      ASSIGN_OR_RETURN(*copy.out(), UnwrapBlob(session.session(), session.generation(), material.blob, open));
+      CK_ATTRIBUTE value{CKA_VALUE, nullptr, 0};
+      const CK_RV rv = functions()->C_GetAttributeValue(session.session(), copy.handle(), &value, 1);
+      if (copy.Destroy() != CKR_OK) session.Break();
+      if (rv != CKR_OK) return DeviceRefused("C_GetAttributeValue", rv);
+      computed.SetUlong(CKA_VALUE_LEN, value.ulValueLen);
+    }
+  }
+  const auto bytes = computed.Ulong(CKA_VALUE_LEN);
+  if (plan.key_type == CKK_AES && bytes && !IsAesLength(*bytes)) {
+    return Fail(CKR_WRAPPED_KEY_LEN_RANGE, "an AES key of " + std::to_string(*bytes) + " bytes");
+  }
+  if (!IsEmpty(computed.Find(CKA_CHECK_VALUE)) || plan.key_type != CKK_AES || FindMechanism(CKM_AES_ECB) == nullptr) return {};
+  // 3.2, "CKA_CHECK_VALUE": the first three bytes of a block of zeros, encrypted. A device that refuses leaves it out.
+  CK_MECHANISM mechanism{CKM_AES_ECB, nullptr, 0};
+  CK_BYTE block[16] = {};
+  CK_BYTE encrypted[32];
+  CK_ULONG length = sizeof encrypted;
+  if (functions()->C_EncryptInit(session.session(), &mechanism, key) != CKR_OK) return {};
+  if (functions()->C_Encrypt(session.session(), block, sizeof block, encrypted, &length) != CKR_OK) {
+    session.Break();
+    return {};
+  }
+  computed.Set(CKA_CHECK_VALUE, {encrypted, 3});
+  return {};
+}
+
+void Pkcs11Backend::DestroyLater(CK_OBJECT_CLASS object_class, ByteView id) {
+  const std::lock_guard lock(leftovers_mutex_);
+  leftovers_.push_back({object_class, ToBytes(id)});
+  has_leftovers_.store(true, std::memory_order_relaxed);
+}
+
+void Pkcs11Backend::DestroyLeftovers(Session& session) {
+  std::vector<Leftover> mine;
+  {
+    const std::lock_guard lock(leftovers_mutex_);
+    mine.swap(leftovers_);
+    has_leftovers_.store(false, std::memory_order_relaxed);
+  }
+  for (const Leftover& leftover : mine) {
+    const Status gone = link_.device().DestroyById(session.session(), leftover.object_class, leftover.id);
+    if (!gone.ok()) DestroyLater(leftover.object_class, leftover.id);
+  }
+}
+
+// ---- The ways of making a key
+
+Fallible<Made> Pkcs11Backend::GenerateKey(const CK_MECHANISM& mechanism, CK_KEY_TYPE type, CK_ULONG value_bytes,
+                                          const WrappingKey& under) {
+  ObjectPlan plan;
+  plan.key_type = type;
+  plan.value_bytes = value_bytes;
+  return MakeKey(plan, under, [&](Session& session, ObjectTemplate& attributes, CK_OBJECT_HANDLE* key) {
+    return functions()->C_GenerateKey(session.session(), Mutable(mechanism), attributes.data(), attributes.size(), key);
+  });
+}
+
+Fallible<MadePair> Pkcs11Backend::GenerateKeyPair(const CK_MECHANISM& mechanism, CK_KEY_TYPE type,
+                                                  const spec::Attributes& parameters, const WrappingKey& under) {
+  ObjectPlan public_plan;
+  public_plan.object_class = CKO_PUBLIC_KEY;
+  public_plan.key_type = type;
+  public_plan.parts = &parameters;
+  ObjectPlan private_plan;
+  private_plan.object_class = CKO_PRIVATE_KEY;
+  private_plan.key_type = type;
+  std::atomic<Keeping>& keeping = keeping_[KindIndex(CKO_PRIVATE_KEY, type)];
+  const Keeping known = keeping.load(std::memory_order_relaxed);
+  MadePair made;
+  Status status;
+  if (known != Keeping::kResident) {
+    private_plan.extractable = true;
+    bool wrapping = false;
+    status = Attempt([&](Session& session) {
+      made = {};
+      wrapping = false;
+      return MakePair(session, mechanism, public_plan, private_plan, under, made, wrapping);
+    });
+    if (status.ok()) return made;
+    if (known == Keeping::kWraps || !MayBeAboutWrapping(status.error(), wrapping)) return Failure<Error>{status.error()};
+    private_plan.extractable = false;
+  }
+  made = {};
+  const Status kept = KeepResident(CKO_PRIVATE_KEY, [&](Session& session, ByteView id) {
+    ObjectPlan resident = private_plan;
+    resident.resident_id = id;
+    bool wrapping = false;
+    return MakePair(session, mechanism, public_plan, resident, under, made, wrapping);
+  }, made.material);
+  if (!kept.ok()) return Failure<Error>{known == Keeping::kResident ? kept.error() : status.error()};
+  keeping.store(Keeping::kResident, std::memory_order_relaxed);
+  return made;
+}
+
+Status Pkcs11Backend::MakePair(Session& session, const CK_MECHANISM& mechanism, ObjectPlan public_plan,
+                               ObjectPlan private_plan, const WrappingKey& under, MadePair& made,
+                               bool& wrapping) {
+  const bool resident = !private_plan.resident_id.empty();
+  TemporaryObject public_key(functions(), session.session());
+  TemporaryObject wrapped_key(functions(), session.session());
+  CK_OBJECT_HANDLE resident_key = CK_INVALID_HANDLE;
+  CK_OBJECT_HANDLE* private_out = resident ? &resident_key : wrapped_key.out();
+  const CK_RV rv = tolerance_.Try(private_plan, [&](ObjectTemplate& private_attributes) {
+    return tolerance_.Try(public_plan, [&](ObjectTemplate& public_attributes) {
+      return functions()->C_GenerateKeyPair(session.session(), Mutable(mechanism), public_attributes.data(),
+                                            public_attributes.size(), private_attributes.data(), private_attributes.size(),
+                                            public_key.out(), private_out);
+    });
+  });
+  if (rv != CKR_OK) return DeviceRefused("C_GenerateKeyPair", rv);
+  Status status;
+  if (!resident) {
+    wrapping = true;
+    status = WrapUnder(session, private_plan, *private_out, under, made.material);
+    if (status.ok()) status = CheckWrapped(session, private_plan, made.material);
+    wrapping = !status.ok();
+  }
+  if (status.ok()) status = ReadComputed(session, public_plan, public_key.handle(), made.public_computed);
+  if (status.ok()) status = ReadComputed(session, private_plan, *private_out, made.private_computed);
+  if (public_key.Destroy() != CKR_OK || wrapped_key.Destroy() != CKR_OK) session.Break();
+  return status;
+}
+
+Fallible<Made> Pkcs11Backend::Import(const spec::Attributes& key, const WrappingKey& under) {
+  const auto object_class = key.Ulong(CKA_CLASS);
+  const auto type = key.Ulong(CKA_KEY_TYPE);
+  if (!object_class || !type) return Fail(CKR_TEMPLATE_INCOMPLETE, "a key to import has a class and a key type");
+  ObjectPlan plan;
+  plan.object_class = *object_class;
+  plan.key_type = *type;
+  plan.parts = &key;
+  return MakeKey(plan, under, [&](Session& session, ObjectTemplate& attributes, CK_OBJECT_HANDLE* made) {
+    return functions()->C_CreateObject(session.session(), attributes.data(), attributes.size(), made);
+  });
+}
+
+Fallible<cmk::Material> Pkcs11Backend::Rewrap(const KeyName& name, const KeyMaterial& key, const WrappingKey& under) {
+  (void)name;  // the copy in the cache cannot be wrapped; a fresh one is made
+  cmk::Material material;
+  if (key.material.kind == cmk::Material::Kind::kResident) {
+    RETURN_IF_ERROR(KeepResident(key.object_class, [&](Session& session, ByteView id) -> Status {
+      ASSIGN_OR_RETURN(const CK_OBJECT_HANDLE from,
+                       link_.device().FindOne(session.session(), key.object_class, key.material.blob));
+      CK_ATTRIBUTE changed{CKA_ID, const_cast<std::uint8_t*>(id.data()), id.size()};
+      CK_OBJECT_HANDLE copy = CK_INVALID_HANDLE;
+      const CK_RV rv = functions()->C_CopyObject(session.session(), from, &changed, 1, &copy);
+      if (rv != CKR_OK) return DeviceRefused("C_CopyObject", rv);
+      return {};
+    }, material));
+    return material;
+  }
+  ObjectPlan plan;
+  plan.object_class = key.object_class;
+  plan.key_type = DeviceKeyType(key.key_type);
+  plan.extractable = true;
+  RETURN_IF_ERROR(Attempt([&](Session& session) -> Status {
+    TemporaryObject copy(functions(), session.session());
+    ASSIGN_OR_RETURN(*copy.out(), UnwrapBlob(session.session(), session.generation(), key.material.blob, plan));
+    const Status status = WrapUnder(session, plan, copy.handle(), under, material);
+    if (copy.Destroy() != CKR_OK) session.Break();
+    return status;
+  }));
+  return material;
+}
+
+Fallible<Made> Pkcs11Backend::UnwrapKey(const CK_MECHANISM& mechanism, const KeyName& name, const KeyMaterial& with,
+                                        ByteView wrapped, CK_OBJECT_CLASS object_class, CK_KEY_TYPE type,
+                                        CK_ULONG value_bytes, const WrappingKey& under) {
+  ObjectPlan plan;
+  plan.object_class = object_class;
+  plan.key_type = type;
+  if (NeedsLength(mechanism.mechanism)) plan.value_bytes = value_bytes;
+  return MakeKey(plan, under, [&](Session& session, ObjectTemplate& attributes, CK_OBJECT_HANDLE* made) -> CK_RV {
+    const Fallible<CK_OBJECT_HANDLE> key = session.Load(name, with);
+    if (!key.ok()) return key.error().rv;
+    return functions()->C_UnwrapKey(session.session(), Mutable(mechanism), *key, const_cast<CK_BYTE_PTR>(wrapped.data()),
+                                    wrapped.size(), attributes.data(), attributes.size(), made);
+  });
+}
+
+Fallible<Made> Pkcs11Backend::DeriveKey(const CK_MECHANISM& mechanism, const KeyName& name, const KeyMaterial& base,
+                                        CK_KEY_TYPE type, CK_ULONG value_bytes, const WrappingKey& under) {
+  ObjectPlan plan;
+  plan.key_type = type;
+  plan.value_bytes = value_bytes;
+  return MakeKey(plan, under, [&](Session& session, ObjectTemplate& attributes, CK_OBJECT_HANDLE* made) -> CK_RV {
+    const Fallible<CK_OBJECT_HANDLE> key = session.Load(name, base);
+    if (!key.ok()) return key.error().rv;
+    return functions()->C_DeriveKey(session.session(), Mutable(mechanism), *key, attributes.data(), attributes.size(), made);
+  });
+}
+
+// ---- What leaves the device for the application
+
+Fallible<Bytes> Pkcs11Backend::WrapKey(const CK_MECHANISM& mechanism, const KeyName& wrapping_name, const KeyMaterial& wrapping,
+                                       const KeyName& name, const KeyMaterial& key) {
+  Bytes wrapped;
+  RETURN_IF_ERROR(Attempt([&](Session& session) -> Status {
+    ASSIGN_OR_RETURN(const CK_OBJECT_HANDLE with, session.Load(wrapping_name, wrapping));
+    ASSIGN_OR_RETURN(const CK_OBJECT_HANDLE what, session.Load(name, key));
+    ASSIGN_OR_RETURN(wrapped, link_.device().WrapKey(session.session(), mechanism, with, what));
+    return {};
+  }));
+  return wrapped;
+}
+
+Fallible<spec::Attributes> Pkcs11Backend::ReadSecret(const KeyName& name, const KeyMaterial& key,
+                                                     std::span<const CK_ATTRIBUTE_TYPE> types) {
+  (void)name;  // the copy in the cache cannot be read; a fresh one is made
+  if (key.material.kind != cmk::Material::Kind::kWrapped) {
+    return Fail(CKR_ATTRIBUTE_SENSITIVE, "the key resides in the device and cannot be read");
+  }
+  spec::Attributes read;
+  ObjectPlan plan;
+  plan.object_class = key.object_class;
+  plan.key_type = DeviceKeyType(key.key_type);
+  plan.sensitive = false;
+  plan.extractable = true;
+  RETURN_IF_ERROR(Attempt([&](Session& session) -> Status {
+    TemporaryObject copy(functions(), session.session());
+    ASSIGN_OR_RETURN(*copy.out(), UnwrapBlob(session.session(), session.generation(), key.material.blob, plan));
+    auto attributes = link_.device().ReadAttributes(session.session(), copy.handle(), types);
+    if (copy.Destroy() != CKR_OK) session.Break();
+    ASSIGN_OR_RETURN(read, std::move(attributes));
+    return {};
+  }));
+  return read;
+}
+
+Status Pkcs11Backend::DestroyMaterial(const cmk::Material& material) {
+  if (material.kind != cmk::Material::Kind::kResident) return {};
+  return Attempt([&](Session& session) -> Status {
+    // The record does not say of which class the object is; its id is random, so both may be asked.
+    for (const CK_OBJECT_CLASS object_class : {CKO_PRIVATE_KEY, CKO_SECRET_KEY}) {
+      RETURN_IF_ERROR(link_.device().DestroyById(session.session(), object_class, material.blob));
+    }
+    return {};
+  });
+}
+
+}  // namespace cmkd::daemon

@@ -1,0 +1,84 @@
+// The table of slips. Each row was measured against the module that it names; tests/daemon/hsm_quirks_test.cc measures again.
+#include "daemon/hsm/quirks.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+namespace cmkd::daemon {
+namespace {
+
+using spec::CallId;
+
+constexpr std::string_view kSoftHsm = "SoftHSM";
+
+// A wrong tag, wrong padding and a wrong key wrap all come as CKR_GENERAL_ERROR, and so does a refused public point.
+// NULL or unfitting parameters come as CKR_ARGUMENTS_BAD, though no pointer of the call is at fault.
+constexpr std::array kQuirks = {
+    Quirk{kSoftHsm, 2, CallId::C_Decrypt, CKM_AES_GCM, CKR_GENERAL_ERROR, CKR_ENCRYPTED_DATA_INVALID},
+    Quirk{kSoftHsm, 2, CallId::C_DecryptFinal, CKM_AES_GCM, CKR_GENERAL_ERROR, CKR_ENCRYPTED_DATA_INVALID},
+    Quirk{kSoftHsm, 2, CallId::C_Decrypt, CKM_AES_CBC_PAD, CKR_GENERAL_ERROR, CKR_ENCRYPTED_DATA_INVALID},
+    Quirk{kSoftHsm, 2, CallId::C_DecryptFinal, CKM_AES_CBC_PAD, CKR_GENERAL_ERROR, CKR_ENCRYPTED_DATA_INVALID},
+    Quirk{kSoftHsm, 2, CallId::C_Decrypt, CKM_RSA_PKCS, CKR_GENERAL_ERROR, CKR_ENCRYPTED_DATA_INVALID},
+    Quirk{kSoftHsm, 2, CallId::C_Decrypt, CKM_RSA_PKCS_OAEP, CKR_GENERAL_ERROR, CKR_ENCRYPTED_DATA_INVALID},
+    Quirk{kSoftHsm, 2, CallId::C_Decrypt, CKM_RSA_X_509, CKR_GENERAL_ERROR, CKR_ENCRYPTED_DATA_INVALID},
+    Quirk{kSoftHsm, 2, CallId::C_Encrypt, CKM_RSA_PKCS, CKR_GENERAL_ERROR, CKR_DATA_LEN_RANGE},
+    Quirk{kSoftHsm, 2, CallId::C_Encrypt, CKM_RSA_PKCS_OAEP, CKR_GENERAL_ERROR, CKR_DATA_LEN_RANGE},
+    Quirk{kSoftHsm, 2, CallId::C_Encrypt, CKM_RSA_X_509, CKR_GENERAL_ERROR, CKR_DATA_INVALID},
+    Quirk{kSoftHsm, 2, CallId::C_Sign, CKM_RSA_PKCS, CKR_GENERAL_ERROR, CKR_DATA_LEN_RANGE},
+    Quirk{kSoftHsm, 2, CallId::C_Sign, CKM_RSA_X_509, CKR_GENERAL_ERROR, CKR_DATA_INVALID},
+    Quirk{kSoftHsm, 2, CallId::C_UnwrapKey, CKM_AES_KEY_WRAP, CKR_GENERAL_ERROR, CKR_WRAPPED_KEY_INVALID},
+    Quirk{kSoftHsm, 2, CallId::C_UnwrapKey, CKM_AES_KEY_WRAP_PAD, CKR_GENERAL_ERROR, CKR_WRAPPED_KEY_INVALID},
+    Quirk{kSoftHsm, 2, CallId::C_UnwrapKey, CKM_RSA_PKCS, CKR_GENERAL_ERROR, CKR_WRAPPED_KEY_INVALID},
+    Quirk{kSoftHsm, 2, CallId::C_UnwrapKey, CKM_RSA_PKCS_OAEP, CKR_GENERAL_ERROR, CKR_WRAPPED_KEY_INVALID},
+    Quirk{kSoftHsm, 2, CallId::C_UnwrapKey, kEveryMechanism, CKR_ARGUMENTS_BAD, CKR_MECHANISM_PARAM_INVALID},
+    Quirk{kSoftHsm, 2, CallId::C_WrapKey, kEveryMechanism, CKR_ARGUMENTS_BAD, CKR_MECHANISM_PARAM_INVALID},
+    Quirk{kSoftHsm, 2, CallId::C_DeriveKey, CKM_ECDH1_DERIVE, CKR_GENERAL_ERROR, CKR_MECHANISM_PARAM_INVALID},
+    Quirk{kSoftHsm, 2, CallId::C_DeriveKey, kEveryMechanism, CKR_ARGUMENTS_BAD, CKR_MECHANISM_PARAM_INVALID},
+    Quirk{kSoftHsm, 2, CallId::C_EncryptInit, kEveryMechanism, CKR_ARGUMENTS_BAD, CKR_MECHANISM_PARAM_INVALID},
+    Quirk{kSoftHsm, 2, CallId::C_DecryptInit, kEveryMechanism, CKR_ARGUMENTS_BAD, CKR_MECHANISM_PARAM_INVALID},
+    Quirk{kSoftHsm, 2, CallId::C_SignInit, kEveryMechanism, CKR_ARGUMENTS_BAD, CKR_MECHANISM_PARAM_INVALID},
+    Quirk{kSoftHsm, 2, CallId::C_VerifyInit, kEveryMechanism, CKR_ARGUMENTS_BAD, CKR_MECHANISM_PARAM_INVALID},
+};
+
+// What the standard has for "not this key's": PKCS#11 3.2, "C_Decrypt", "C_DecryptMessage", "C_Verify", "C_UnwrapKey". Wrong
+// lengths are not among them: no other key would make them right.
+constexpr std::array<CK_RV, 4> kWrongKey = {CKR_ENCRYPTED_DATA_INVALID, CKR_AEAD_DECRYPT_FAILED, CKR_SIGNATURE_INVALID,
+                                            CKR_WRAPPED_KEY_INVALID};
+
+bool SaysWrongKey(CK_RV rv) { return std::find(kWrongKey.begin(), kWrongKey.end(), rv) != kWrongKey.end(); }
+
+bool IsOf(const Quirk& row, const CK_INFO& module) {
+  const std::string_view manufacturer(reinterpret_cast<const char*>(module.manufacturerID), sizeof module.manufacturerID);
+  return manufacturer.starts_with(row.manufacturer) && module.libraryVersion.major == row.major;
+}
+
+}  // namespace
+
+std::span<const Quirk> Quirks() { return kQuirks; }
+
+QuirkSet::QuirkSet(const CK_INFO& module) {
+  const auto first = std::find_if(kQuirks.begin(), kQuirks.end(), [&](const Quirk& row) { return IsOf(row, module); });
+  const auto last = std::find_if_not(first, kQuirks.end(), [&](const Quirk& row) { return IsOf(row, module); });
+  rows_ = {first, last};
+}
+
+CK_RV QuirkSet::Correct(CallId call, CK_MECHANISM_TYPE mechanism, CK_RV rv) const {
+  if (rv == CKR_OK) return rv;
+  for (const Quirk& row : rows_) {
+    if (row.call == call && row.says == rv && (row.mechanism == mechanism || row.mechanism == kEveryMechanism)) {
+      return row.means;
+    }
+  }
+  return rv;
+}
+
+bool MeansWrongKey(CK_MECHANISM_TYPE mechanism, CK_RV rv, const QuirkSet& quirks) {
+  if (SaysWrongKey(rv)) return true;
+  for (const CallId call : {CallId::C_Decrypt, CallId::C_DecryptFinal, CallId::C_UnwrapKey, CallId::C_Verify}) {
+    if (const CK_RV meant = quirks.Correct(call, mechanism, rv); meant != rv) return SaysWrongKey(meant);
+  }
+  return false;
+}
+
+}  // namespace cmkd::daemon

@@ -1,0 +1,168 @@
+// cmkd: reads its configuration, builds the graph of its parts, serves until it is told to stop.
+#include <signal.h>
+
+#include <iostream>
+#include <string>
+#include <thread>
+
+#include "daemon/dispatch/dispatcher.h"
+#include "daemon/hsm/backend_factory.h"
+#include "daemon/server/server.h"
+#include "daemon/service/access.h"
+#include "daemon/startup/open_store.h"
+#include "daemon/system/log.h"
+#include "daemon/system/notify.h"
+#include "daemon/system/process_hardening.h"
+#include "daemon/system/state_directory.h"
+#include "daemon/system/system_clock.h"
+#include "firmware_sim/firmware_sim.h"
+#include "pkcs11/spec/product.h"
+
+namespace cmkd::daemon {
+
+namespace {
+
+constexpr const char* kUsage =
+    "usage: cmkd [--config FILE] [--check]\n"
+    "  --config FILE  read this configuration (default /etc/cmkd/cmkd.toml)\n"
+    "  --check        read the configuration, say what is wrong with it, and end\n"
+    "  --version      say the version and end\n";
+
+struct Arguments {
+  std::string config = "/etc/cmkd/cmkd.toml";
+  bool check = false;
+};
+
+int Fatal(const std::string& sentence) {
+  LogError(sentence);
+  return 1;
+}
+
+void SetLogThreshold(LogThreshold threshold) {
+  constexpr LogLevel kLevels[] = {LogLevel::kError, LogLevel::kWarning, LogLevel::kNotice, LogLevel::kInfo, LogLevel::kDebug};
+  SetLogLevel(kLevels[static_cast<std::size_t>(threshold)]);
+}
+
+// Every configured HSM. A device that does not answer is fatal only when the store depends on it; main says so later.
+Result<void, std::string> StartBackends(const Config& config, Backends& backends) {
+  for (const HsmConfig& hsm : config.hsms) {
+    auto started = StartBackend(hsm, config, sim::FunctionList(), &sim::Configure);
+    if (!started.ok()) return Failure{"HSM \"" + hsm.name + "\": " + started.error()};
+    backends.Add(std::move(*started));
+  }
+  return {};
+}
+
+// What a client leaves behind when its last connection closes.
+void CleanUp(Daemon& daemon, Application& application) { Release(daemon, application.AllObjects()); }
+
+void RecordService(AuditLog& audit, const store::Store& store, const char* what) {
+  AuditRecord record;
+  record.kind = AuditKind::kService;
+  record.store_generation = store.Generation();
+  record.text = what;
+  audit.Append(record);
+  audit.Flush();
+}
+
+ServerOptions ServerOptionsFrom(const Config& config, std::optional<std::uint32_t> group) {
+  ServerOptions options;
+  options.socket_path = config.daemon.socket;
+  options.socket_mode = config.daemon.socket_mode;
+  options.socket_group = group;
+  options.connections_max = config.daemon.max_connections;
+  options.connections_per_uid_max = config.daemon.max_connections_per_uid;
+  return options;
+}
+
+int Serve(const Config& config, const sigset_t& stop_signals) {
+  const SystemClock clock;
+  if (const auto prepared = PrepareStateDirectory(config.daemon.state_directory); !prepared.ok()) return Fatal(prepared.error());
+  if (const auto locked = LockStateDirectory(config.daemon.state_directory); !locked.ok()) return Fatal(locked.error());
+  AuditLog::Options audit_options;
+  audit_options.directory = AuditDirectory(config);
+  audit_options.segment_bytes = config.audit.segment_bytes;
+  audit_options.strict = config.audit.strict;
+  audit_options.checkpoint_records = config.audit.checkpoint_records;
+  const auto audit = AuditLog::Open(audit_options, clock);
+  if (!audit.ok()) return Fatal(audit.error());
+  Backends backends;
+  if (const auto started = StartBackends(config, backends); !started.ok()) return Fatal(started.error());
+  const auto home = backends.Get(config.hsms.front().name);
+  auto opened = OpenStore(config.daemon.state_directory, **home, clock);
+  if (!opened.ok()) return Fatal(opened.error());
+  store::Store& store = *opened->store;
+
+  Records records(store);
+  Custodian custodian(store, records, backends, clock, config.tokens);
+  PinCache pins;
+  Daemon* self = nullptr;
+  Registry registry([&self](Application& application) { CleanUp(*self, application); });
+  Daemon daemon{config, clock, store, **audit, backends, records, custodian, registry, pins,
+                *opened->ticket_sealer, *opened->object_sealer, clock.Now()};
+  self = &daemon;
+  Dispatcher dispatcher(daemon);
+  const auto group = ResolveGroup(config.daemon.socket_group);
+  if (!group.ok()) return Fatal(group.error());
+  Server server(ServerOptionsFrom(config, *group), dispatcher);
+  if (const auto listening = server.Listen(); !listening.ok()) return Fatal(listening.error());
+  RecordService(**audit, store, "start");
+  std::thread serving([&server] { server.Serve(); });
+  LogInfo("serving on " + config.daemon.socket);
+  NotifyReady("serving");
+  int signal = 0;
+  ::sigwait(&stop_signals, &signal);
+  NotifyStopping();
+  LogInfo("stopping");
+  server.Stop();
+  serving.join();
+  RecordService(**audit, store, "stop");
+  return 0;
+}
+
+int Main(const Arguments& arguments) {
+  const Hardening hardening = HardenProcess();
+  const auto config = LoadConfig(arguments.config);
+  if (!config.ok()) {
+    std::cerr << config.error().Text() << "\n";
+    return 2;
+  }
+  if (arguments.check) {
+    std::cout << arguments.config << ": no errors\n";
+    return 0;
+  }
+  SetLogThreshold(config->daemon.log_level);
+  for (const std::string& missing : hardening.missing) LogWarning(missing);
+  // Blocked before any thread exists, so that only sigwait ever sees them.
+  sigset_t stop_signals;
+  ::sigemptyset(&stop_signals);
+  ::sigaddset(&stop_signals, SIGTERM);
+  ::sigaddset(&stop_signals, SIGINT);
+  ::sigaddset(&stop_signals, SIGHUP);
+  ::pthread_sigmask(SIG_BLOCK, &stop_signals, nullptr);
+  return Serve(*config, stop_signals);
+}
+
+}  // namespace
+
+}  // namespace cmkd::daemon
+
+int main(int argc, char** argv) {
+  cmkd::daemon::Arguments arguments;
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    if (argument == "--config" && i + 1 < argc) {
+      arguments.config = argv[++i];
+    } else if (argument == "--check") {
+      arguments.check = true;
+    } else if (argument == "--version") {
+      std::cout << "cmkd " << int{cmkd::spec::kLibraryVersion.major} << "." << int{cmkd::spec::kLibraryVersion.minor} << "\n";
+      return 0;
+    } else {
+      const bool help = argument == "--help";
+      (help ? std::cout : std::cerr) << cmkd::daemon::kUsage;
+      return help ? 0 : 2;
+    }
+  }
+  return cmkd::daemon::Main(arguments);
+}

@@ -1,0 +1,120 @@
+// Keys, states, versions and mechanisms.
+#include "daemon/service/key_use.h"
+
+#include <algorithm>
+
+#include "pkcs11/spec/key_facts.h"
+#include "pkcs11/spec/mechanism_parameters.h"
+
+namespace cmkd::daemon {
+
+namespace {
+
+Bytes ReferenceOf(const store::TokenRecord& token, std::uint32_t epoch) {
+  for (const store::WrappingEpoch& entry : token.epochs) {
+    if (entry.number == epoch) return entry.hsm_reference;
+  }
+  return {};
+}
+
+KeyMaterial Describe(const Object& key, const store::TokenRecord& token, const cmk::Material& material) {
+  KeyMaterial described;
+  described.object_class = key.object_class;
+  described.key_type = key.key_type;
+  described.material = material;
+  described.wrapping_reference = ReferenceOf(token, material.epoch);
+  described.extractable = key.attributes.Bool(CKA_EXTRACTABLE);
+  if (key.object_class == CKO_PUBLIC_KEY) described.public_key = &key.attributes;
+  return described;
+}
+
+}  // namespace
+
+Fallible<std::vector<Candidate>> Candidates(const Invocation& invocation, const Object& key, cmk::Use use,
+                                            spec::VersionSearch search, Moment moment) {
+  ASSIGN_OR_RETURN(const auto token, invocation.daemon.records.GetToken(key.token));
+  std::vector<Candidate> candidates;
+  if (!key.cmk || key.object_class == CKO_PUBLIC_KEY) {
+    // Session keys, and public keys: what a public key verifies or encrypts needs no permission of its private half.
+    Candidate only;
+    only.name.id = key.name;
+    only.name.is_public = key.object_class == CKO_PUBLIC_KEY;
+    only.material = Describe(key, *token, key.material);
+    candidates.push_back(std::move(only));
+    return candidates;
+  }
+  const auto found = invocation.daemon.records.GetCmk(*key.cmk);
+  if (!found.ok()) return Translate(cmk::Refusal::kKeyDestroyed, moment);
+  const cmk::Cmk& record = **found;
+  const Timestamp now = invocation.daemon.clock.Now();
+  std::optional<cmk::Refusal> first_refusal;
+  const auto consider = [&](const cmk::KeyVersion& version) {
+    const auto allowed = cmk::CheckUse(record, version.state, use, now);
+    if (!allowed.ok()) {
+      if (!first_refusal) first_refusal = allowed.error();
+      return;
+    }
+    candidates.push_back({NameOf(record.id, version.number), Describe(key, *token, version.material), version.number});
+  };
+  if (const cmk::KeyVersion* current = record.CurrentVersion()) consider(*current);
+  if (use == cmk::Use::kProcess && search == spec::VersionSearch::kTrial) {
+    const std::size_t limit = invocation.daemon.config.limits.trial_versions;
+    for (auto it = record.versions.rbegin(); it != record.versions.rend() && candidates.size() < limit; ++it) {
+      if (it->number != record.current) consider(*it);
+    }
+  }
+  if (candidates.empty()) return Translate(first_refusal.value_or(cmk::Refusal::kKeyPendingImport), moment);
+  return candidates;
+}
+
+Fallible<Candidate> CurrentCandidate(const Invocation& invocation, const Object& key, cmk::Use use, Moment moment) {
+  ASSIGN_OR_RETURN(std::vector<Candidate> candidates, Candidates(invocation, key, use, spec::VersionSearch::kFixed, moment));
+  return std::move(candidates.front());
+}
+
+Fallible<const spec::MechanismRow*> CheckMechanism(const Invocation& invocation, const CK_MECHANISM& mechanism, CK_FLAGS operation) {
+  const spec::MechanismRow* row = spec::FindMechanism(mechanism.mechanism);
+  if (row == nullptr || row->standing != spec::Standing::kApproved || (row->operations & operation) == 0) {
+    return Fail(CKR_MECHANISM_INVALID, "the mechanism is not offered for this", spec::kMechanismNotAllowed);
+  }
+  ASSIGN_OR_RETURN(const Backend* backend, BackendOf(invocation));
+  const CK_MECHANISM_INFO* device = backend->FindMechanism(row->type);
+  if (device == nullptr) return Fail(CKR_MECHANISM_INVALID, "the token's HSM does not have the mechanism", spec::kMechanismNotAllowed);
+  RETURN_IF_ERROR(spec::CheckParameter(*row, mechanism));
+  return row;
+}
+
+Status CheckKeyFits(const spec::MechanismRow& row, const Object& key, CK_ATTRIBUTE_TYPE usage) {
+  if (!key.is_key()) return Fail(CKR_KEY_HANDLE_INVALID, "the object is not a key");
+  if (key.key_type != row.key_type && key.key_type != row.other_key_type && row.key_type != spec::kAnyKeyType) {
+    return Fail(CKR_KEY_TYPE_INCONSISTENT, "the mechanism does not work with this type of key");
+  }
+  if (!key.attributes.Bool(usage)) return Fail(CKR_KEY_FUNCTION_NOT_PERMITTED, "the key has not this usage");
+  if (const Bytes* allowed = key.attributes.Find(CKA_ALLOWED_MECHANISMS); allowed != nullptr && !allowed->empty()) {
+    bool listed = false;
+    for (std::size_t i = 0; i + sizeof(CK_MECHANISM_TYPE) <= allowed->size(); i += sizeof(CK_MECHANISM_TYPE)) {
+      CK_MECHANISM_TYPE type = 0;
+      std::memcpy(&type, allowed->data() + i, sizeof type);
+      listed = listed || type == row.type;
+    }
+    if (!listed) return Fail(CKR_MECHANISM_INVALID, "not among the key's allowed mechanisms", spec::kMechanismNotAllowed);
+  }
+  const auto bits = spec::KeyBits(key.attributes);
+  if (bits && row.key_bits_max != 0 && (*bits < row.key_bits_min || *bits > row.key_bits_max)) {
+    return Fail(CKR_KEY_SIZE_RANGE, "the key's size is outside the mechanism's range");
+  }
+  return {};
+}
+
+void RecordKey(Invocation& invocation, const Object& key, CK_MECHANISM_TYPE mechanism) {
+  invocation.audit.object_handle = key.handle;
+  invocation.audit.mechanism = mechanism;
+  if (key.cmk) invocation.audit.cmk_id = key.cmk->bytes;
+}
+
+Status FromDevice(CK_RV rv, const char* what) {
+  if (rv == CKR_OK) return {};
+  return Fail(rv, std::string("the device refused ") + what, spec::kHsmRefused);
+}
+
+}  // namespace cmkd::daemon

@@ -1,0 +1,40 @@
+// Which material a call may use: the one place where a key, its CMK's state, its versions and a mechanism's row come together.
+#pragma once
+
+#include <vector>
+
+#include "daemon/service/access.h"
+#include "keystore/cmk/permitted_use.h"
+#include "pkcs11/spec/mechanism_table.h"
+
+namespace cmkd::daemon {
+
+// One version of a key, ready for the device.
+struct Candidate {
+  KeyName name;
+  KeyMaterial material;
+  cmk::KeyVersionNumber version;
+};
+
+// The versions of `key` that may serve `use`, the most likely first: the current one to protect; to process, with a mechanism
+// whose integrity check tells a wrong key (`search` kTrial), older ones after it, at most limits.trial_versions. The key's
+// state is asked now, of the store. Never empty. The candidates borrow from `key`.
+Fallible<std::vector<Candidate>> Candidates(const Invocation& invocation, const Object& key, cmk::Use use,
+                                            spec::VersionSearch search, Moment moment);
+
+// The first candidate: for uses that have only one.
+Fallible<Candidate> CurrentCandidate(const Invocation& invocation, const Object& key, cmk::Use use, Moment moment);
+
+// Whether the mechanism may be used with the key for this: offered by the token, fits the key's type and size, is among
+// CKA_ALLOWED_MECHANISMS, and the key has the usage attribute. CKR_MECHANISM_INVALID, CKR_KEY_TYPE_INCONSISTENT,
+// CKR_KEY_SIZE_RANGE, CKR_MECHANISM_PARAM_INVALID, CKR_KEY_FUNCTION_NOT_PERMITTED.
+Fallible<const spec::MechanismRow*> CheckMechanism(const Invocation& invocation, const CK_MECHANISM& mechanism, CK_FLAGS operation);
+Status CheckKeyFits(const spec::MechanismRow& row, const Object& key, CK_ATTRIBUTE_TYPE usage);
+
+// Says in the audit record which key was used how.
+void RecordKey(Invocation& invocation, const Object& key, CK_MECHANISM_TYPE mechanism);
+
+// Translates a return value of the device into a status for the caller.
+Status FromDevice(CK_RV rv, const char* what);
+
+}  // namespace cmkd::daemon

@@ -1,0 +1,183 @@
+// Keeping new objects.
+#include "daemon/service/new_object.h"
+
+#include "daemon/crypto/digest.h"
+#include "daemon/crypto/random.h"
+#include "daemon/service/resume.h"
+#include "pkcs11/spec/key_facts.h"
+#include "pkcs11/spec/mechanism_table.h"
+
+namespace cmkd::daemon {
+
+namespace {
+
+bool IsTokenObject(const spec::Attributes& attributes) { return attributes.Bool(CKA_TOKEN); }
+
+// An application's request is named by the application and its own number; the daemon then knows it when it comes again.
+RequestName NameOfRequest(const Invocation& invocation) {
+  RequestName name;
+  const ApplicationId& id = invocation.application->id();
+  name.tag.assign(id.begin(), id.end());
+  const auto* number = reinterpret_cast<const std::uint8_t*>(&invocation.request_id);
+  name.tag.insert(name.tag.end(), number, number + sizeof invocation.request_id);
+  const Digest digest = Sha256(invocation.payload);
+  name.body_digest.assign(digest.begin(), digest.end());
+  return name;
+}
+
+// A secret key rotates in place when every mechanism it allows can find the right version again; a key that allows all
+// mechanisms allows some that cannot.
+bool CanRotate(const spec::Attributes& attributes) {
+  if (attributes.Ulong(CKA_CLASS) != CKO_SECRET_KEY) return false;
+  const ByteView allowed = attributes.View(CKA_ALLOWED_MECHANISMS);
+  if (allowed.empty()) return attributes.Ulong(CKA_KEY_TYPE) != CKK_AES;
+  for (std::size_t i = 0; i + sizeof(CK_MECHANISM_TYPE) <= allowed.size(); i += sizeof(CK_MECHANISM_TYPE)) {
+    CK_MECHANISM_TYPE type = 0;
+    std::memcpy(&type, allowed.data() + i, sizeof type);
+    const spec::MechanismRow* row = spec::FindMechanism(type);
+    if (row == nullptr || row->versions != spec::VersionSearch::kTrial) return false;
+  }
+  return true;
+}
+
+Fallible<CK_OBJECT_HANDLE> KeepInSession(Invocation& invocation, spec::Attributes attributes, cmk::Material material) {
+  Object object;
+  object.handle = invocation.application->NextHandle();
+  object.token = invocation.session->token;
+  object.session = invocation.session->handle;
+  object.name = RandomId();
+  object.material = std::move(material);
+  attributes.SetText(CKA_UNIQUE_ID, Hex(object.name));
+  object.attributes = std::move(attributes);
+  object.Describe();
+  const auto kept = std::make_shared<const Object>(std::move(object));
+  if (!invocation.application->AddObject(kept, invocation.daemon.config.limits.objects_per_application)) {
+    return Fail(CKR_DEVICE_MEMORY, "too many session objects", spec::kLimitReached);
+  }
+  SendSealed(invocation, *kept);
+  return kept->handle;
+}
+
+Fallible<std::vector<CK_OBJECT_HANDLE>> Store(Invocation& invocation, NewObjects objects) {
+  invocation.changed = true;
+  invocation.audit_text = objects.objects.front().Text(CKA_LABEL);
+  return invocation.daemon.custodian.Add(invocation.session->token, std::move(objects), NameOfRequest(invocation));
+}
+
+}  // namespace
+
+cmk::Cmk NewCmk(const spec::Attributes& attributes, cmk::Material material, cmk::Origin origin, Timestamp now) {
+  cmk::Cmk key;
+  key.name = attributes.Text(CKA_LABEL);
+  key.origin = origin;
+  key.spec = SpecName(attributes);
+  key.rotatable = CanRotate(attributes);
+  key.current = {1};
+  cmk::KeyVersion version;
+  version.number = {1};
+  version.created = now;
+  version.material = std::move(material);
+  key.versions.push_back(std::move(version));
+  key.state = cmk::BirthState(true, std::nullopt, now);
+  return key;
+}
+
+std::string SpecName(const spec::Attributes& attributes) {
+  const std::string bits = std::to_string(spec::KeyBits(attributes).value_or(0));
+  switch (attributes.Ulong(CKA_KEY_TYPE).value_or(CK_UNAVAILABLE_INFORMATION)) {
+    case CKK_AES: return "AES-" + bits;
+    case CKK_RSA: return "RSA-" + bits;
+    case CKK_EC:
+    case CKK_EC_EDWARDS:
+    case CKK_EC_MONTGOMERY: {
+      const spec::Curve* curve = spec::FindCurve(attributes.View(CKA_EC_PARAMS));
+      return curve == nullptr ? "EC" : std::string(curve->name);
+    }
+    default: return "HMAC-" + bits;
+  }
+}
+
+bool IsSecretPart(const Object& object, CK_ATTRIBUTE_TYPE type) {
+  const spec::AttributeRow* row = spec::FindAttribute(type, object.object_class, object.key_type);
+  return row != nullptr && spec::HasRule(*row, spec::kHiddenWhenSensitive);
+}
+
+void RemoveSecretParts(spec::Attributes& attributes) {
+  Object described;
+  described.attributes = attributes;
+  described.Describe();
+  for (const spec::Attribute& attribute : described.attributes) {
+    if (IsSecretPart(described, attribute.type)) attributes.Remove(attribute.type);
+  }
+}
+
+Status CheckNewObject(const Invocation& invocation, const store::TokenRecord& token, const spec::Attributes& attributes,
+                      const spec::Attributes* partner) {
+  RETURN_IF_ERROR(MayWrite(invocation, IsTokenObject(attributes), attributes.Bool(CKA_PRIVATE)));
+  if (LoggedIn(invocation, token) == CKU_SO && attributes.Bool(CKA_PRIVATE)) {
+    return Fail(CKR_USER_NOT_LOGGED_IN, "the SO makes no private objects");
+  }
+  const spec::Profile profile = ProfileOf(token);
+  if (partner != nullptr) return spec::CheckPairSeparation(profile, *partner, attributes);
+  return spec::CheckSeparation(profile, attributes);
+}
+
+void AddDefaultMechanisms(const store::TokenRecord& token, spec::Attributes& attributes) {
+  const bool given = !attributes.View(CKA_ALLOWED_MECHANISMS).empty();
+  if (token.profile != cmk::TokenProfile::kManaged || !IsTokenObject(attributes) || given) return;
+  AllowRotatingMechanisms(attributes);
+}
+
+void AllowRotatingMechanisms(spec::Attributes& attributes) {
+  if (attributes.Ulong(CKA_CLASS) != CKO_SECRET_KEY) return;
+  const CK_KEY_TYPE type = attributes.Ulong(CKA_KEY_TYPE).value_or(CKK_AES);
+  Bytes list;
+  for (const spec::MechanismRow& row : spec::Mechanisms()) {
+    const bool fits = row.key_type == type || row.other_key_type == type;
+    if (!fits || row.versions != spec::VersionSearch::kTrial || (row.operations & CKF_GENERATE) != 0) continue;
+    const auto* bytes = reinterpret_cast<const std::uint8_t*>(&row.type);
+    list.insert(list.end(), bytes, bytes + sizeof row.type);
+  }
+  attributes.Set(CKA_ALLOWED_MECHANISMS, list);
+}
+
+Fallible<CK_OBJECT_HANDLE> Keep(Invocation& invocation, spec::Attributes attributes) {
+  if (!IsTokenObject(attributes)) return KeepInSession(invocation, std::move(attributes), {});
+  NewObjects objects;
+  objects.objects.push_back(std::move(attributes));
+  ASSIGN_OR_RETURN(const auto handles, Store(invocation, std::move(objects)));
+  return handles.front();
+}
+
+Fallible<CK_OBJECT_HANDLE> KeepKey(Invocation& invocation, spec::Attributes attributes, Made made, cmk::Origin origin) {
+  RemoveSecretParts(attributes);
+  RemoveSecretParts(made.computed);
+  attributes.Merge(made.computed);
+  if (!IsTokenObject(attributes)) return KeepInSession(invocation, std::move(attributes), std::move(made.material));
+  NewObjects objects;
+  objects.key = NewCmk(attributes, std::move(made.material), origin, invocation.daemon.clock.Now());
+  objects.objects.push_back(std::move(attributes));
+  ASSIGN_OR_RETURN(const auto handles, Store(invocation, std::move(objects)));
+  return handles.front();
+}
+
+Fallible<PairHandles> KeepPair(Invocation& invocation, spec::Attributes public_attributes, spec::Attributes private_attributes,
+                               MadePair made) {
+  public_attributes.Merge(made.public_computed);
+  private_attributes.Merge(made.private_computed);
+  RemoveSecretParts(private_attributes);
+  if (IsTokenObject(public_attributes) && IsTokenObject(private_attributes)) {
+    NewObjects objects;
+    objects.key = NewCmk(private_attributes, std::move(made.material), cmk::Origin::kLocal, invocation.daemon.clock.Now());
+    objects.objects.push_back(std::move(public_attributes));
+    objects.objects.push_back(std::move(private_attributes));
+    ASSIGN_OR_RETURN(const auto handles, Store(invocation, std::move(objects)));
+    return PairHandles{handles[0], handles[1]};
+  }
+  ASSIGN_OR_RETURN(const CK_OBJECT_HANDLE public_key, Keep(invocation, std::move(public_attributes)));
+  ASSIGN_OR_RETURN(const CK_OBJECT_HANDLE private_key,
+                   KeepKey(invocation, std::move(private_attributes), {std::move(made.material), {}}, cmk::Origin::kLocal));
+  return PairHandles{public_key, private_key};
+}
+
+}  // namespace cmkd::daemon

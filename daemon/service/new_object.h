@@ -1,0 +1,39 @@
+// How a new object comes to be kept: in the store or with the application, whatever made it.
+#pragma once
+
+#include "daemon/service/access.h"
+
+namespace cmkd::daemon {
+
+// Checks that the attributes of a key or object that is about to be made may stand: session and login, separation of usages,
+// the rules of managed tokens. `partner`: the other half of a pair, or nullptr.
+Status CheckNewObject(const Invocation& invocation, const store::TokenRecord& token, const spec::Attributes& attributes,
+                      const spec::Attributes* partner = nullptr);
+
+// On managed tokens a secret key that names no mechanisms gets those with which it can rotate in place.
+void AddDefaultMechanisms(const store::TokenRecord& token, spec::Attributes& attributes);
+// Allows a secret key exactly the mechanisms with which it can rotate in place.
+void AllowRotatingMechanisms(spec::Attributes& attributes);
+// The record of a new key with one version.
+cmk::Cmk NewCmk(const spec::Attributes& attributes, cmk::Material material, cmk::Origin origin, Timestamp now);
+
+// Keeps an object without secret material: data, certificate, public key.
+Fallible<CK_OBJECT_HANDLE> Keep(Invocation& invocation, spec::Attributes attributes);
+// Keeps a secret or private key. Secret parts are taken out of the attributes; what the device computed is put in.
+Fallible<CK_OBJECT_HANDLE> KeepKey(Invocation& invocation, spec::Attributes attributes, Made made, cmk::Origin origin);
+// Keeps both halves of a pair.
+struct PairHandles {
+  CK_OBJECT_HANDLE public_key;
+  CK_OBJECT_HANDLE private_key;
+};
+Fallible<PairHandles> KeepPair(Invocation& invocation, spec::Attributes public_attributes, spec::Attributes private_attributes,
+                               MadePair made);
+
+// The secret parts of a key's attributes, which are never kept among them.
+void RemoveSecretParts(spec::Attributes& attributes);
+bool IsSecretPart(const Object& object, CK_ATTRIBUTE_TYPE type);
+
+// "AES-256", "RSA-2048", "EC-P256", …
+std::string SpecName(const spec::Attributes& attributes);
+
+}  // namespace cmkd::daemon

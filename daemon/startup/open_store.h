@@ -1,0 +1,29 @@
+// The store at start: made on a first start, opened and believed only with its own root key otherwise.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "common/time.h"
+#include "daemon/crypto/sealer.h"
+#include "daemon/hsm/backend.h"
+#include "keystore/store/store.h"
+
+namespace cmkd::daemon {
+
+struct OpenedStore {
+  // The sealers outlive the store.
+  std::unique_ptr<AesGcmSealer> store_sealer;
+  std::unique_ptr<AesGcmSealer> ticket_sealer;
+  std::unique_ptr<AesGcmSealer> object_sealer;
+  std::unique_ptr<store::Store> store;
+};
+
+// The error is a sentence for the operator: half made, foreign, older than it may be, damaged, or in use.
+Result<OpenedStore, std::string> OpenStore(const std::string& state_directory, Backend& home, const Clock& clock);
+
+// The id of a group of the system; nothing for an empty name.
+Result<std::optional<std::uint32_t>, std::string> ResolveGroup(const std::string& name);
+
+}  // namespace cmkd::daemon

@@ -1,0 +1,181 @@
+// See device.h.
+#include "firmware_sim/device.h"
+
+#include <sys/mman.h>
+
+#include "firmware_sim/primitives.h"
+#include "firmware_sim/self_test.h"
+
+namespace cmkd::sim {
+namespace {
+
+constexpr char kObjectPrefix[] = "object-";
+
+// The current device, in a page that a forked child finds empty: it has to call C_Initialize itself (PKCS#11 3.2 section 5.6.1).
+struct Slot {
+  std::atomic<Device*> device{nullptr};
+};
+
+Slot& CurrentSlot() {
+  static Slot* const slot = [] {
+    void* page = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) throw std::bad_alloc();
+    (void)::madvise(page, 4096, MADV_WIPEONFORK);
+    return new (page) Slot;
+  }();
+  return *slot;
+}
+
+std::mutex& PowerMutex() {
+  static std::mutex* const mutex = new std::mutex;
+  return *mutex;
+}
+
+}  // namespace
+
+Device* Device::Current() { return CurrentSlot().device.load(std::memory_order_acquire); }
+
+CK_RV Device::Start(const std::string& flash_directory) {
+  const std::lock_guard lock(PowerMutex());
+  if (Current() != nullptr) return CKR_CRYPTOKI_ALREADY_INITIALIZED;
+  auto device = PowerOn(flash_directory);
+  if (!device.ok()) return device.error().rv;
+  CurrentSlot().device.store(device->release(), std::memory_order_release);
+  return CKR_OK;
+}
+
+CK_RV Device::Stop() {
+  const std::lock_guard lock(PowerMutex());
+  const std::unique_ptr<Device> device(CurrentSlot().device.exchange(nullptr));
+  return device == nullptr ? CKR_CRYPTOKI_NOT_INITIALIZED : CKR_OK;
+}
+
+Fallible<std::unique_ptr<Device>> Device::PowerOn(const std::string& flash_directory) {
+  RETURN_IF_ERROR(RunSelfTests());
+  std::unique_ptr<Device> device(new Device);
+  if (Status loaded = device->Load(flash_directory); !loaded.ok()) device->fault_ = loaded.error();
+  return device;
+}
+
+Status Device::Load(const std::string& flash_directory) {
+  ASSIGN_OR_RETURN(flash_, Flash::Open(flash_directory));
+  token_ = std::make_unique<Token>(*flash_);
+  RETURN_IF_ERROR(token_->Load());
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, flash_->List(kObjectPrefix));
+  for (const std::string& name : names) {
+    ASSIGN_OR_RETURN(const std::optional<SecretBytes> record, flash_->Read(name));
+    if (!record) continue;
+    ASSIGN_OR_RETURN(ObjectPtr object, Object::Decode(record->view(), name.substr(std::strlen(kObjectPrefix))));
+    objects_.Add(std::move(object));
+  }
+  return {};
+}
+
+Status Device::InitToken(ByteView so_pin, ByteView label) {
+  const std::lock_guard lock(login_mutex_);
+  if (sessions_.open() != 0) return Fail(CKR_SESSION_EXISTS, "close all sessions first");
+  return token_->Initialize(so_pin, label, [this] { return DestroyTokenObjects(); });
+}
+
+Status Device::DestroyTokenObjects() {
+  const std::lock_guard lock(object_change_mutex_);
+  for (const CK_OBJECT_HANDLE handle : objects_.Select([](const Object& object) { return object.is_token(); })) {
+    RETURN_IF_ERROR(flash_->Remove(kObjectPrefix + objects_.Find(handle)->name()));
+    objects_.Remove(handle);
+  }
+  return {};
+}
+
+Fallible<SessionPtr> Device::OpenSession(CK_FLAGS flags) {
+  const std::lock_guard lock(login_mutex_);
+  if ((flags & CKF_RW_SESSION) == 0 && login() == LoginState::kSecurityOfficer) {
+    return Fail(CKR_SESSION_READ_WRITE_SO_EXISTS, "the security officer is logged in");
+  }
+  return sessions_.Open(flags, login_epoch());
+}
+
+void Device::CloseSession(Session& session) {
+  const std::lock_guard lock(login_mutex_);
+  if (!sessions_.Close(session.handle())) return;
+  session.closed = true;
+  session.CancelAll();
+  if (session.owns_objects) {
+    const auto own = [&](const Object& object) { return object.owner() == session.handle(); };
+    for (const CK_OBJECT_HANDLE handle : objects_.Select(own)) objects_.Remove(handle);
+  }
+  if (sessions_.open() == 0 && login() != LoginState::kPublic) {
+    login_.store(LoginState::kPublic, std::memory_order_release);
+    login_epoch_.fetch_add(1);
+  }
+}
+
+Status Device::Login(Role role, ByteView pin) {
+  const std::lock_guard lock(login_mutex_);
+  const LoginState wanted = role == Role::kUser ? LoginState::kUser : LoginState::kSecurityOfficer;
+  if (login() == wanted) return Fail(CKR_USER_ALREADY_LOGGED_IN, "logged in already");
+  if (login() != LoginState::kPublic) return Fail(CKR_USER_ANOTHER_ALREADY_LOGGED_IN, "the other role is logged in");
+  if (role == Role::kSecurityOfficer && sessions_.read_write() != sessions_.open()) {
+    return Fail(CKR_SESSION_READ_ONLY_EXISTS, "a read-only session is open");
+  }
+  RETURN_IF_ERROR(token_->CheckPin(role, pin));
+  login_.store(wanted, std::memory_order_release);
+  return {};
+}
+
+// PKCS#11 3.2, C_Logout: private session objects are destroyed, and handles of private token objects are not valid any more, also
+// after the next login.
+Status Device::Logout() {
+  const std::lock_guard lock(login_mutex_);
+  if (login() == LoginState::kPublic) return Fail(CKR_USER_NOT_LOGGED_IN, "nobody is logged in");
+  login_.store(LoginState::kPublic, std::memory_order_release);
+  login_epoch_.fetch_add(1);
+  const std::lock_guard change_lock(object_change_mutex_);
+  for (const CK_OBJECT_HANDLE handle : objects_.Select([](const Object& object) { return object.is_private(); })) {
+    const ObjectPtr object = objects_.Remove(handle);
+    if (object != nullptr && object->is_token()) objects_.Add(object);
+  }
+  return {};
+}
+
+ObjectPtr Device::FindObject(CK_OBJECT_HANDLE handle) const {
+  ObjectPtr object = objects_.Find(handle);
+  if (object != nullptr && object->is_private() && !user_logged_in()) return nullptr;
+  return object;
+}
+
+Fallible<CK_OBJECT_HANDLE> Device::AddObject(ObjectPtr object) {
+  if (!object->is_token()) return objects_.Add(std::move(object));
+  const std::lock_guard lock(object_change_mutex_);
+  RETURN_IF_ERROR(flash_->Write(kObjectPrefix + object->name(), object->Encode().view()));
+  return objects_.Add(std::move(object));
+}
+
+Status Device::ReplaceObject(CK_OBJECT_HANDLE handle, const ObjectPtr& expected, ObjectPtr changed) {
+  const std::lock_guard lock(object_change_mutex_);
+  if (objects_.Find(handle) != expected) return Fail(CKR_OBJECT_HANDLE_INVALID, "the object has gone or changed meanwhile");
+  if (changed->is_token()) RETURN_IF_ERROR(flash_->Write(kObjectPrefix + changed->name(), changed->Encode().view()));
+  if (!objects_.Replace(handle, expected, std::move(changed))) return Fail(CKR_OBJECT_HANDLE_INVALID, "the object has gone");
+  return {};
+}
+
+Status Device::DestroyObject(CK_OBJECT_HANDLE handle) {
+  const ObjectPtr object = objects_.Find(handle);
+  if (object == nullptr) return Fail(CKR_OBJECT_HANDLE_INVALID, "no such object");
+  if (object->is_token()) {
+    const std::lock_guard lock(object_change_mutex_);
+    RETURN_IF_ERROR(flash_->Remove(kObjectPrefix + object->name()));
+    objects_.Remove(handle);
+    return {};
+  }
+  if (objects_.Remove(handle) == nullptr) return Fail(CKR_OBJECT_HANDLE_INVALID, "no such object");
+  return {};
+}
+
+Fallible<std::string> Device::NewObjectName(bool token) {
+  if (!token) return "session-" + std::to_string(next_session_object_.fetch_add(1));
+  std::array<std::uint8_t, 12> name{};
+  RETURN_IF_ERROR(RandomBytes(name));
+  return Hex(name);
+}
+
+}  // namespace cmkd::sim

@@ -1,0 +1,40 @@
+// See key_use.h.
+#include "firmware_sim/key_use.h"
+
+#include "pkcs11/spec/mechanism_parameters.h"
+
+namespace cmkd::sim {
+namespace {
+
+// What asymmetric keys do with which half.
+constexpr CK_FLAGS kWithPublicHalf = CKF_ENCRYPT | CKF_VERIFY | CKF_WRAP;
+
+bool RightClass(CK_OBJECT_CLASS object_class, CK_FLAGS operation) {
+  if (object_class == CKO_SECRET_KEY) return true;
+  return object_class == ((operation & kWithPublicHalf) != 0 ? CKO_PUBLIC_KEY : CKO_PRIVATE_KEY);
+}
+
+}  // namespace
+
+Fallible<const spec::MechanismRow*> CheckMechanism(const CK_MECHANISM& mechanism, CK_FLAGS operation) {
+  const spec::MechanismRow* row = spec::FindMechanism(mechanism.mechanism);
+  if (row == nullptr || (row->operations & operation) == 0) return Fail(CKR_MECHANISM_INVALID, "not a mechanism for this");
+  RETURN_IF_ERROR(spec::CheckParameter(*row, mechanism));
+  return row;
+}
+
+Fallible<ObjectPtr> CheckKey(const Device& device, const spec::MechanismRow& row, CK_OBJECT_HANDLE handle, CK_FLAGS operation,
+                             const KeyRefusals& refusals) {
+  ObjectPtr object = device.FindObject(handle);
+  if (object == nullptr || object->key() == nullptr) return Fail(refusals.handle, "no such key");
+  const Key& key = *object->key();
+  if ((key.type() != row.key_type && key.type() != row.other_key_type) || !RightClass(key.object_class(), operation)) {
+    return Fail(refusals.type, "not a key for this mechanism");
+  }
+  if (!object->Permits(operation)) return Fail(CKR_KEY_FUNCTION_NOT_PERMITTED, "the key is not made for this use");
+  if (!object->AllowsMechanism(row.type)) return Fail(CKR_MECHANISM_INVALID, "not in the key's CKA_ALLOWED_MECHANISMS");
+  if (key.bits() < row.key_bits_min || key.bits() > row.key_bits_max) return Fail(refusals.size, "key size");
+  return object;
+}
+
+}  // namespace cmkd::sim

@@ -1,0 +1,116 @@
+// Digests, random bytes, and what the device needs for itself: PIN hashing and the seal of the flash.
+#include <openssl/core_names.h>
+#include <openssl/kdf.h>
+#include <openssl/params.h>
+#include <openssl/rand.h>
+
+#include "firmware_sim/primitive_factories.h"
+
+namespace cmkd::sim {
+namespace {
+
+class EvpDigest final : public Digest {
+ public:
+  EvpDigest(DigestContext context, std::size_t bytes) : context_(std::move(context)), bytes_(bytes) {}
+  Status Update(ByteView in) override {
+    if (EVP_DigestUpdate(context_.get(), in.data(), in.size()) != 1) return LibraryFailure("digest update");
+    return {};
+  }
+  std::size_t bytes() const override { return bytes_; }
+  Status Final(MutableBytes out) override {
+    unsigned n = 0;
+    if (out.size() < bytes_ || EVP_DigestFinal_ex(context_.get(), out.data(), &n) != 1) return LibraryFailure("digest");
+    return {};
+  }
+
+ private:
+  DigestContext context_;
+  std::size_t bytes_;
+};
+
+// 16 MiB and about 40 ms: what a small device can spend on a PIN.
+constexpr std::uint64_t kScryptN = 1u << 14, kScryptR = 8, kScryptP = 1;
+
+using Kdf = std::unique_ptr<EVP_KDF, ReleaseWith<EVP_KDF_free>>;
+using KdfContext = std::unique_ptr<EVP_KDF_CTX, ReleaseWith<EVP_KDF_CTX_free>>;
+
+constexpr std::size_t kNonceBytes = 12;
+constexpr std::size_t kTagBytes = 16;
+
+}  // namespace
+
+Fallible<std::unique_ptr<Digest>> MakeDigest(CK_MECHANISM_TYPE digest) {
+  const EVP_MD* algorithm = DigestAlgorithm(digest);
+  DigestContext context(EVP_MD_CTX_new());
+  if (algorithm == nullptr || context == nullptr || EVP_DigestInit_ex2(context.get(), algorithm, nullptr) != 1) {
+    return LibraryFailure("digest start");
+  }
+  return std::unique_ptr<Digest>(std::make_unique<EvpDigest>(std::move(context), spec::DigestLength(digest)));
+}
+
+Status RandomBytes(MutableBytes out) {
+  if (!out.empty() && RAND_priv_bytes_ex(Library(), out.data(), out.size(), 0) != 1) return LibraryFailure("random");
+  return {};
+}
+
+void SeedRandom(ByteView seed) {
+  // As additional input to a reseed from the operating system: the caller may know the bytes, so they count for nothing.
+  (void)EVP_RAND_reseed(RAND_get0_private(Library()), 0, nullptr, 0, seed.data(), seed.size());
+}
+
+Status HashPin(ByteView pin, ByteView salt, MutableBytes out) {
+  const Kdf algorithm(EVP_KDF_fetch(Library(), "SCRYPT", ""));
+  const KdfContext context(algorithm == nullptr ? nullptr : EVP_KDF_CTX_new(algorithm.get()));
+  std::uint64_t n = kScryptN, r = kScryptR, p = kScryptP;
+  const OSSL_PARAM parameters[] = {
+      OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_PASSWORD, const_cast<std::uint8_t*>(pin.data()), pin.size()),
+      OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, const_cast<std::uint8_t*>(salt.data()), salt.size()),
+      OSSL_PARAM_construct_uint64(OSSL_KDF_PARAM_SCRYPT_N, &n),
+      OSSL_PARAM_construct_uint64(OSSL_KDF_PARAM_SCRYPT_R, &r),
+      OSSL_PARAM_construct_uint64(OSSL_KDF_PARAM_SCRYPT_P, &p),
+      OSSL_PARAM_construct_end()};
+  if (context == nullptr || EVP_KDF_derive(context.get(), out.data(), out.size(), parameters) != 1) {
+    return LibraryFailure("scrypt");
+  }
+  return {};
+}
+
+Fallible<Bytes> Seal(ByteView key, ByteView aad, ByteView plain) {
+  Bytes sealed(plain.size() + kSealOverhead);
+  RETURN_IF_ERROR(RandomBytes(MutableBytes(sealed).first(kNonceBytes)));
+  const CipherContext context(EVP_CIPHER_CTX_new());
+  std::uint8_t* text = sealed.data() + kNonceBytes;
+  int n = 0;
+  const EVP_CIPHER* algorithm = AesAlgorithm(spec::Recipe::kAesGcm, key.size());
+  if (context == nullptr || algorithm == nullptr ||
+      EVP_EncryptInit_ex2(context.get(), algorithm, key.data(), sealed.data(), nullptr) != 1 ||
+      EVP_EncryptUpdate(context.get(), nullptr, &n, aad.data(), static_cast<int>(aad.size())) != 1 ||
+      EVP_EncryptUpdate(context.get(), text, &n, plain.data(), static_cast<int>(plain.size())) != 1 ||
+      EVP_EncryptFinal_ex(context.get(), text + plain.size(), &n) != 1 ||
+      EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_GET_TAG, kTagBytes, text + plain.size()) != 1) {
+    return LibraryFailure("seal");
+  }
+  return sealed;
+}
+
+Fallible<SecretBytes> Unseal(ByteView key, ByteView aad, ByteView sealed) {
+  if (sealed.size() < kSealOverhead) return Fail(CKR_DEVICE_ERROR, "sealed record is too short");
+  SecretBytes plain(sealed.size() - kSealOverhead);
+  const CipherContext context(EVP_CIPHER_CTX_new());
+  const ByteView text = sealed.subspan(kNonceBytes, plain.size());
+  const ByteView tag = sealed.last(kTagBytes);
+  int n = 0;
+  std::uint8_t none[16];
+  const EVP_CIPHER* algorithm = AesAlgorithm(spec::Recipe::kAesGcm, key.size());
+  if (context == nullptr || algorithm == nullptr ||
+      EVP_DecryptInit_ex2(context.get(), algorithm, key.data(), sealed.data(), nullptr) != 1 ||
+      EVP_DecryptUpdate(context.get(), nullptr, &n, aad.data(), static_cast<int>(aad.size())) != 1 ||
+      EVP_DecryptUpdate(context.get(), plain.bytes().data(), &n, text.data(), static_cast<int>(text.size())) != 1 ||
+      EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_SET_TAG, kTagBytes, const_cast<std::uint8_t*>(tag.data())) != 1 ||
+      EVP_DecryptFinal_ex(context.get(), none, &n) != 1) {
+    return LibraryRefusal(CKR_DEVICE_ERROR, "sealed record is damaged");
+  }
+  return plain;
+}
+
+}  // namespace cmkd::sim

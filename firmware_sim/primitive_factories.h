@@ -1,0 +1,28 @@
+// The makers of operations, one for each family of recipes. primitives.cc finds them by recipe; the families share the two
+// helpers at the end. Included by primitive*.cc only.
+#pragma once
+
+#include "firmware_sim/openssl.h"
+#include "firmware_sim/primitives.h"
+
+namespace cmkd::sim {
+
+using CipherResult = Fallible<std::unique_ptr<Cipher>>;
+using SignatureResult = Fallible<std::unique_ptr<Signature>>;
+
+CipherResult MakeAes(const spec::MechanismRow&, const CK_MECHANISM&, const Key&, Mode);
+CipherResult MakeGcm(const spec::MechanismRow&, const CK_MECHANISM&, const Key&, Mode);
+CipherResult MakeKeyWrap(const spec::MechanismRow&, const CK_MECHANISM&, const Key&, Mode);
+CipherResult MakeRsaCipher(const spec::MechanismRow&, const CK_MECHANISM&, const Key&, Mode);
+// PKCS #1 v1.5 that yields exactly `value_bytes`.
+CipherResult MakeRsaUnwrap(const Key&, std::size_t value_bytes);
+
+SignatureResult MakeMac(const spec::MechanismRow&, const CK_MECHANISM&, const Key&);
+SignatureResult MakeRsaSignature(const spec::MechanismRow&, const CK_MECHANISM&, const Key&);
+SignatureResult MakeEcdsa(const spec::MechanismRow&, const CK_MECHANISM&, const Key&);
+SignatureResult MakeEddsa(const spec::MechanismRow&, const CK_MECHANISM&, const Key&);
+
+// A context with the AES key schedule of `key`, ready for an IV.
+Fallible<Borrowed<EVP_CIPHER_CTX>> BorrowAes(spec::Recipe recipe, const Key& key, Mode mode);
+
+}  // namespace cmkd::sim

@@ -1,0 +1,105 @@
+// See target.h. Also the two local calls and the function list.
+#include "firmware_sim/target.h"
+
+#include <cstdlib>
+
+#include "firmware_sim/firmware_sim.h"
+#include "pkcs11/entry/function_lists.h"
+
+namespace cmkd::sim {
+namespace {
+
+std::mutex& DirectoryMutex() {
+  static std::mutex* const mutex = new std::mutex;
+  return *mutex;
+}
+
+std::string& ConfiguredDirectory() {
+  static std::string* const directory = new std::string;
+  return *directory;
+}
+
+std::string FlashDirectory() {
+  const std::lock_guard lock(DirectoryMutex());
+  if (!ConfiguredDirectory().empty()) return ConfiguredDirectory();
+  const char* fromEnvironment = ::secure_getenv("CMKD_FIRMWARE_SIM_DIR");
+  return fromEnvironment == nullptr ? std::string() : std::string(fromEnvironment);
+}
+
+bool EndsOperation(const spec::CallRow& row) {
+  return row.phase == Phase::kSingle || row.phase == Phase::kPart || row.phase == Phase::kFinal;
+}
+
+// PKCS#11 3.2 section 5.4, C_Initialize: locking functions all or none; this device locks with the operating system's, so a caller
+// who can only offer his own is refused.
+CK_RV CheckInitializeArguments(const CK_C_INITIALIZE_ARGS* arguments) {
+  if (arguments == nullptr) return CKR_OK;
+  if (arguments->pReserved != nullptr) return CKR_ARGUMENTS_BAD;
+  const int given = (arguments->CreateMutex != nullptr) + (arguments->DestroyMutex != nullptr) +
+                    (arguments->LockMutex != nullptr) + (arguments->UnlockMutex != nullptr);
+  if (given != 0 && given != 4) return CKR_ARGUMENTS_BAD;
+  if (given == 4 && (arguments->flags & CKF_OS_LOCKING_OK) == 0) return CKR_CANT_LOCK;
+  return CKR_OK;
+}
+
+}  // namespace
+
+SessionGate EnterSession(Device& device, CK_SESSION_HANDLE handle, spec::Gate gate) {
+  SessionGate entered;
+  if (device.fault().rv != CKR_OK) {
+    entered.rv = device.fault().rv;
+    return entered;
+  }
+  entered.session = device.sessions().Find(handle);
+  if (entered.session == nullptr) {
+    entered.rv = CKR_SESSION_HANDLE_INVALID;
+    return entered;
+  }
+  entered.lock = std::unique_lock(entered.session->mutex());
+  entered.session->FollowLogin(device.login_epoch());
+  if (entered.session->closed) entered.rv = CKR_SESSION_HANDLE_INVALID;
+  else if (gate == spec::Gate::kReadWriteSession && !entered.session->read_write()) entered.rv = CKR_SESSION_READ_ONLY;
+  return entered;
+}
+
+CK_RV Conclude(Session* session, const spec::CallRow& row, const Status& answer) {
+  if (answer.ok()) return CKR_OK;
+  const CK_RV rv = answer.error().rv;
+  if (session == nullptr) return rv;
+  session->device_error = answer.error().detail;
+  // "…always terminates the active operation unless it returns CKR_BUFFER_TOO_SMALL" (PKCS#11 3.2 section 5.2 and each function).
+  if (rv != CKR_BUFFER_TOO_SMALL && EndsOperation(row)) session->operation(row.operation).reset();
+  return rv;
+}
+
+CK_RV Target::Initialize(CK_VOID_PTR arguments) noexcept {
+  try {
+    if (const CK_RV rv = CheckInitializeArguments(static_cast<CK_C_INITIALIZE_ARGS*>(arguments)); rv != CKR_OK) return rv;
+    return Device::Start(FlashDirectory());
+  } catch (const std::bad_alloc&) {
+    return CKR_HOST_MEMORY;
+  } catch (...) {
+    return CKR_GENERAL_ERROR;
+  }
+}
+
+CK_RV Target::Finalize(CK_VOID_PTR reserved) noexcept {
+  if (reserved != nullptr) return CKR_ARGUMENTS_BAD;
+  return Device::Stop();
+}
+
+// The slot's token is never removed, so nothing ever happens.
+CK_RV Target::WaitForSlotEvent(CK_FLAGS flags, CK_SLOT_ID*, CK_VOID_PTR reserved) noexcept {
+  if (Device::Current() == nullptr) return CKR_CRYPTOKI_NOT_INITIALIZED;
+  if (reserved != nullptr) return CKR_ARGUMENTS_BAD;
+  return (flags & CKF_DONT_BLOCK) != 0 ? CKR_NO_EVENT : CKR_FUNCTION_NOT_SUPPORTED;
+}
+
+void Configure(const std::string& flash_directory) {
+  const std::lock_guard lock(DirectoryMutex());
+  ConfiguredDirectory() = flash_directory;
+}
+
+CK_FUNCTION_LIST_PTR FunctionList() { return entry::FunctionLists<Target>::V240(); }
+
+}  // namespace cmkd::sim

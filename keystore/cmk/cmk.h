@@ -1,0 +1,114 @@
+// The record of a customer master key: plain values, no behaviour. Who may change what is decided in lifecycle.h.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/bytes.h"
+#include "common/time.h"
+#include "keystore/cmk/ids.h"
+#include "keystore/cmk/state.h"
+
+namespace cmkd::cmk {
+
+// The enumerations below are stored in records: add at the end, never renumber.
+
+// What kind of token a key lives on.
+enum class TokenProfile : std::uint8_t {
+  kManaged = 1,  // its token keys are CMKs under the rules of a key management service
+  kGeneral = 2,  // a plain PKCS#11 token: immediate destruction, clear import
+};
+
+// How the material came to be.
+enum class Origin : std::uint8_t {
+  kLocal = 1,          // generated in the HSM
+  kImportedClear = 2,  // given in the clear (C_CreateObject)
+  kUnwrapped = 3,      // given wrapped (C_UnwrapKey, import)
+  kDerived = 4,        // derived from another key
+};
+
+// Whose key it is.
+enum class KeyClass : std::uint8_t {
+  kCustomer = 1,
+  kService = 2,  // owned by a system service: used, shown and rotated, not disabled or deleted by customers
+  kDefault = 3,  // the token's own, made at its first use
+};
+
+// Where a version's key material is.
+struct Material {
+  // Stored: never renumber.
+  enum class Kind : std::uint8_t {
+    kNone = 0,      // nowhere: not imported yet, or destroyed
+    kWrapped = 1,   // in `blob`, wrapped under the token's wrapping key of `epoch`
+    kResident = 2,  // in the HSM as a token object whose CKA_ID is `blob`
+  };
+
+  Kind kind = Kind::kNone;
+  std::uint32_t epoch = 0;
+  Bytes blob;         // never key bytes in the clear
+  Bytes public_part;  // of an asymmetric version, in the encoding of the layer that made it; empty otherwise
+
+  bool operator==(const Material&) const = default;
+};
+
+struct KeyVersion {
+  KeyVersionNumber number;
+  VersionState state = VersionState::kCurrent;
+  Timestamp created;
+  std::optional<Timestamp> retired_at;
+  Material material;
+  std::uint64_t uses = 0;  // operations that applied protection
+
+  bool operator==(const KeyVersion&) const = default;
+};
+
+// The dates in the life of a key. The scheduler looks at them; only a Transition changes them.
+struct Dates {
+  std::optional<Timestamp> activation;  // not used before
+  std::optional<Timestamp> expiry;      // applies no protection from here on; still processes
+  std::optional<Timestamp> next_rotation;
+  std::optional<Timestamp> deletion_scheduled_at;
+  std::optional<Timestamp> deletion_date;           // the material is destroyed then, not a second before
+  std::optional<Timestamp> destruction_started_at;  // the point of no return: cancelling is refused from here on
+  std::optional<Timestamp> destroyed_at;
+
+  bool operator==(const Dates&) const = default;
+};
+
+struct Cmk {
+  CmkId id;
+  TokenId token;
+  std::string name;  // the alias, CKA_LABEL of its objects; may be empty
+  std::string description;
+  Origin origin = Origin::kLocal;
+  std::string spec;  // "AES-256", "EC-P256", …: the words of the layer that makes keys
+  CmkState state = CmkState::kEnabled;
+  KeyClass key_class = KeyClass::kCustomer;
+  TokenProfile profile = TokenProfile::kManaged;
+  bool rotatable = false;  // old versions can be found again: by header, module-made IV, trial, or their own object
+  bool deletion_protected = false;
+  Timestamp created;
+  Dates dates;
+  std::optional<CmkState> state_before_deletion;
+  Duration rotation_period;         // 0: no scheduled rotation
+  KeyVersionNumber current;         // 0 while there is no material
+  std::vector<KeyVersion> versions;  // ascending by number
+  Bytes request_tag;                // of the client request that made it; empty when there was none
+
+  bool operator==(const Cmk&) const = default;
+
+  // nullptr when there is no such version. Borrowed from this record.
+  const KeyVersion* FindVersion(KeyVersionNumber number) const {
+    for (const KeyVersion& version : versions)
+      if (version.number == number) return &version;
+    return nullptr;
+  }
+  KeyVersion* FindVersion(KeyVersionNumber number) {
+    return const_cast<KeyVersion*>(static_cast<const Cmk*>(this)->FindVersion(number));
+  }
+  const KeyVersion* CurrentVersion() const { return FindVersion(current); }
+};
+
+}  // namespace cmkd::cmk

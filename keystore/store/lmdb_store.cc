@@ -1,0 +1,521 @@
+// The store on disk: opening and making, and the two kinds of transaction. Every change goes through LmdbWriteTxn, which
+// keeps the indexes, the count and the fingerprint in step with the records.
+#include "keystore/store/lmdb_store.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <functional>
+#include <mutex>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "keystore/cmk/lifecycle.h"
+#include "keystore/store/lmdb_env.h"
+#include "keystore/store/lmdb_error.h"
+#include "keystore/store/lmdb_file.h"
+#include "keystore/store/lmdb_place.h"
+#include "keystore/store/record_view.h"
+#include "keystore/store/sealed_table.h"
+
+namespace cmkd::store {
+namespace {
+
+using cmk::Cmk;
+using cmk::CmkId;
+using cmk::CmkState;
+using cmk::ObjectSerial;
+using cmk::TokenId;
+
+constexpr std::size_t kPurgedPerRequest = 8;
+
+// Reading, the same for both kinds of transaction.
+template <class Base>
+class Reads : public Base {
+ public:
+  explicit Reads(const SealedTable& table) : view_(table) {}
+
+  StoreResult<std::optional<TokenRecord>> FindToken(const TokenId& id) const override { return view_.FindToken(id); }
+  StoreResult<std::vector<TokenRecord>> ListTokens() const override { return view_.ListTokens(); }
+  StoreResult<std::optional<ObjectRecord>> FindObject(ObjectSerial serial) const override {
+    return view_.FindObject(serial);
+  }
+  StoreResult<std::vector<ObjectSerial>> FindObjects(const TokenId& token, std::span<const Term> terms,
+                                                     ObjectSerial after, std::size_t limit) const override {
+    return view_.FindObjects(token, terms, after, limit);
+  }
+  StoreResult<std::uint64_t> CountObjects(const TokenId& token) const override { return view_.CountObjects(token); }
+  StoreResult<std::optional<Cmk>> FindCmk(const CmkId& id) const override { return view_.FindCmk(id); }
+  StoreResult<std::vector<CmkId>> FindCmksByName(const TokenId& token, std::string_view name) const override {
+    return view_.FindCmksByName(token, name);
+  }
+  StoreResult<std::vector<Cmk>> ListCmks(const CmkId& after, std::size_t limit) const override {
+    return view_.ListCmks(after, limit);
+  }
+  StoreResult<std::vector<Cmk>> ListCmksOfToken(const TokenId& token, const CmkId& after,
+                                                std::size_t limit) const override {
+    return view_.ListCmksOfToken(token, after, limit);
+  }
+  StoreResult<std::vector<DueCmk>> DueBefore(Timestamp time, std::size_t limit) const override {
+    return view_.DueBefore(time, limit);
+  }
+  StoreResult<std::optional<RequestRecord>> FindRequest(ByteView tag, Timestamp now) const override {
+    return view_.FindRequest(tag, now);
+  }
+
+ protected:
+  RecordView view_;
+};
+
+class LmdbReadTxn : public Reads<ReadTxn> {
+ public:
+  LmdbReadTxn(LmdbEnv& env, MDB_txn* txn, const Sealer& sealer, const Seals& seals)
+      : Reads(table_), env_(env), txn_(txn), sealer_(sealer), table_(txn, env.dbi(), seals) {}
+  ~LmdbReadTxn() override { env_.EndRead(txn_); }
+
+  StoreResult<Meta> ReadMeta() const override {
+    ASSIGN_OR_RETURN(const auto value, table_.FindRaw(Key(Database::kMeta).view()));
+    if (!value) return CorruptFailure("the store's own record is missing");
+    ASSIGN_OR_RETURN(const MetaRecord record, Seals::OpenMeta(sealer_, *value));
+    return record.meta;
+  }
+
+ private:
+  LmdbEnv& env_;
+  MDB_txn* txn_;
+  const Sealer& sealer_;
+  SealedTable table_;
+};
+
+// What the store knows beside LMDB. Guarded by `writing`, the generation apart.
+struct Shared {
+  std::mutex writing;
+  MetaRecord meta;
+  std::optional<StoreError> broken;  // set when a commit ended in doubt
+  std::atomic<std::uint64_t> generation{0};
+};
+
+class LmdbWriteTxn : public Reads<WriteTxn> {
+ public:
+  LmdbWriteTxn(LmdbEnv& env, MDB_txn* txn, const Seals& seals, Shared& shared, std::unique_lock<std::mutex> writing,
+               const char* label)
+      : Reads(table_),
+        env_(env),
+        txn_(txn),
+        shared_(shared),
+        writing_(std::move(writing)),
+        label_(label),
+        meta_(shared.meta),
+        table_(txn, env.dbi(), seals, &meta_) {}
+  ~LmdbWriteTxn() override { Abort(); }
+
+  const char* label() const override { return label_; }
+  StoreResult<Meta> ReadMeta() const override { return meta_.meta; }
+
+  StoreResult<ObjectSerial> NextObjectSerial() override {
+    RETURN_IF_ERROR(CheckLive());
+    changed_ = true;
+    return ObjectSerial{meta_.meta.next_object_serial++};
+  }
+  StoreResult<std::uint64_t> NextSlot() override {
+    RETURN_IF_ERROR(CheckLive());
+    changed_ = true;
+    return meta_.meta.next_slot++;
+  }
+  StoreResult<void> RaiseHighestTime(Timestamp time) override {
+    RETURN_IF_ERROR(CheckLive());
+    if (time <= meta_.meta.highest_time) return {};
+    meta_.meta.highest_time = time;
+    changed_ = true;
+    return {};
+  }
+
+  StoreResult<void> PutToken(const TokenRecord& token) override {
+    return Change([&] { return DoPutToken(token); });
+  }
+  StoreResult<void> DeleteToken(const TokenId& id) override {
+    return Change([&] { return table_.Delete(Key(Database::kToken).Add(id)); });
+  }
+  StoreResult<void> PutObject(const ObjectRecord& object) override {
+    return Change([&] { return DoPutObject(object); });
+  }
+  StoreResult<void> DeleteObject(ObjectSerial serial) override {
+    return Change([&] { return DoDeleteObject(serial); });
+  }
+  StoreResult<void> PutCmk(const Cmk& cmk, NameRule rule) override {
+    return Change([&] { return DoPutCmk(cmk, rule); });
+  }
+  StoreResult<void> DeleteCmk(const CmkId& id) override {
+    return Change([&] { return DoDeleteCmk(id); });
+  }
+  StoreResult<void> PutRequest(const RequestRecord& request, Timestamp now) override {
+    return Change([&] { return DoPutRequest(request, now); });
+  }
+
+  StoreResult<void> Commit() override;
+
+ private:
+  StoreResult<void> CheckLive() const {
+    if (spoiled_) return Failure{*spoiled_};
+    if (txn_ == nullptr) return Refuse(StoreErrorKind::kInvalid, "the transaction is over");
+    return {};
+  }
+  void Abort() {
+    if (txn_ != nullptr) env_.AbortWrite(std::exchange(txn_, nullptr));
+    if (writing_.owns_lock()) writing_.unlock();
+  }
+
+  // Refusals come before the first write of a change; anything else may have left half of it behind.
+  template <class Action>
+  StoreResult<void> Change(Action action) {
+    RETURN_IF_ERROR(CheckLive());
+    StoreResult<void> done = action();
+    if (done.ok()) {
+      changed_ = true;
+      return done;
+    }
+    const StoreErrorKind kind = done.error().kind;
+    const bool refused = kind == StoreErrorKind::kNotFound || kind == StoreErrorKind::kTaken || kind == StoreErrorKind::kInvalid;
+    if (!refused) spoiled_ = done.error();
+    if (kind == StoreErrorKind::kFull) env_.AskForRoom();
+    return done;
+  }
+
+  StoreResult<void> DoPutToken(const TokenRecord& token);
+  StoreResult<void> DoPutObject(const ObjectRecord& object);
+  StoreResult<void> DoDeleteObject(ObjectSerial serial);
+  StoreResult<void> DoPutCmk(const Cmk& cmk, NameRule rule);
+  StoreResult<void> DoDeleteCmk(const CmkId& id);
+  StoreResult<void> DoPutRequest(const RequestRecord& request, Timestamp now);
+
+  StoreResult<void> AddToCount(const TokenId& token, int change);
+  StoreResult<void> ReplaceMarks(const std::set<Bytes>& before, const std::set<Bytes>& after);
+  StoreResult<void> PurgeRequests(Timestamp now);
+
+  LmdbEnv& env_;
+  MDB_txn* txn_;
+  Shared& shared_;
+  std::unique_lock<std::mutex> writing_;
+  const char* label_;
+  MetaRecord meta_;
+  SealedTable table_;
+  bool changed_ = false;
+  std::optional<StoreError> spoiled_;
+};
+
+// The index keys that stand for a record.
+std::set<Bytes> MarksOf(const Seals& seals, const ObjectRecord& object) {
+  std::set<Bytes> keys;
+  const auto add = [&](const Term& term) {
+    const Key key = Key(Database::kTerm).Add(object.token).Add(seals.TermTag(object.token, term)).Add(object.serial);
+    keys.insert(ToBytes(key.view()));
+  };
+  keys.insert(ToBytes(Key(Database::kObjectOfToken).Add(object.token).Add(object.serial).view()));
+  for (const Term& term : object.terms) add(term);
+  if (object.cmk) add(OfCmk(*object.cmk));
+  return keys;
+}
+
+std::set<Bytes> MarksOf(const Seals& seals, const Cmk& cmk) {
+  std::set<Bytes> keys;
+  keys.insert(ToBytes(Key(Database::kCmkOfToken).Add(cmk.token).Add(cmk.id).view()));
+  if (!cmk.name.empty() && cmk.state != CmkState::kDestroyed)
+    keys.insert(
+        ToBytes(Key(Database::kCmkName).Add(cmk.token).Add(seals.NameTag(cmk.token, cmk.name)).Add(cmk.id).view()));
+  if (const auto due = cmk::NextDue(cmk)) keys.insert(ToBytes(Key(Database::kCmkDue).Add(*due).Add(cmk.id).view()));
+  return keys;
+}
+
+Key KeyFrom(ByteView bytes) { return Key(static_cast<Database>(bytes[0])).Add(bytes.subspan(1)); }
+
+StoreResult<void> LmdbWriteTxn::ReplaceMarks(const std::set<Bytes>& before, const std::set<Bytes>& after) {
+  for (const Bytes& key : before) {
+    if (after.contains(key)) continue;
+    StoreResult<void> removed = table_.Delete(KeyFrom(key));
+    // The record was there, so its entries must be: not finding one is damage, not an answer.
+    if (!removed.ok() && removed.error().kind == StoreErrorKind::kNotFound)
+      return CorruptFailure("a record is missing from an index");
+    RETURN_IF_ERROR(std::move(removed));
+  }
+  for (const Bytes& key : after)
+    if (!before.contains(key)) RETURN_IF_ERROR(table_.PutMark(KeyFrom(key)));
+  return {};
+}
+
+StoreResult<void> LmdbWriteTxn::DoPutToken(const TokenRecord& token) {
+  RETURN_IF_ERROR(CheckRecord(token));
+  return table_.PutRecord(Key(Database::kToken).Add(token.id), Encode(token));
+}
+
+StoreResult<void> LmdbWriteTxn::AddToCount(const TokenId& token, int change) {
+  ASSIGN_OR_RETURN(const std::uint64_t count, view_.CountObjects(token));
+  const Key key = Key(Database::kObjectCount).Add(token);
+  const std::uint64_t after = change > 0 ? count + 1 : count - 1;
+  if (change < 0 && count == 0) return CorruptFailure("a token has lost count of its objects");
+  if (after == 0) return table_.Delete(key);
+  return table_.PutRecord(key, EncodeCount(after));
+}
+
+StoreResult<void> LmdbWriteTxn::DoPutObject(const ObjectRecord& object) {
+  RETURN_IF_ERROR(CheckRecord(object));
+  if (object.serial.value == 0 || object.serial.value >= meta_.meta.next_object_serial)
+    return Refuse(StoreErrorKind::kInvalid, "an object's serial was not given out by the store");
+  ASSIGN_OR_RETURN(const std::optional<ObjectRecord> old, view_.FindObject(object.serial));
+  if (old && old->token != object.token) return Refuse(StoreErrorKind::kInvalid, "an object does not change its token");
+  const Seals& seals = table_.seals();
+  RETURN_IF_ERROR(table_.PutRecord(Key(Database::kObject).Add(object.serial), Encode(object)));
+  RETURN_IF_ERROR(ReplaceMarks(old ? MarksOf(seals, *old) : std::set<Bytes>(), MarksOf(seals, object)));
+  return old ? StoreResult<void>() : AddToCount(object.token, 1);
+}
+
+StoreResult<void> LmdbWriteTxn::DoDeleteObject(ObjectSerial serial) {
+  ASSIGN_OR_RETURN(const std::optional<ObjectRecord> old, view_.FindObject(serial));
+  if (!old) return Refuse(StoreErrorKind::kNotFound, "there is no such object");
+  RETURN_IF_ERROR(table_.Delete(Key(Database::kObject).Add(serial)));
+  RETURN_IF_ERROR(ReplaceMarks(MarksOf(table_.seals(), *old), {}));
+  return AddToCount(old->token, -1);
+}
+
+StoreResult<void> LmdbWriteTxn::DoPutCmk(const Cmk& cmk, NameRule rule) {
+  RETURN_IF_ERROR(CheckRecord(cmk));
+  ASSIGN_OR_RETURN(const std::optional<Cmk> old, view_.FindCmk(cmk.id));
+  if (old && old->token != cmk.token) return Refuse(StoreErrorKind::kInvalid, "a key does not change its token");
+  if (rule == NameRule::kUnique && !cmk.name.empty() && cmk.state != CmkState::kDestroyed) {
+    ASSIGN_OR_RETURN(const std::vector<CmkId> owners, view_.FindCmksByName(cmk.token, cmk.name));
+    for (const CmkId& owner : owners)
+      if (owner != cmk.id) return Refuse(StoreErrorKind::kTaken, "another key of the token has this name");
+  }
+  const Seals& seals = table_.seals();
+  RETURN_IF_ERROR(table_.PutRecord(Key(Database::kCmk).Add(cmk.id), Encode(cmk)));
+  return ReplaceMarks(old ? MarksOf(seals, *old) : std::set<Bytes>(), MarksOf(seals, cmk));
+}
+
+StoreResult<void> LmdbWriteTxn::DoDeleteCmk(const CmkId& id) {
+  ASSIGN_OR_RETURN(const std::optional<Cmk> old, view_.FindCmk(id));
+  if (!old) return Refuse(StoreErrorKind::kNotFound, "there is no such key");
+  RETURN_IF_ERROR(table_.Delete(Key(Database::kCmk).Add(id)));
+  return ReplaceMarks(MarksOf(table_.seals(), *old), {});
+}
+
+StoreResult<void> LmdbWriteTxn::DoPutRequest(const RequestRecord& request, Timestamp now) {
+  RETURN_IF_ERROR(CheckRecord(request));
+  RETURN_IF_ERROR(PurgeRequests(now));
+  RequestRecord record = request;
+  record.expires = now + kRequestLife;
+  const Sealer::KeyedTag tag = table_.seals().RequestTag(record.tag);
+  ASSIGN_OR_RETURN(const std::optional<RequestRecord> old, view_.FindRequestRecord(record.tag));
+  const auto expiry = [&](Timestamp at) {
+    return std::set<Bytes>{ToBytes(Key(Database::kRequestExpiry).Add(at).Add(ByteView(tag)).view())};
+  };
+  RETURN_IF_ERROR(table_.PutRecord(Key(Database::kRequest).Add(ByteView(tag)), Encode(record)));
+  return ReplaceMarks(old ? expiry(old->expires) : std::set<Bytes>(), expiry(record.expires));
+}
+
+// Forgets a few requests whose time has passed, so that their number follows the rate of requests.
+StoreResult<void> LmdbWriteTxn::PurgeRequests(Timestamp now) {
+  std::vector<Bytes> expired;
+  const Key prefix(Database::kRequestExpiry);
+  RETURN_IF_ERROR(table_.Scan(prefix, prefix.view(), [&](ByteView key, ByteView) -> StoreResult<bool> {
+    if (key.size() != 25 || Key::TimeAt(key, 1) > now) return false;
+    expired.push_back(ToBytes(key));
+    return expired.size() < kPurgedPerRequest;
+  }));
+  for (const Bytes& key : expired) {
+    RETURN_IF_ERROR(table_.Delete(KeyFrom(key)));
+    StoreResult<void> gone = table_.Delete(Key(Database::kRequest).Add(ByteView(key).subspan(9)));
+    if (!gone.ok() && gone.error().kind == StoreErrorKind::kNotFound)
+      return CorruptFailure("a request is missing its record");
+    RETURN_IF_ERROR(std::move(gone));
+  }
+  return {};
+}
+
+StoreResult<void> LmdbWriteTxn::Commit() {
+  RETURN_IF_ERROR(CheckLive());
+  if (!changed_) {
+    Abort();
+    return {};
+  }
+  ++meta_.meta.generation;
+  // Bound into the record, so that an older state shown by LMDB is not taken for this one.
+  meta_.lmdb_transaction = ::mdb_txn_id(txn_);
+  StoreResult<void> written = table_.PutMeta();
+  if (!written.ok()) {
+    if (written.error().kind == StoreErrorKind::kFull) env_.AskForRoom();
+    Abort();
+    return written;
+  }
+  const int code = env_.CommitWrite(std::exchange(txn_, nullptr));
+  if (code == MDB_SUCCESS) {
+    shared_.meta = meta_;
+    shared_.generation.store(meta_.meta.generation, std::memory_order_release);
+    writing_.unlock();
+    return {};
+  }
+  Failure<StoreError> failure = LmdbFailure(code, "cannot commit to the store");
+  // No space: LMDB never got to the meta page, the change is simply not there. Anything else leaves it open whether it
+  // is, and a disk that has refused to sync once may drop what it claims to have (fsync(2)).
+  if (failure.error.kind == StoreErrorKind::kFull && env_.IsSound()) {
+    env_.AskForRoom();
+  } else {
+    failure.error.kind = StoreErrorKind::kIo;
+    shared_.broken = failure.error;
+  }
+  writing_.unlock();
+  return failure;
+}
+
+class LmdbStore : public Store {
+ public:
+  LmdbStore(PlaceLock lock, std::unique_ptr<LmdbEnv> env, const Sealer& sealer, const MetaRecord& meta)
+      : lock_(std::move(lock)), env_(std::move(env)), sealer_(sealer), seals_(sealer, meta.meta.id) {
+    shared_.meta = meta;
+    shared_.generation = meta.meta.generation;
+  }
+
+  StoreResult<std::unique_ptr<ReadTxn>> BeginRead() const override {
+    ASSIGN_OR_RETURN(MDB_txn * txn, env_->BeginRead());
+    return std::unique_ptr<ReadTxn>(new LmdbReadTxn(*env_, txn, sealer_, seals_));
+  }
+
+  StoreResult<std::unique_ptr<WriteTxn>> BeginWrite(const char* label) override {
+    std::unique_lock writing(shared_.writing);
+    if (shared_.broken)
+      return Refuse(StoreErrorKind::kIo, "an earlier commit ended in doubt (" + shared_.broken->sentence +
+                                             "); restart to find out what is on disk");
+    ASSIGN_OR_RETURN(MDB_txn * txn, env_->BeginWrite());
+    return std::unique_ptr<WriteTxn>(new LmdbWriteTxn(*env_, txn, seals_, shared_, std::move(writing), label));
+  }
+
+  std::uint64_t Generation() const override { return shared_.generation.load(std::memory_order_acquire); }
+  const StoreId& id() const override { return seals_.id(); }
+
+ private:
+  PlaceLock lock_;
+  std::unique_ptr<LmdbEnv> env_;
+  const Sealer& sealer_;
+  Seals seals_;
+  Shared shared_;
+};
+
+// Adds up the fingerprints of all entries while the file is walked.
+class Census {
+ public:
+  explicit Census(const Sealer& sealer) : sealer_(sealer) {}
+
+  StoreResult<void> Visit(ByteView key, ByteView value) {
+    if (!meta_) return VisitFirst(key, value);
+    const Sealer::KeyedTag fingerprint = Seals(sealer_, meta_->meta.id).Fingerprint(key, value);
+    for (std::size_t i = 0; i < fingerprint.size(); ++i) sum_[i] = static_cast<std::uint8_t>(sum_[i] ^ fingerprint[i]);
+    ++entries_;
+    return {};
+  }
+
+  // The store's own record, if all entries together are what it says.
+  StoreResult<MetaRecord> Result() const {
+    if (!meta_) return Refuse(StoreErrorKind::kForeign, "the database was not made by this program");
+    if (entries_ != meta_->entries || !ConstantTimeEqual(sum_, meta_->fingerprint))
+      return CorruptFailure("records were taken out, altered or put back from an older copy");
+    return *meta_;
+  }
+
+ private:
+  // The store's own record has the lowest key.
+  StoreResult<void> VisitFirst(ByteView key, ByteView value) {
+    if (!Equal(key, Key(Database::kMeta).view()))
+      return Refuse(StoreErrorKind::kForeign, "the database was not made by this program");
+    ASSIGN_OR_RETURN(meta_, Seals::OpenMeta(sealer_, value));
+    return {};
+  }
+
+  const Sealer& sealer_;
+  std::optional<MetaRecord> meta_;
+  std::uint64_t entries_ = 0;
+  std::array<std::uint8_t, 16> sum_{};
+};
+
+StoreResult<MetaRecord> ReadMetaRecord(LmdbEnv& env, const Sealer& sealer) {
+  ASSIGN_OR_RETURN(MDB_txn * txn, env.BeginRead());
+  const Seals unknown(sealer, StoreId{});
+  const auto value = SealedTable(txn, env.dbi(), unknown).FindRaw(Key(Database::kMeta).view());
+  StoreResult<MetaRecord> meta =
+      !value.ok()  ? StoreResult<MetaRecord>(Failure{value.error()})
+      : !*value    ? StoreResult<MetaRecord>(Refuse(StoreErrorKind::kForeign, "the database was not made by this program"))
+                   : Seals::OpenMeta(sealer, **value);
+  env.EndRead(txn);
+  return meta;
+}
+
+StoreResult<void> CheckMeta(const MetaRecord& meta, std::uint64_t transaction, const LmdbOptions& options) {
+  if (options.expected_id && *options.expected_id != meta.meta.id)
+    return Refuse(StoreErrorKind::kForeign, "this is another store than the one the HSM knows");
+  if (meta.lmdb_transaction != transaction) return CorruptFailure("LMDB shows another state than the one last committed");
+  if (meta.meta.generation < options.minimum_generation)
+    return Refuse(StoreErrorKind::kTooOld, "the store is at generation " + std::to_string(meta.meta.generation) +
+                                               ", the HSM has seen " + std::to_string(options.minimum_generation) +
+                                               ": this is a copy from before; put the right one in place");
+  return {};
+}
+
+// The first commit of a new store: its own record, and nothing else.
+StoreResult<void> WriteFirstMeta(LmdbEnv& env, const Sealer& sealer, const StoreId& id, Timestamp now) {
+  MetaRecord meta;
+  meta.meta.id = id;
+  meta.meta.schema = kStoreSchema;
+  meta.meta.created = now;
+  meta.meta.highest_time = now;
+  meta.meta.generation = 1;
+  ASSIGN_OR_RETURN(MDB_txn * txn, env.BeginWrite());
+  meta.lmdb_transaction = ::mdb_txn_id(txn);
+  const Seals seals(sealer, id);
+  StoreResult<void> written = SealedTable(txn, env.dbi(), seals, &meta).PutMeta();
+  if (!written.ok()) {
+    env.AbortWrite(txn);
+    return written;
+  }
+  const int code = env.CommitWrite(txn);
+  if (code != MDB_SUCCESS) return LmdbFailure(code, "cannot write the new store");
+  return {};
+}
+
+}  // namespace
+
+bool LmdbStoreExists(const std::string& path) {
+  const auto vacant = IsVacant(path);
+  return !vacant.ok() || !*vacant;
+}
+
+StoreResult<void> CreateLmdbStore(const std::string& path, const Sealer& sealer, const StoreId& id, Timestamp now,
+                                  const LmdbOptions& options) {
+  ASSIGN_OR_RETURN(const PlaceLock lock, PlaceLock::Take(path));
+  ASSIGN_OR_RETURN(const bool vacant, IsVacant(path));
+  if (!vacant) return Refuse(StoreErrorKind::kForeign, "there is something at " + path + " already; it is left alone");
+  ASSIGN_OR_RETURN(const std::string making, BeginMaking(path, options.allow_any_file_system));
+  {
+    ASSIGN_OR_RETURN(const std::unique_ptr<LmdbEnv> env, LmdbEnv::Open(making, options.map_bytes));
+    RETURN_IF_ERROR(WriteFirstMeta(*env, sealer, id, now));
+  }
+  return FinishMaking(making, path);
+}
+
+StoreResult<std::unique_ptr<Store>> OpenLmdbStore(const std::string& path, const Sealer& sealer,
+                                                  const LmdbOptions& options) {
+  RETURN_IF_ERROR(CheckPlace(path, options.allow_any_file_system));
+  ASSIGN_OR_RETURN(PlaceLock lock, PlaceLock::Take(path));
+  Census census(sealer);
+  const bool full = options.check == OpenCheck::kFull;
+  EachEntry visit;
+  if (full) visit = [&](ByteView key, ByteView value) { return census.Visit(key, value); };
+  ASSIGN_OR_RETURN(const LmdbFileFacts facts, CheckLmdbFile(DataFile(path), visit));
+  if (full) {
+    ASSIGN_OR_RETURN(const MetaRecord counted, census.Result());
+    RETURN_IF_ERROR(CheckMeta(counted, facts.transaction, options));
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<LmdbEnv> env, LmdbEnv::Open(path, options.map_bytes));
+  ASSIGN_OR_RETURN(const MetaRecord meta, ReadMetaRecord(*env, sealer));
+  RETURN_IF_ERROR(CheckMeta(meta, facts.transaction, options));
+  return std::unique_ptr<Store>(new LmdbStore(std::move(lock), std::move(env), sealer, meta));
+}
+
+}  // namespace cmkd::store

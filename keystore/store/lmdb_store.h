@@ -1,0 +1,48 @@
+// The store on disk: sealed records in LMDB. One process has it open at a time.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "common/time.h"
+#include "keystore/store/seal.h"
+#include "keystore/store/store.h"
+
+namespace cmkd::store {
+
+enum class OpenCheck : std::uint8_t {
+  kFull,   // the file's structure page by page, then every record's fingerprint against the sealed total
+  kQuick,  // sizes, the two meta pages and the sealed meta record only
+};
+
+struct LmdbOptions {
+  // Address space reserved at first; grows ahead of need. A multiple of the page size.
+  std::size_t map_bytes = std::size_t{1} << 30;
+  OpenCheck check = OpenCheck::kFull;
+  // What the HSM's counter says: a store below this generation is a copy from before (kTooOld).
+  std::uint64_t minimum_generation = 0;
+  // What the HSM says this store is called: another one is kForeign.
+  std::optional<StoreId> expected_id;
+  // For tests on file systems the store otherwise refuses (network, FUSE).
+  bool allow_any_file_system = false;
+};
+
+// Makes a new, empty store as the directory `path`, which must not exist (or be empty), in an existing directory. All of
+// it is on disk before it appears under its name. `id` must be random. Errors: kForeign (something is there), kUnsafe,
+// kLocked, kIo, kFull.
+StoreResult<void> CreateLmdbStore(const std::string& path, const Sealer& sealer, const StoreId& id, Timestamp now,
+                                  const LmdbOptions& options = {});
+
+// Whether a store, or anything else that Open would have an opinion about, is at `path`.
+bool LmdbStoreExists(const std::string& path);
+
+// Opens the store at `path` and checks it before a single record is believed. `sealer` is borrowed and must outlive the
+// store. Must be called after the process has forked for the last time. Errors: kNotFound (nothing there), kHalfMade,
+// kForeign, kUnsafe, kLocked, kCorrupt, kTooOld, kSchema, kIo.
+StoreResult<std::unique_ptr<Store>> OpenLmdbStore(const std::string& path, const Sealer& sealer,
+                                                  const LmdbOptions& options = {});
+
+}  // namespace cmkd::store

@@ -1,0 +1,140 @@
+// Client: turns a call into one frame to a daemon (or HSM host) and back. A call borrows a connection, writes one frame, reads
+// one frame and gives the connection back; there are no threads here and no callbacks. When the other side was restarted in
+// between, the client connects again, gives back what the application had (Resumption) and repeats what may be repeated.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "pkcs11/remote/resumption.h"
+#include "pkcs11/spec/calls.h"
+#include "pkcs11/wire/codec.h"
+#include "pkcs11/wire/socket.h"
+
+namespace cmkd::remote {
+
+struct Options {
+  std::string socket_path;
+  // Whether what was open is to survive a restart of the other side. An HSM host keeps nothing, so the daemon says false.
+  bool resumes = true;
+  // Of one send or receive. Calls that make keys get the slow one.
+  std::chrono::milliseconds deadline{60'000};
+  std::chrono::milliseconds slow_deadline{300'000};
+  // How long a call waits for a daemon that was there before to come back.
+  std::chrono::milliseconds wait{10'000};
+};
+
+// One connection with its buffers; used by one thread at a time.
+struct Connection {
+  wire::Socket socket;
+  wire::Buffer request;
+  wire::Buffer response;
+};
+
+// Safe from any thread. Never throws but std::bad_alloc.
+class Client {
+ public:
+  explicit Client(Options options) : options_(std::move(options)) {}
+  ~Client() { Close(); }
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  // Sends the call, waits, decodes the results into it.
+  template <class Call>
+  CK_RV Answer(Call& call);
+
+  // Closes all connections and forgets the application; the next call begins a new one.
+  void Close();
+
+  // True once the other side has answered a hello.
+  bool connected_before() const { return known_.load(std::memory_order_acquire); }
+
+ private:
+  using ConnectionPtr = std::unique_ptr<Connection>;
+
+  // CKR_OK with a connection, or CKR_DEVICE_REMOVED. Waits for a daemon that was there before.
+  CK_RV Borrow(ConnectionPtr& connection);
+  void Return(ConnectionPtr connection);
+  // All idle connections are of a daemon that is gone.
+  void DropIdle();
+
+  ConnectionPtr TryConnect();
+  bool SayHello(Connection& connection);
+  bool BeginAgain(Connection& connection);
+
+  // One round trip of the frame in connection->request; on success the response's rv and a reader behind it. Reconnects and
+  // repeats as the row allows.
+  CK_RV Transact(ConnectionPtr& connection, const spec::CallRow& row, CK_SESSION_HANDLE session, CK_RV& answer);
+  // One frame out, one frame in. kSent: the other side may have done it.
+  enum class Trip { kDone, kNotSent, kSent, kTimeout };
+  Trip RoundTrip(Connection& connection, const spec::CallRow& row, std::uint64_t request_id);
+
+  Options options_;
+  Resumption resumption_;
+  std::mutex mutex_;            // idle_
+  std::mutex connect_mutex_;    // application_, and that one thread at a time says hello
+  std::vector<ConnectionPtr> idle_;
+  std::array<std::uint8_t, 16> application_{};
+  std::atomic<bool> known_{false};
+  std::atomic<std::uint64_t> next_request_{1};
+};
+
+// The handle in front of every call that needs a session.
+template <class Call>
+CK_SESSION_HANDLE SessionOf(const Call& call) {
+  constexpr const spec::CallRow& row = spec::Row(Call::kId);
+  if constexpr (row.gate == spec::Gate::kSession || row.gate == spec::Gate::kReadWriteSession) return call.session.value;
+  return CK_INVALID_HANDLE;
+}
+
+template <class Call>
+CK_RV Client::Answer(Call& call) {
+  constexpr spec::CallRow row = spec::Row(Call::kId);
+  const CK_SESSION_HANDLE session = SessionOf(call);
+  if (options_.resumes && resumption_.TakeLost(row, session)) return CKR_FUNCTION_FAILED;
+  ConnectionPtr connection;
+  if (const CK_RV rv = Borrow(connection); rv != CKR_OK) return rv;
+  wire::BeginFrame(connection->request);
+  wire::Writer writer(connection->request);
+  wire::EncodeCall(writer, call);
+  if (writer.overflow() || connection->request.size() > limits::kFrameBytesMax) {
+    Return(std::move(connection));
+    return CKR_DATA_LEN_RANGE;  // longer than one frame: such data goes in parts
+  }
+  bool asked = false;
+  if constexpr (requires { call.output.query(); }) asked = call.output.query();
+  CK_RV answer = CKR_OK;
+  if (const CK_RV rv = Transact(connection, row, session, answer); rv != CKR_OK) return rv;
+  wire::Reader reader(connection->response.view());
+  (void)reader.U64();  // the return value, which Transact has read
+  if (!wire::DecodeResults(reader, call, answer) || !resumption_.ReadTrailers(reader)) return CKR_DEVICE_ERROR;
+  if (options_.resumes) {
+    if constexpr (Call::kId == spec::CallId::C_OpenSession) {
+      if (answer == CKR_OK) resumption_.Opened(*call.session.value, call.slot.value, call.flags.value);
+    } else if constexpr (Call::kId == spec::CallId::C_CloseSession) {
+      if (answer == CKR_OK) resumption_.Closed(session);
+    } else if constexpr (Call::kId == spec::CallId::C_CloseAllSessions) {
+      if (answer == CKR_OK) resumption_.ClosedAll(call.slot.value);
+    } else if constexpr (Call::kId == spec::CallId::C_SessionCancel) {
+      if (answer == CKR_OK) resumption_.Cancelled(session, call.flags.value);
+    } else if constexpr (row.operation != spec::OperationKind::kNoOperation) {
+      bool cancel = false;
+      if constexpr (row.phase == spec::Phase::kBegin && requires { call.mechanism; }) {
+        cancel = call.mechanism.value == nullptr;
+      }
+      std::size_t fetched = 0;
+      if constexpr (requires { call.objects.count; }) fetched = answer == CKR_OK ? *call.objects.count : 0;
+      resumption_.Followed(row, session, connection->request.view().subspan(sizeof(wire::FrameHeader)), answer, asked, cancel,
+                           fetched);
+    }
+  }
+  Return(std::move(connection));
+  return answer;
+}
+
+}  // namespace cmkd::remote

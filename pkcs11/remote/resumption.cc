@@ -1,0 +1,186 @@
+// The application's own record of what it has at the daemon.
+#include "pkcs11/remote/resumption.h"
+
+#include "pkcs11/wire/frame.h"
+#include "pkcs11/wire/writer.h"
+
+namespace cmkd::remote {
+
+using spec::OperationKind;
+using spec::Phase;
+
+void Resumption::Opened(CK_SESSION_HANDLE session, CK_SLOT_ID slot, CK_FLAGS flags) {
+  const std::lock_guard lock(mutex_);
+  Session& entry = sessions_[session];
+  entry.slot = slot;
+  entry.flags = flags;
+}
+
+void Resumption::Closed(CK_SESSION_HANDLE session) {
+  const std::lock_guard lock(mutex_);
+  sessions_.erase(session);
+  DropObjectsOf(session);
+}
+
+void Resumption::ClosedAll(CK_SLOT_ID slot) {
+  const std::lock_guard lock(mutex_);
+  for (auto it = sessions_.begin(); it != sessions_.end();) {
+    if (it->second.slot != slot) {
+      ++it;
+      continue;
+    }
+    DropObjectsOf(it->first);
+    it = sessions_.erase(it);
+  }
+}
+
+void Resumption::Cancelled(CK_SESSION_HANDLE session, CK_FLAGS flags) {
+  const std::lock_guard lock(mutex_);
+  const auto it = sessions_.find(session);
+  if (it == sessions_.end()) return;
+  std::erase_if(it->second.operations, [&](const auto& operation) { return (spec::CancelFlag(operation.first) & flags) != 0; });
+}
+
+void Resumption::DropObjectsOf(CK_SESSION_HANDLE session) {
+  std::erase_if(objects_, [&](const auto& object) { return object.second.session == session; });
+}
+
+void Resumption::Followed(const spec::CallRow& row, CK_SESSION_HANDLE session, ByteView payload, CK_RV rv, bool asked,
+                          bool cancel, std::size_t fetched) {
+  if (row.operation == OperationKind::kNoOperation) return;
+  const std::lock_guard lock(mutex_);
+  const auto it = sessions_.find(session);
+  if (it == sessions_.end()) return;
+  auto& operations = it->second.operations;
+  const bool goes_on = rv == CKR_BUFFER_TOO_SMALL || (rv == CKR_OK && asked);
+  switch (row.phase) {
+    case Phase::kBegin:
+      if (rv != CKR_OK) return;
+      if (cancel) {
+        operations[row.operation] = {};
+      } else {
+        Operation& operation = operations[row.operation];
+        operation.begin = row.id;
+        operation.frame.assign(payload.begin(), payload.end());
+        operation.fed = false;
+        operation.fetched = 0;
+      }
+      return;
+    case Phase::kPart:
+      if (goes_on) return;
+      if (rv == CKR_OK) {
+        Operation& operation = operations[row.operation];
+        operation.fetched += fetched;
+        // A search can be begun again at any point: handles come in ascending order.
+        operation.fed = row.operation != OperationKind::kFind;
+        return;
+      }
+      if (row.operation != OperationKind::kFind) operations[row.operation].begin = spec::CallId::kCount;
+      return;
+    case Phase::kSingle:
+    case Phase::kFinal:
+      if (!goes_on) operations[row.operation].begin = spec::CallId::kCount;
+      return;
+    case Phase::kMessage:
+    case Phase::kNoPhase:
+      return;
+  }
+}
+
+bool Resumption::TakeLost(const spec::CallRow& row, CK_SESSION_HANDLE session) {
+  if (lost_.load(std::memory_order_relaxed) == 0 || row.operation == OperationKind::kNoOperation) return false;
+  const std::lock_guard lock(mutex_);
+  const auto it = sessions_.find(session);
+  if (it == sessions_.end()) return false;
+  Operation& operation = it->second.operations[row.operation];
+  if (!operation.lost) return false;
+  operation = {};
+  --lost_;
+  return row.phase != Phase::kBegin;
+}
+
+bool Resumption::ReadTrailers(wire::Reader& r) {
+  while (r.ok() && !r.AtEnd()) {
+    switch (static_cast<wire::TrailerKind>(r.U8())) {
+      case wire::TrailerKind::kEnd:
+        return r.AtEnd();
+      case wire::TrailerKind::kTicket: {
+        const ByteView ticket = r.Blob();
+        if (r.ok()) SetTicket(ticket);
+        break;
+      }
+      case wire::TrailerKind::kSessionObject: {
+        const CK_SESSION_HANDLE session = r.U64();
+        const CK_OBJECT_HANDLE handle = r.U64();
+        const ByteView sealed = r.Blob();
+        if (!r.ok()) return false;
+        const std::lock_guard lock(mutex_);
+        objects_[handle] = {session, ToBytes(sealed)};
+        break;
+      }
+      case wire::TrailerKind::kForgetObject: {
+        const CK_OBJECT_HANDLE handle = r.U64();
+        if (!r.ok()) return false;
+        const std::lock_guard lock(mutex_);
+        objects_.erase(handle);
+        break;
+      }
+      default:
+        return false;
+    }
+  }
+  return r.ok();
+}
+
+void Resumption::SetTicket(ByteView ticket) {
+  const std::lock_guard lock(mutex_);
+  ticket_ = ToBytes(ticket);
+}
+
+Bytes Resumption::Encode() const {
+  const std::lock_guard lock(mutex_);
+  wire::Buffer buffer;
+  wire::Writer w(buffer);
+  w.Blob(ticket_);
+  w.U32(static_cast<std::uint32_t>(sessions_.size()));
+  for (const auto& [handle, session] : sessions_) {
+    w.U64(handle);
+    w.U64(session.slot);
+    w.U64(session.flags);
+  }
+  w.U32(static_cast<std::uint32_t>(objects_.size()));
+  for (const auto& [handle, object] : objects_) {
+    w.U64(object.session);
+    w.U64(handle);
+    w.Blob(object.sealed);
+  }
+  return ToBytes(buffer.view());
+}
+
+std::vector<Resumption::Begun> Resumption::TakeBegun() {
+  const std::lock_guard lock(mutex_);
+  std::vector<Begun> begun;
+  for (auto& [handle, session] : sessions_) {
+    for (auto& [kind, operation] : session.operations) {
+      if (!operation.active()) continue;
+      if (operation.fed) {
+        operation.begin = spec::CallId::kCount;
+        if (!operation.lost) ++lost_;
+        operation.lost = true;
+      } else {
+        begun.push_back({handle, operation.begin, operation.frame, operation.fetched});
+      }
+    }
+  }
+  return begun;
+}
+
+void Resumption::Forget() {
+  const std::lock_guard lock(mutex_);
+  sessions_.clear();
+  objects_.clear();
+  ticket_.clear();
+  lost_ = 0;
+}
+
+}  // namespace cmkd::remote

@@ -1,0 +1,85 @@
+// What an application has at the daemon, remembered on the application's side, so that a daemon that was restarted can be
+// given it back: sessions, the sealed ticket of its logins, sealed session objects, and the first frame of each operation that
+// has not been fed yet. The sealed parts are opaque here.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "common/bytes.h"
+#include "pkcs11/spec/call_table.h"
+#include "pkcs11/wire/buffer.h"
+#include "pkcs11/wire/reader.h"
+
+namespace cmkd::remote {
+
+// Safe from any thread.
+class Resumption {
+ public:
+  // One operation that can be begun again by sending `frame` (the payload of its …Init call).
+  struct Begun {
+    CK_SESSION_HANDLE session;
+    spec::CallId call;
+    Bytes frame;
+    std::size_t fetched;  // handles that C_FindObjects has already returned
+  };
+
+  void Opened(CK_SESSION_HANDLE session, CK_SLOT_ID slot, CK_FLAGS flags);
+  void Closed(CK_SESSION_HANDLE session);
+  void ClosedAll(CK_SLOT_ID slot);
+  // C_SessionCancel with these flags succeeded.
+  void Cancelled(CK_SESSION_HANDLE session, CK_FLAGS flags);
+
+  // Follows the operation of `session` that a call of `row` has begun, fed or ended. `payload` is the request's, `asked`
+  // says that it only asked for a length, `cancel` that an Init had a NULL mechanism, `fetched` how many handles came.
+  void Followed(const spec::CallRow& row, CK_SESSION_HANDLE session, ByteView payload, CK_RV rv, bool asked, bool cancel,
+                std::size_t fetched);
+
+  // True, once, when the operation that this call would go on with died with the daemon.
+  bool TakeLost(const spec::CallRow& row, CK_SESSION_HANDLE session);
+
+  // Reads the trailers behind a call's results. False when they are malformed.
+  bool ReadTrailers(wire::Reader& r);
+  void SetTicket(ByteView ticket);
+
+  // The resumption of the Hello call.
+  Bytes Encode() const;
+  // After the daemon took it: the operations to begin again. Operations that were fed are lost from now on.
+  std::vector<Begun> TakeBegun();
+  // The daemon could not take it: the application starts with nothing.
+  void Forget();
+
+ private:
+  struct Operation {
+    spec::CallId begin = spec::CallId::kCount;  // kCount: not active
+    Bytes frame;
+    bool fed = false;
+    bool lost = false;
+    std::size_t fetched = 0;
+    bool active() const { return begin != spec::CallId::kCount; }
+  };
+  struct Session {
+    CK_SLOT_ID slot = 0;
+    CK_FLAGS flags = 0;
+    std::map<spec::OperationKind, Operation> operations;
+  };
+  struct Object {
+    CK_SESSION_HANDLE session = 0;
+    Bytes sealed;
+  };
+
+  void DropObjectsOf(CK_SESSION_HANDLE session);
+
+  mutable std::mutex mutex_;
+  std::map<CK_SESSION_HANDLE, Session> sessions_;
+  std::map<CK_OBJECT_HANDLE, Object> objects_;
+  Bytes ticket_;
+  std::atomic<std::size_t> lost_{0};
+};
+
+}  // namespace cmkd::remote

@@ -1,0 +1,223 @@
+// Complete: what an object is where its template said nothing.
+#include <algorithm>
+#include <cstring>
+
+#include "pkcs11/spec/attribute_rules.h"
+#include "pkcs11/spec/attribute_values.h"
+#include "pkcs11/spec/key_facts.h"
+#include "pkcs11/spec/mechanism_table.h"
+
+namespace cmkd::spec {
+namespace {
+
+using Template = std::span<const CK_ATTRIBUTE>;
+
+constexpr std::uint8_t kF4[] = {0x01, 0x00, 0x01};  // 65537
+
+bool IsHidden(CK_OBJECT_CLASS object_class) {
+  return object_class == CKO_SECRET_KEY || object_class == CKO_PRIVATE_KEY;
+}
+
+// A usage flag, the operation in mechanism rows that it stands for, and the group it belongs to.
+struct Usage {
+  CK_ATTRIBUTE_TYPE attribute;
+  CK_FLAGS operation;
+  UsageGroups group;
+};
+constexpr Usage kUsages[] = {
+    {CKA_ENCRYPT, CKF_ENCRYPT, kUsesCipher},
+    {CKA_DECRYPT, CKF_DECRYPT, kUsesCipher},
+    {CKA_SIGN, CKF_SIGN, kUsesSign},
+    {CKA_VERIFY, CKF_VERIFY, kUsesSign},
+    {CKA_SIGN_RECOVER, CKF_SIGN_RECOVER, kUsesSign},
+    {CKA_VERIFY_RECOVER, CKF_VERIFY_RECOVER, kUsesSign},
+    {CKA_WRAP, CKF_WRAP, kUsesWrap},
+    {CKA_UNWRAP, CKF_UNWRAP, kUsesWrap},
+    {CKA_DERIVE, CKF_DERIVE, kUsesDerive},
+    {CKA_ENCAPSULATE, CKF_ENCAPSULATE, kUsesDerive},
+    {CKA_DECAPSULATE, CKF_DECAPSULATE, kUsesDerive},
+};
+
+// What the mechanisms of this project do with keys of this type.
+CK_FLAGS OperationsOf(CK_KEY_TYPE key_type) {
+  CK_FLAGS operations = 0;
+  for (const MechanismRow& row : Mechanisms()) {
+    if (row.key_type == key_type || row.other_key_type == key_type) operations |= row.operations;
+  }
+  return operations;
+}
+
+UsageGroups GroupsNamedIn(Template attributes) {
+  UsageGroups groups = 0;
+  for (const CK_ATTRIBUTE& attribute : attributes) {
+    for (const Usage& usage : kUsages) {
+      if (usage.attribute == attribute.type && ValueOf(attribute).size() == 1 && ValueOf(attribute)[0] == CK_TRUE) {
+        groups = static_cast<UsageGroups>(groups | usage.group);
+      }
+    }
+  }
+  return groups;
+}
+
+// On a managed token a key that names no usage gets the one that its type is made for.
+UsageGroups OneGroup(CK_KEY_TYPE key_type, CK_FLAGS operations) {
+  if (key_type == CKK_AES) return kUsesCipher;
+  return (operations & CKF_SIGN) != 0 ? kUsesSign : kUsesDerive;
+}
+
+UsageGroups DefaultGroups(const TemplateContext& context, CK_FLAGS operations) {
+  if (context.profile == Profile::kGeneral) return kUsesCipher | kUsesSign | kUsesWrap | kUsesDerive;
+  const UsageGroups partner = GroupsNamedIn(context.partner);
+  return partner != 0 ? partner : OneGroup(context.key_type, operations);
+}
+
+// Footnote 9: when the template asks for no usage, all that the key type can do, as other tokens have it and programs rely on;
+// when it asks for any, only those. A public key's part in a derivation needs no flag.
+void AddUsages(const TemplateContext& context, bool named, Attributes& object) {
+  const CK_FLAGS operations = OperationsOf(context.key_type);
+  const UsageGroups groups = DefaultGroups(context, operations);
+  for (const Usage& usage : kUsages) {
+    if (object.Has(usage.attribute)) continue;
+    const AttributeRow* row = FindAttribute(usage.attribute, context.object_class, context.key_type);
+    if (row == nullptr || row->initial != Default::kUsage) continue;
+    const bool fits = (operations & usage.operation) != 0 && (groups & usage.group) != 0;
+    const bool of_public = usage.attribute == CKA_DERIVE && context.object_class == CKO_PUBLIC_KEY;
+    object.SetBool(usage.attribute, !named && fits && !of_public);
+  }
+}
+
+// A secret that came in the clear as a session object is a program's own working key (a SecretKeySpec of SunPKCS11): it may
+// leave again. Everything else is born closed.
+bool BornOpen(const TemplateContext& context, const Attributes& object) {
+  return context.verb == Verb::kCreate && context.object_class == CKO_SECRET_KEY && !object.Bool(CKA_TOKEN);
+}
+
+// CKA_ALWAYS_SENSITIVE and CKA_NEVER_EXTRACTABLE: true from birth, or inherited from the base key of a derivation.
+bool AlwaysSo(const TemplateContext& context, CK_ATTRIBUTE_TYPE history, bool now) {
+  if (!now) return false;
+  if (context.verb == Verb::kGenerate) return true;
+  return context.verb == Verb::kDerive && context.current != nullptr && context.current->Bool(history);
+}
+
+void AddHistory(const TemplateContext& context, CK_MECHANISM_TYPE key_gen_mechanism, Attributes& object) {
+  const bool made = context.verb == Verb::kGenerate;
+  object.SetBool(CKA_LOCAL, made);
+  object.SetUlong(CKA_KEY_GEN_MECHANISM, made ? key_gen_mechanism : CK_UNAVAILABLE_INFORMATION);
+  if (!IsHidden(context.object_class)) return;
+  object.SetBool(CKA_ALWAYS_SENSITIVE, AlwaysSo(context, CKA_ALWAYS_SENSITIVE, object.Bool(CKA_SENSITIVE)));
+  object.SetBool(CKA_NEVER_EXTRACTABLE, AlwaysSo(context, CKA_NEVER_EXTRACTABLE, !object.Bool(CKA_EXTRACTABLE)));
+}
+
+void SetBoolIfAbsent(Attributes& object, CK_ATTRIBUTE_TYPE type, bool value) {
+  if (!object.Has(type)) object.SetBool(type, value);
+}
+
+void AddTableDefaults(const TemplateContext& context, Attributes& object) {
+  for (const AttributeRow& row : AttributeTable()) {
+    if (object.Has(row.type) || !AppliesTo(row, context.object_class, context.key_type)) continue;
+    switch (row.initial) {
+      case Default::kFalse:
+        object.SetBool(row.type, false);
+        break;
+      case Default::kTrue:
+        object.SetBool(row.type, true);
+        break;
+      case Default::kEmpty:
+        object.Set(row.type, {});
+        break;
+      case Default::kZero:
+        object.SetUlong(row.type, 0);
+        break;
+      case Default::kAbsent:
+      case Default::kUsage:
+      case Default::kByRule:
+      case Default::kComputed:
+        break;
+    }
+  }
+}
+
+// What can be told of the material without computing on it.
+void AddSizes(const TemplateContext& context, Attributes& object) {
+  const Bytes* value = object.Find(CKA_VALUE);
+  if (context.object_class == CKO_SECRET_KEY && value != nullptr) object.SetUlong(CKA_VALUE_LEN, value->size());
+  const Bytes* modulus = object.Find(CKA_MODULUS);
+  if (context.object_class == CKO_PUBLIC_KEY && modulus != nullptr) object.SetUlong(CKA_MODULUS_BITS, BitLength(*modulus));
+}
+
+void AddKeyDefaults(const TemplateContext& context, bool usages_named, CK_MECHANISM_TYPE key_gen_mechanism,
+                    Attributes& object) {
+  object.SetUlong(CKA_KEY_TYPE, context.key_type);
+  if (IsHidden(context.object_class)) {
+    const bool open = BornOpen(context, object);
+    SetBoolIfAbsent(object, CKA_SENSITIVE, !open);
+    SetBoolIfAbsent(object, CKA_EXTRACTABLE, open);
+  }
+  AddUsages(context, usages_named, object);
+  AddHistory(context, key_gen_mechanism, object);
+  AddSizes(context, object);
+  const bool made_rsa = context.verb == Verb::kGenerate && context.key_type == CKK_RSA;
+  if (made_rsa && context.object_class == CKO_PUBLIC_KEY && !object.Has(CKA_PUBLIC_EXPONENT)) {
+    object.Set(CKA_PUBLIC_EXPONENT, kF4);
+  }
+}
+
+// Whether a given value goes into the object as it is. What must fit the material is computed anew, so a wrong claim never
+// stays; an empty value of what the object need not have says nothing.
+bool IsTaken(const TemplateContext& context, const AttributeRow& row, const CK_ATTRIBUTE& attribute) {
+  if (row.set_by == SetBy::kToken || !CheckValue(row, attribute).ok()) return false;
+  if (row.type == CKA_CHECK_VALUE) return attribute.ulValueLen == 0;  // empty: there shall be none
+  if (row.type == CKA_VALUE_LEN) return context.verb != Verb::kCreate;
+  if (HasRule(row, kMustFitMaterial)) return false;
+  const bool optional = row.initial == Default::kAbsent || row.initial == Default::kComputed;
+  return !optional || attribute.ulValueLen != 0;
+}
+
+// Takes over what was given; tells whether any usage was asked for. One that is only refused asks for nothing.
+bool AddGiven(const TemplateContext& context, Template attributes, Attributes& object) {
+  bool usages_named = false;
+  for (const CK_ATTRIBUTE& attribute : attributes) {
+    const AttributeRow* row = FindAttribute(attribute.type, context.object_class, context.key_type);
+    if (row == nullptr || !IsTaken(context, *row, attribute)) continue;
+    const Fallible<Attributes> flat = Attributes::From({&attribute, 1});
+    if (!flat.ok()) continue;
+    object.Merge(*flat);
+    usages_named = usages_named || (row->initial == Default::kUsage && flat->Bool(attribute.type));
+  }
+  return usages_named;
+}
+
+// A copy is another object: it gets its own identity and lifecycle.
+void RemoveIdentity(Attributes& object) {
+  for (const AttributeRow& row : AttributeTable()) {
+    if (row.set_by == SetBy::kToken && row.initial == Default::kComputed) object.Remove(row.type);
+  }
+}
+
+}  // namespace
+
+Attributes Complete(const TemplateContext& context, Template attributes, CK_MECHANISM_TYPE key_gen_mechanism) {
+  const bool change = context.verb == Verb::kCopy || context.verb == Verb::kSet;
+  Attributes object;
+  if (change && context.current != nullptr) object = *context.current;
+  const bool usages_named = AddGiven(context, attributes, object);
+  if (context.verb == Verb::kCopy) RemoveIdentity(object);
+  if (change) return object;
+
+  object.SetUlong(CKA_CLASS, context.object_class);
+  SetBoolIfAbsent(object, CKA_PRIVATE, IsHidden(context.object_class));
+  AddTableDefaults(context, object);
+  if (context.object_class == CKO_CERTIFICATE) object.SetUlong(CKA_CERTIFICATE_TYPE, context.key_type);
+  if ((ClassBit(context.object_class) & kOnKeys) != 0) AddKeyDefaults(context, usages_named, key_gen_mechanism, object);
+  return object;
+}
+
+UsageGroups UsagesOf(const Attributes& object) {
+  UsageGroups groups = 0;
+  for (const Usage& usage : kUsages) {
+    if (object.Bool(usage.attribute)) groups = static_cast<UsageGroups>(groups | usage.group);
+  }
+  return groups;
+}
+
+}  // namespace cmkd::spec

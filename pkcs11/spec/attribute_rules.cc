@@ -1,0 +1,418 @@
+// CheckTemplate: the footnotes of the attribute table, asked one by one, and the few things that attributes say together.
+#include "pkcs11/spec/attribute_rules.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "pkcs11/spec/attribute_values.h"
+#include "pkcs11/spec/key_facts.h"
+#include "pkcs11/spec/mechanism_table.h"
+#include "pkcs11/spec/template_codec.h"
+
+namespace cmkd::spec {
+namespace {
+
+using Template = std::span<const CK_ATTRIBUTE>;
+
+// On generation, as FIPS 186-5 section A.1.1 has it: 2^16 < e < 2^256.
+constexpr std::size_t kMadeExponentBitsMin = 17;
+constexpr std::size_t kMadeExponentBitsMax = 256;
+
+Failure<Error> Refuse(CK_RV rv, const AttributeRow& row, std::string_view why) {
+  return Fail(rv, std::string(row.name) + " " + std::string(why));
+}
+
+bool IsKey(CK_OBJECT_CLASS object_class) { return (ClassBit(object_class) & kOnKeys) != 0; }
+bool IsChange(Verb verb) { return verb == Verb::kCopy || verb == Verb::kSet; }
+bool IsUsage(const AttributeRow& row) { return row.initial == Default::kUsage; }
+
+const CK_ATTRIBUTE* Find(Template attributes, CK_ATTRIBUTE_TYPE type) {
+  const auto found = std::find_if(attributes.begin(), attributes.end(), [type](const CK_ATTRIBUTE& a) { return a.type == type; });
+  return found == attributes.end() ? nullptr : &*found;
+}
+
+bool IsTrue(const CK_ATTRIBUTE& attribute) { return *static_cast<const CK_BBOOL*>(attribute.pValue) == CK_TRUE; }
+
+CK_ULONG UlongOf(const CK_ATTRIBUTE& attribute) {
+  CK_ULONG value;
+  std::memcpy(&value, attribute.pValue, sizeof value);
+  return value;
+}
+
+bool SameAttribute(const CK_ATTRIBUTE& a, const CK_ATTRIBUTE& b) {
+  if (!IsTemplateAttribute(a.type)) return Equal(ValueOf(a), ValueOf(b));
+  const Fallible<Attributes> left = Attributes::From({&a, 1});
+  return left.ok() && SameValue(b, left->View(a.type));
+}
+
+// What the object would be
+
+Status CheckKeyKind(const TemplateContext& context) {
+  const KeyTypeSet key_type = KeyTypeBit(context.key_type);
+  if (context.key_type == CK_UNAVAILABLE_INFORMATION) return Fail(CKR_TEMPLATE_INCOMPLETE, "no CKA_KEY_TYPE");
+  if (key_type == 0) return Fail(CKR_ATTRIBUTE_VALUE_INVALID, "CKA_KEY_TYPE is none that this token has");
+  const bool secret_type = (key_type & kForSecrets) != 0;
+  if (secret_type != (context.object_class == CKO_SECRET_KEY)) {
+    return Fail(CKR_TEMPLATE_INCONSISTENT, "CKA_KEY_TYPE does not go with CKA_CLASS");
+  }
+  return {};
+}
+
+Status CheckKind(const TemplateContext& context) {
+  if (context.object_class == CK_UNAVAILABLE_INFORMATION) return Fail(CKR_TEMPLATE_INCOMPLETE, "no CKA_CLASS");
+  if (ClassBit(context.object_class) == 0) return Fail(CKR_ATTRIBUTE_VALUE_INVALID, "CKA_CLASS is none that this token has");
+  if (IsKey(context.object_class)) return CheckKeyKind(context);
+  if (context.verb == Verb::kGenerate || context.verb == Verb::kUnwrap || context.verb == Verb::kDerive) {
+    return Fail(CKR_TEMPLATE_INCONSISTENT, "CKA_CLASS is no key");
+  }
+  if (context.object_class != CKO_CERTIFICATE) return {};
+  if (context.key_type == CK_UNAVAILABLE_INFORMATION) return Fail(CKR_TEMPLATE_INCOMPLETE, "no CKA_CERTIFICATE_TYPE");
+  if (context.key_type != CKC_X_509) return Fail(CKR_ATTRIBUTE_VALUE_INVALID, "only X.509 certificates are kept");
+  return {};
+}
+
+// Whether the object may be changed or copied at all.
+Status CheckCurrent(const TemplateContext& context) {
+  if (!IsChange(context.verb)) return {};
+  if (context.current == nullptr) return Fail(CKR_GENERAL_ERROR, "a change without an object");
+  if (context.verb == Verb::kSet && !context.current->Bool(CKA_MODIFIABLE, true)) {
+    return Fail(CKR_ACTION_PROHIBITED, "the object is not CKA_MODIFIABLE");
+  }
+  if (context.verb == Verb::kCopy && !context.current->Bool(CKA_COPYABLE, true)) {
+    return Fail(CKR_ACTION_PROHIBITED, "the object is not CKA_COPYABLE");
+  }
+  return {};
+}
+
+// What single values may be
+
+bool IsSecretLength(CK_KEY_TYPE key_type, std::size_t bytes) {
+  const MechanismRow* row = FindMechanism(key_type == CKK_AES ? CKM_AES_KEY_GEN : CKM_GENERIC_SECRET_KEY_GEN);
+  if (bytes > row->key_bits_max / 8 || bytes < row->key_bits_min / 8) return false;
+  return key_type != CKK_AES || bytes % 8 == 0;
+}
+
+Status CheckMaterialLength(const TemplateContext& context, const AttributeRow& row, const CK_ATTRIBUTE& attribute) {
+  if (context.object_class != CKO_SECRET_KEY) {
+    const bool private_key = context.object_class == CKO_PRIVATE_KEY;
+    if (private_key && attribute.ulValueLen == 0) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID, row, "is empty");
+    return {};
+  }
+  if (IsSecretLength(context.key_type, attribute.ulValueLen)) return {};
+  return Refuse(CKR_ATTRIBUTE_VALUE_INVALID, row, "has a length that its key type does not have");
+}
+
+Status CheckAskedLength(const TemplateContext& context, const AttributeRow& row, const CK_ATTRIBUTE& attribute) {
+  if (IsSecretLength(context.key_type, UlongOf(attribute))) return {};
+  return Refuse(CKR_KEY_SIZE_RANGE, row, "is a length that its key type does not have");
+}
+
+Status CheckAskedModulus(const AttributeRow& row, const CK_ATTRIBUTE& attribute) {
+  const MechanismRow* making = FindMechanism(CKM_RSA_PKCS_KEY_PAIR_GEN);
+  const CK_ULONG bits = UlongOf(attribute);
+  if (bits >= making->key_bits_min && bits <= making->key_bits_max) return {};
+  return Refuse(CKR_KEY_SIZE_RANGE, row, "is a size that is not made here");
+}
+
+Status CheckCurve(const TemplateContext& context, const AttributeRow& row, const CK_ATTRIBUTE& attribute) {
+  const Curve* curve = FindCurve(ValueOf(attribute));
+  if (curve == nullptr) return Refuse(CKR_CURVE_NOT_SUPPORTED, row, "names no curve known here");
+  if (curve->key_type != context.key_type) return Refuse(CKR_CURVE_NOT_SUPPORTED, row, "names a curve of another key type");
+  return {};
+}
+
+Status CheckExponent(const TemplateContext& context, const AttributeRow& row, const CK_ATTRIBUTE& attribute) {
+  const ByteView exponent = ValueOf(attribute);
+  const std::size_t bits = BitLength(exponent);
+  if (bits < 2 || exponent.back() % 2 == 0) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID, row, "is even or 1");
+  if (context.verb == Verb::kGenerate && (bits < kMadeExponentBitsMin || bits > kMadeExponentBitsMax)) {
+    return Refuse(CKR_ATTRIBUTE_VALUE_INVALID, row, "must be above 2^16 and below 2^256 for a new key");
+  }
+  return {};
+}
+
+Status CheckModulus(const AttributeRow& row, const CK_ATTRIBUTE& attribute) {
+  const ByteView modulus = ValueOf(attribute);
+  if (BitLength(modulus) < 2 || modulus.back() % 2 == 0) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID, row, "is even or 1");
+  return {};
+}
+
+Status CheckEqual(const AttributeRow& row, const CK_ATTRIBUTE& attribute, CK_ULONG expected) {
+  if (UlongOf(attribute) == expected) return {};
+  return Refuse(CKR_TEMPLATE_INCONSISTENT, row, "is not what this call makes");
+}
+
+Status CheckRange(const AttributeRow& row, const CK_ATTRIBUTE& attribute, CK_ULONG greatest) {
+  if (UlongOf(attribute) <= greatest) return {};
+  return Refuse(CKR_ATTRIBUTE_VALUE_INVALID, row, "is none of the standard's values");
+}
+
+// Values that must make sense by themselves, for a new object.
+Status CheckMeaning(const TemplateContext& context, const AttributeRow& row, const CK_ATTRIBUTE& attribute) {
+  switch (row.type) {
+    case CKA_CLASS:
+      return CheckEqual(row, attribute, context.object_class);
+    case CKA_KEY_TYPE:
+    case CKA_CERTIFICATE_TYPE:
+      return CheckEqual(row, attribute, context.key_type);
+    case CKA_CERTIFICATE_CATEGORY:
+      return CheckRange(row, attribute, CK_CERTIFICATE_CATEGORY_OTHER_ENTITY);
+    case CKA_JAVA_MIDP_SECURITY_DOMAIN:
+      return CheckRange(row, attribute, CK_SECURITY_DOMAIN_THIRD_PARTY);
+    case CKA_VALUE:
+      return CheckMaterialLength(context, row, attribute);
+    case CKA_VALUE_LEN:
+      return CheckAskedLength(context, row, attribute);
+    case CKA_MODULUS_BITS:
+      return CheckAskedModulus(row, attribute);
+    case CKA_EC_PARAMS:
+      return CheckCurve(context, row, attribute);
+    case CKA_EC_POINT:
+      if (attribute.ulValueLen == 0 && HasRule(row, kRequiredOnCreate)) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID, row, "is empty");
+      return {};
+    case CKA_PUBLIC_EXPONENT:
+      return CheckExponent(context, row, attribute);
+    case CKA_MODULUS:
+      return CheckModulus(row, attribute);
+    case CKA_PRIVATE_EXPONENT:
+      if (BitLength(ValueOf(attribute)) < 2) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID, row, "is no private exponent");
+      return {};
+    default:
+      return {};
+  }
+}
+
+// What a verb allows
+
+Status CheckNew(const TemplateContext& context, const AttributeRow& row, const CK_ATTRIBUTE& attribute) {
+  if (row.set_by == SetBy::kToken) return Refuse(CKR_ATTRIBUTE_READ_ONLY, row, "is set by the token");
+  const AttributeRules forbidden = context.verb == Verb::kCreate     ? kForbiddenOnCreate
+                                   : context.verb == Verb::kGenerate ? kForbiddenOnGenerate
+                                                                     : kForbiddenOnUnwrap;
+  if (HasRule(row, forbidden)) return Refuse(CKR_TEMPLATE_INCONSISTENT, row, "is made by this call and cannot be given");
+  if (HasRule(row, kOnlySoSetsTrue) && !context.so && IsTrue(attribute)) {
+    return Refuse(CKR_ATTRIBUTE_READ_ONLY, row, "is for the security officer");
+  }
+  return CheckMeaning(context, row, attribute);
+}
+
+// A boolean that went one way does not come back. An object without the attribute counts as gone that way.
+Status CheckLatch(const TemplateContext& context, const AttributeRow& row, const CK_ATTRIBUTE& attribute) {
+  if (HasRule(row, kLatchesTrue) && context.current->Bool(row.type, true) && !IsTrue(attribute)) {
+    return Refuse(CKR_ATTRIBUTE_READ_ONLY, row, "stays true");
+  }
+  if (HasRule(row, kLatchesFalse) && !context.current->Bool(row.type, false) && IsTrue(attribute)) {
+    return Refuse(CKR_ATTRIBUTE_READ_ONLY, row, "stays false");
+  }
+  return {};
+}
+
+bool MayChange(const TemplateContext& context, const AttributeRow& row) {
+  if (HasRule(row, kOnlySoSetsTrue)) return context.so;
+  if (context.verb == Verb::kSet && context.profile == Profile::kManaged && IsUsage(row)) return false;
+  return HasRule(row, kModifiable) || (context.verb == Verb::kCopy && HasRule(row, kChangeableOnCopy));
+}
+
+// What only copying can do wrong: a copy that is seen before login, and one that can do more than its source.
+Status CheckCopied(const TemplateContext& context, const AttributeRow& row, const CK_ATTRIBUTE& attribute) {
+  if (row.type == CKA_PRIVATE && context.current->Bool(CKA_PRIVATE, true) && !IsTrue(attribute)) {
+    return Refuse(CKR_TEMPLATE_INCONSISTENT, row, "stays true in a copy");
+  }
+  if (context.profile == Profile::kManaged && IsUsage(row) && IsTrue(attribute) && !context.current->Bool(row.type)) {
+    return Refuse(CKR_TEMPLATE_INCONSISTENT, row, "can only be taken away in a copy");
+  }
+  return {};
+}
+
+Status CheckChange(const TemplateContext& context, const AttributeRow& row, const CK_ATTRIBUTE& attribute) {
+  // Programs that copy repeat what they know of the source.
+  const Bytes* value = context.current->Find(row.type);
+  if (context.verb == Verb::kCopy && value != nullptr && SameValue(attribute, *value)) return {};
+  const bool trusted = context.object_class == CKO_CERTIFICATE && context.current->Bool(CKA_TRUSTED);
+  if (trusted && !context.so) return Refuse(CKR_ATTRIBUTE_READ_ONLY, row, "belongs to a trusted certificate");
+  if (!MayChange(context, row)) return Refuse(CKR_ATTRIBUTE_READ_ONLY, row, "cannot be changed");
+  if (row.type == CKA_CHECK_VALUE && attribute.ulValueLen != 0) {
+    return Refuse(CKR_ATTRIBUTE_READ_ONLY, row, "can only be taken away");
+  }
+  RETURN_IF_ERROR(CheckLatch(context, row, attribute));
+  return context.verb == Verb::kCopy ? CheckCopied(context, row, attribute) : Status();
+}
+
+Status CheckOne(const TemplateContext& context, const CK_ATTRIBUTE& attribute) {
+  if (FindAttribute(attribute.type) == nullptr) return Fail(CKR_ATTRIBUTE_TYPE_INVALID, "unknown attribute");
+  const AttributeRow* row = FindAttribute(attribute.type, context.object_class, context.key_type);
+  if (row == nullptr) return Refuse(kForeignAttribute, *FindAttribute(attribute.type), "is no attribute of such an object");
+  RETURN_IF_ERROR(CheckValue(*row, attribute));
+  if (IsChange(context.verb)) return CheckChange(context, *row, attribute);
+  return CheckNew(context, *row, attribute);
+}
+
+Status CheckRepeats(Template attributes) {
+  for (std::size_t i = 1; i < attributes.size(); ++i) {
+    const CK_ATTRIBUTE* earlier = Find(attributes.first(i), attributes[i].type);
+    if (earlier != nullptr && !SameAttribute(*earlier, attributes[i])) {
+      return Fail(CKR_TEMPLATE_INCONSISTENT, "an attribute is given twice with different values");
+    }
+  }
+  return {};
+}
+
+Status CheckRequired(const TemplateContext& context, Template attributes) {
+  const AttributeRules required = context.verb == Verb::kCreate     ? kRequiredOnCreate
+                                  : context.verb == Verb::kGenerate ? kRequiredOnGenerate
+                                  : context.verb == Verb::kUnwrap   ? kRequiredOnUnwrap
+                                                                    : kNoRules;
+  for (const AttributeRow& row : AttributeTable()) {
+    if (!HasRule(row, required) || !AppliesTo(row, context.object_class, context.key_type)) continue;
+    if (Find(attributes, row.type) == nullptr) return Refuse(CKR_TEMPLATE_INCOMPLETE, row, "is missing");
+  }
+  return {};
+}
+
+// What attributes say together
+
+Failure<Error> Contradiction(std::string why) { return Fail(CKR_TEMPLATE_INCONSISTENT, std::move(why)); }
+
+Status CheckCertificate(const Attributes& object) {
+  const bool elsewhere = !object.View(CKA_URL).empty();
+  if (!elsewhere && object.View(CKA_VALUE).empty()) return Contradiction("a certificate needs CKA_VALUE or CKA_URL");
+  const bool hashes = !object.View(CKA_HASH_OF_SUBJECT_PUBLIC_KEY).empty() && !object.View(CKA_HASH_OF_ISSUER_PUBLIC_KEY).empty();
+  if (elsewhere && !hashes) return Contradiction("a certificate kept elsewhere needs the hashes of its public keys");
+  return {};
+}
+
+Status CheckDates(const Attributes& object) {
+  const ByteView start = object.View(CKA_START_DATE);
+  const ByteView end = object.View(CKA_END_DATE);
+  if (!start.empty() && !end.empty() && AsText(end) < AsText(start)) return Contradiction("CKA_END_DATE is before CKA_START_DATE");
+  return {};
+}
+
+// A managed token's keys do not come in the clear, and what is unwrapped or derived there is not weaker than its source.
+Status CheckManaged(const TemplateContext& context, const Attributes& object) {
+  if (context.profile != Profile::kManaged || !object.Has(CKA_SENSITIVE)) return {};
+  if (context.verb == Verb::kCreate && object.Bool(CKA_TOKEN)) {
+    return Contradiction("a managed token takes no key in the clear; import it wrapped");
+  }
+  if (context.verb == Verb::kUnwrap && !object.Bool(CKA_SENSITIVE)) return Contradiction("an unwrapped key stays sensitive");
+  if (context.verb != Verb::kDerive || context.current == nullptr) return {};
+  if (context.current->Bool(CKA_SENSITIVE, true) && !object.Bool(CKA_SENSITIVE)) {
+    return Contradiction("a key derived from a sensitive one is sensitive");
+  }
+  if (!context.current->Bool(CKA_EXTRACTABLE, false) && object.Bool(CKA_EXTRACTABLE)) {
+    return Contradiction("a key derived from an unextractable one is unextractable");
+  }
+  return {};
+}
+
+Status CheckTogether(const TemplateContext& context, Template attributes) {
+  const Attributes object = Complete(context, attributes);
+  if (context.object_class == CKO_CERTIFICATE) RETURN_IF_ERROR(CheckCertificate(object));
+  RETURN_IF_ERROR(CheckDates(object));
+  if (object.Bool(CKA_ALWAYS_AUTHENTICATE) && !object.Bool(CKA_PRIVATE)) {
+    return Contradiction("CKA_ALWAYS_AUTHENTICATE needs CKA_PRIVATE");
+  }
+  const CK_ATTRIBUTE* length = Find(attributes, CKA_VALUE_LEN);
+  if (length != nullptr && object.Has(CKA_VALUE) && UlongOf(*length) != object.View(CKA_VALUE).size()) {
+    return Contradiction("CKA_VALUE_LEN is not the length of CKA_VALUE");
+  }
+  return CheckManaged(context, object);
+}
+
+}  // namespace
+
+Fallible<ObjectKind> DescribeTemplate(Template attributes) {
+  ObjectKind kind;
+  const auto read = [attributes](CK_ATTRIBUTE_TYPE type, CK_ULONG& value) -> Status {
+    for (const CK_ATTRIBUTE& attribute : attributes) {
+      if (attribute.type != type) continue;
+      RETURN_IF_ERROR(CheckValue(*FindAttribute(type), attribute));
+      if (value != CK_UNAVAILABLE_INFORMATION && value != UlongOf(attribute)) {
+        return Fail(CKR_TEMPLATE_INCONSISTENT, "an attribute is given twice with different values");
+      }
+      value = UlongOf(attribute);
+    }
+    return {};
+  };
+  RETURN_IF_ERROR(read(CKA_CLASS, kind.object_class));
+  const bool certificate = kind.object_class == CKO_CERTIFICATE;
+  RETURN_IF_ERROR(read(certificate ? CKA_CERTIFICATE_TYPE : CKA_KEY_TYPE, kind.key_type));
+  return kind;
+}
+
+Status CheckTemplate(const TemplateContext& context, Template attributes) {
+  RETURN_IF_ERROR(CheckCurrent(context));
+  RETURN_IF_ERROR(CheckKind(context));
+  if (attributes.size() > kTemplateCountMax) return Contradiction("more attributes than any object has");
+  for (const CK_ATTRIBUTE& attribute : attributes) RETURN_IF_ERROR(CheckOne(context, attribute));
+  RETURN_IF_ERROR(CheckRepeats(attributes));
+  RETURN_IF_ERROR(CheckRequired(context, attributes));
+  return CheckTogether(context, attributes);
+}
+
+Status CheckAgainstMaterial(Template given, const Attributes& computed) {
+  const CK_OBJECT_CLASS object_class = computed.Ulong(CKA_CLASS).value_or(CK_UNAVAILABLE_INFORMATION);
+  const CK_KEY_TYPE key_type = computed.Ulong(CKA_KEY_TYPE).value_or(CK_UNAVAILABLE_INFORMATION);
+  for (const CK_ATTRIBUTE& attribute : given) {
+    const AttributeRow* row = FindAttribute(attribute.type, object_class, key_type);
+    if (row == nullptr || !HasRule(*row, kMustFitMaterial) || attribute.ulValueLen == 0) continue;
+    const Bytes* value = computed.Find(attribute.type);
+    if (value == nullptr || SameValue(attribute, *value)) continue;
+    const Curve* curve = attribute.type == CKA_EC_POINT ? FindCurve(computed.View(CKA_EC_PARAMS)) : nullptr;
+    const ByteView point = curve == nullptr ? ByteView{} : PointOf(ValueOf(attribute), *curve);
+    if (!point.empty() && Equal(point, PointOf(*value, *curve))) continue;
+    return Refuse(CKR_ATTRIBUTE_VALUE_INVALID, *row, "does not fit the key");
+  }
+  return {};
+}
+
+bool MayReveal(const Attributes& object, CK_ATTRIBUTE_TYPE type) {
+  const bool readable = !object.Bool(CKA_SENSITIVE, true) && object.Bool(CKA_EXTRACTABLE, false);
+  if (readable) return true;
+  const CK_OBJECT_CLASS object_class = object.Ulong(CKA_CLASS).value_or(CK_UNAVAILABLE_INFORMATION);
+  const CK_KEY_TYPE key_type = object.Ulong(CKA_KEY_TYPE).value_or(CK_UNAVAILABLE_INFORMATION);
+  if (ClassBit(object_class) != 0 && (!IsKey(object_class) || KeyTypeBit(key_type) != 0)) {
+    const AttributeRow* row = FindAttribute(type, object_class, key_type);
+    return row == nullptr || !HasRule(*row, kHiddenWhenSensitive);
+  }
+  // An object that does not say what it is hides whatever is hidden on any.
+  const auto table = AttributeTable();
+  return std::none_of(table.begin(), table.end(), [type](const AttributeRow& row) {
+    return row.type == type && HasRule(row, kHiddenWhenSensitive);
+  });
+}
+
+bool FoundBy(const Attributes& object, Template wanted) {
+  return std::all_of(wanted.begin(), wanted.end(), [&object](const CK_ATTRIBUTE& given) {
+    const Bytes* value = object.Find(given.type);
+    return value != nullptr && MayReveal(object, given.type) && SameValue(given, *value);
+  });
+}
+
+Status CheckDestroy(const Attributes& object) {
+  if (object.Bool(CKA_DESTROYABLE, true)) return {};
+  return Fail(CKR_ACTION_PROHIBITED, "the object is not CKA_DESTROYABLE");
+}
+
+Fallible<Attributes> MergeForced(ByteView forced, Template given) {
+  ASSIGN_OR_RETURN(Attributes merged, Attributes::From(given));
+  if (forced.empty()) return merged;
+  ASSIGN_OR_RETURN(const DecodedTemplate decoded, DecodeTemplate(forced));
+  ASSIGN_OR_RETURN(const Attributes added, Attributes::From(decoded.attributes()));
+  for (const Attribute& attribute : added) {
+    const Bytes* asked = merged.Find(attribute.type);
+    if (asked != nullptr && *asked != attribute.value) {
+      return Contradiction("the template contradicts the one that the key prescribes");
+    }
+  }
+  merged.Merge(added);
+  return merged;
+}
+
+bool MatchesFlatTemplate(ByteView flat, const Attributes& object) {
+  if (flat.empty()) return true;
+  const Fallible<DecodedTemplate> decoded = DecodeTemplate(flat);
+  return decoded.ok() && object.Matches(decoded->attributes());
+}
+
+}  // namespace cmkd::spec

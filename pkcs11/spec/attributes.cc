@@ -1,0 +1,141 @@
+// A sorted vector: objects have some thirty attributes, and most reads follow each other.
+#include "pkcs11/spec/attributes.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "pkcs11/spec/template_codec.h"
+
+namespace cmkd::spec {
+namespace {
+
+template <class Items>
+auto Position(Items& items, CK_ATTRIBUTE_TYPE type) {
+  return std::lower_bound(items.begin(), items.end(), type,
+                          [](const Attribute& item, CK_ATTRIBUTE_TYPE t) { return item.type < t; });
+}
+
+ByteView BytesOf(const CK_ULONG& value) { return {reinterpret_cast<const std::uint8_t*>(&value), sizeof value}; }
+
+// The value of one CK_ATTRIBUTE in our form.
+Fallible<Bytes> FlatValue(const CK_ATTRIBUTE& given) {
+  if (given.pValue == nullptr && given.ulValueLen != 0) return Fail(CKR_ATTRIBUTE_VALUE_INVALID, "NULL with a length");
+  if (!IsTemplateAttribute(given.type)) return ToBytes(ValueOf(given));
+  if (given.ulValueLen % sizeof(CK_ATTRIBUTE) != 0) {
+    return Fail(CKR_ATTRIBUTE_VALUE_INVALID, "a nested template's length is no multiple of CK_ATTRIBUTE");
+  }
+  return EncodeTemplate({static_cast<const CK_ATTRIBUTE*>(given.pValue), given.ulValueLen / sizeof(CK_ATTRIBUTE)});
+}
+
+}  // namespace
+
+Attributes& Attributes::operator=(const Attributes& other) {
+  if (this != &other) {
+    WipeValues();
+    items_ = other.items_;
+  }
+  return *this;
+}
+
+Attributes& Attributes::operator=(Attributes&& other) noexcept {
+  if (this != &other) {
+    WipeValues();
+    items_ = std::move(other.items_);
+    other.items_.clear();
+  }
+  return *this;
+}
+
+void Attributes::WipeValues() {
+  for (Attribute& item : items_) Wipe(item.value);
+}
+
+Fallible<Attributes> Attributes::From(std::span<const CK_ATTRIBUTE> attributes) {
+  Attributes result;
+  for (const CK_ATTRIBUTE& given : attributes) {
+    ASSIGN_OR_RETURN(const Bytes value, FlatValue(given));
+    result.Set(given.type, value);
+  }
+  return result;
+}
+
+const Bytes* Attributes::Find(CK_ATTRIBUTE_TYPE type) const {
+  const auto item = Position(items_, type);
+  return item != items_.end() && item->type == type ? &item->value : nullptr;
+}
+
+bool Attributes::Bool(CK_ATTRIBUTE_TYPE type, bool fallback) const {
+  const Bytes* value = Find(type);
+  return value != nullptr && value->size() == sizeof(CK_BBOOL) ? value->front() != CK_FALSE : fallback;
+}
+
+std::optional<CK_ULONG> Attributes::Ulong(CK_ATTRIBUTE_TYPE type) const {
+  const Bytes* value = Find(type);
+  if (value == nullptr || value->size() != sizeof(CK_ULONG)) return std::nullopt;
+  CK_ULONG number;
+  std::memcpy(&number, value->data(), sizeof number);
+  return number;
+}
+
+std::string_view Attributes::Text(CK_ATTRIBUTE_TYPE type) const { return AsText(View(type)); }
+
+ByteView Attributes::View(CK_ATTRIBUTE_TYPE type) const {
+  const Bytes* value = Find(type);
+  return value == nullptr ? ByteView{} : ByteView{*value};
+}
+
+void Attributes::Set(CK_ATTRIBUTE_TYPE type, ByteView value) {
+  const auto item = Position(items_, type);
+  if (item == items_.end() || item->type != type) {
+    items_.insert(item, Attribute{type, ToBytes(value)});
+    return;
+  }
+  Bytes fresh = ToBytes(value);  // before the wipe: the view may look into this very value
+  Wipe(item->value);
+  item->value = std::move(fresh);
+}
+
+void Attributes::SetBool(CK_ATTRIBUTE_TYPE type, bool value) {
+  const std::uint8_t byte = value ? CK_TRUE : CK_FALSE;
+  Set(type, {&byte, 1});
+}
+
+void Attributes::SetUlong(CK_ATTRIBUTE_TYPE type, CK_ULONG value) { Set(type, BytesOf(value)); }
+
+void Attributes::Remove(CK_ATTRIBUTE_TYPE type) {
+  const auto item = Position(items_, type);
+  if (item == items_.end() || item->type != type) return;
+  Wipe(item->value);
+  items_.erase(item);
+}
+
+void Attributes::Merge(const Attributes& other) {
+  for (const Attribute& item : other) Set(item.type, item.value);
+}
+
+bool Attributes::Matches(std::span<const CK_ATTRIBUTE> wanted) const {
+  return std::all_of(wanted.begin(), wanted.end(), [this](const CK_ATTRIBUTE& given) {
+    const Bytes* value = Find(given.type);
+    return value != nullptr && SameValue(given, *value);
+  });
+}
+
+std::vector<CK_ATTRIBUTE> Attributes::ToTemplate() const {
+  std::vector<CK_ATTRIBUTE> result;
+  result.reserve(items_.size());
+  for (const Attribute& item : items_) {
+    // C has no const here; whoever gets the template only reads it.
+    result.push_back({item.type, const_cast<std::uint8_t*>(item.value.data()), item.value.size()});
+  }
+  return result;
+}
+
+bool SameValue(const CK_ATTRIBUTE& given, ByteView value) {
+  if (!IsTemplateAttribute(given.type)) {
+    return (given.pValue != nullptr || given.ulValueLen == 0) && Equal(ValueOf(given), value);
+  }
+  const Fallible<Bytes> flat = FlatValue(given);
+  return flat.ok() && Equal(*flat, value);
+}
+
+}  // namespace cmkd::spec

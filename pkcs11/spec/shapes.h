@@ -1,0 +1,247 @@
+// The parameter shapes of PKCS#11: what one or more neighbouring C parameters mean together. A call (calls.h) is a list of
+// shapes in C order. A shape holds the C parameters themselves; in the daemon they point into the decoded frame, so the same
+// call can be answered by a handler or passed to any function list.
+//
+// Each shape has Args (its C types in order), args(), FromArgs() and Check(): the return value for pointers that may not be
+// NULL (PKCS#11, "Conventions for functions returning output in a variable-length buffer" and general rules).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <tuple>
+
+#include "common/bytes.h"
+#include "pkcs11/spec/cryptoki.h"
+
+namespace cmkd::spec {
+
+// A handle, slot, type, count or flags.
+struct Ulong {
+  CK_ULONG value = 0;
+  using Args = std::tuple<CK_ULONG>;
+  static constexpr const char* kName = "Ulong";
+  Args args() const { return {value}; }
+  static Ulong FromArgs(CK_ULONG v) { return {v}; }
+  CK_RV Check() const { return CKR_OK; }
+};
+
+struct Bool8 {
+  CK_BBOOL value = CK_FALSE;
+  using Args = std::tuple<CK_BBOOL>;
+  static constexpr const char* kName = "Bool8";
+  Args args() const { return {value}; }
+  static Bool8 FromArgs(CK_BBOOL v) { return {v}; }
+  CK_RV Check() const { return CKR_OK; }
+};
+
+// Bytes from the caller. NULL stays different from empty: some calls give it a meaning.
+struct BytesIn {
+  CK_BYTE_PTR data = nullptr;
+  CK_ULONG length = 0;
+  using Args = std::tuple<CK_BYTE_PTR, CK_ULONG>;
+  static constexpr const char* kName = "BytesIn";
+  Args args() const { return {data, length}; }
+  static BytesIn FromArgs(CK_BYTE_PTR d, CK_ULONG n) { return {d, n}; }
+  CK_RV Check() const { return data == nullptr && length != 0 ? CKR_ARGUMENTS_BAD : CKR_OK; }
+  ByteView view() const { return {data, length}; }
+};
+
+// A PIN: carried like BytesIn; logs show nothing of it, not even its length.
+struct SecretIn : BytesIn {
+  static constexpr const char* kName = "SecretIn";
+  static SecretIn FromArgs(CK_BYTE_PTR d, CK_ULONG n) { return {{d, n}}; }
+};
+
+// A label of exactly 32 characters, padded with blanks.
+struct Label32 {
+  CK_UTF8CHAR_PTR text = nullptr;
+  using Args = std::tuple<CK_UTF8CHAR_PTR>;
+  static constexpr const char* kName = "Label32";
+  Args args() const { return {text}; }
+  static Label32 FromArgs(CK_UTF8CHAR_PTR t) { return {t}; }
+  CK_RV Check() const { return text == nullptr ? CKR_ARGUMENTS_BAD : CKR_OK; }
+  ByteView view() const { return {text, 32}; }
+};
+
+// The application pointer and callback of C_OpenSession: cmkd makes no callbacks, so they do not travel.
+struct Unused {
+  CK_VOID_PTR application = nullptr;
+  CK_NOTIFY notify = nullptr;
+  using Args = std::tuple<CK_VOID_PTR, CK_NOTIFY>;
+  static constexpr const char* kName = "Unused";
+  Args args() const { return {application, notify}; }
+  static Unused FromArgs(CK_VOID_PTR a, CK_NOTIFY n) { return {a, n}; }
+  CK_RV Check() const { return CKR_OK; }
+};
+
+// A mechanism with its parameter.
+struct Mechanism {
+  CK_MECHANISM_PTR value = nullptr;
+  using Args = std::tuple<CK_MECHANISM_PTR>;
+  static constexpr const char* kName = "Mechanism";
+  Args args() const { return {value}; }
+  static Mechanism FromArgs(CK_MECHANISM_PTR m) { return {m}; }
+  CK_RV Check() const {
+    if (value == nullptr) return CKR_ARGUMENTS_BAD;
+    return value->pParameter == nullptr && value->ulParameterLen != 0 ? CKR_MECHANISM_PARAM_INVALID : CKR_OK;
+  }
+};
+
+// A mechanism that may be NULL: then the call cancels the operation (3.0, "C_EncryptInit").
+struct MechanismOrCancel : Mechanism {
+  static constexpr const char* kName = "MechanismOrCancel";
+  static MechanismOrCancel FromArgs(CK_MECHANISM_PTR m) { return {{m}}; }
+  CK_RV Check() const { return value == nullptr ? CKR_OK : Mechanism::Check(); }
+};
+
+inline CK_RV CheckAttributes(const CK_ATTRIBUTE* list, CK_ULONG count) {
+  if (list == nullptr) return count == 0 ? CKR_OK : CKR_ARGUMENTS_BAD;
+  return CKR_OK;
+}
+
+// A template with values.
+struct TemplateIn {
+  CK_ATTRIBUTE_PTR list = nullptr;
+  CK_ULONG count = 0;
+  using Args = std::tuple<CK_ATTRIBUTE_PTR, CK_ULONG>;
+  static constexpr const char* kName = "TemplateIn";
+  Args args() const { return {list, count}; }
+  static TemplateIn FromArgs(CK_ATTRIBUTE_PTR l, CK_ULONG n) { return {l, n}; }
+  CK_RV Check() const {
+    if (const CK_RV rv = CheckAttributes(list, count); rv != CKR_OK) return rv;
+    for (CK_ULONG i = 0; i < count; ++i) {
+      if (list[i].pValue == nullptr && list[i].ulValueLen != 0) return CKR_ATTRIBUTE_VALUE_INVALID;
+    }
+    return CKR_OK;
+  }
+  std::span<const CK_ATTRIBUTE> view() const { return {list, count}; }
+};
+
+// A template whose values are to be filled in.
+struct TemplateInOut {
+  CK_ATTRIBUTE_PTR list = nullptr;
+  CK_ULONG count = 0;
+  using Args = std::tuple<CK_ATTRIBUTE_PTR, CK_ULONG>;
+  static constexpr const char* kName = "TemplateInOut";
+  Args args() const { return {list, count}; }
+  static TemplateInOut FromArgs(CK_ATTRIBUTE_PTR l, CK_ULONG n) { return {l, n}; }
+  CK_RV Check() const { return list == nullptr || count == 0 ? CKR_ARGUMENTS_BAD : CKR_OK; }
+  std::span<CK_ATTRIBUTE> view() const { return {list, count}; }
+};
+
+// The parameter of a message call (3.0): partly read, partly written. Its length says its layout (mechanism_parameters.h).
+struct ParameterInOut {
+  CK_VOID_PTR data = nullptr;
+  CK_ULONG length = 0;
+  using Args = std::tuple<CK_VOID_PTR, CK_ULONG>;
+  static constexpr const char* kName = "ParameterInOut";
+  Args args() const { return {data, length}; }
+  static ParameterInOut FromArgs(CK_VOID_PTR d, CK_ULONG n) { return {d, n}; }
+  CK_RV Check() const { return data == nullptr && length != 0 ? CKR_ARGUMENTS_BAD : CKR_OK; }
+};
+
+struct UlongOut {
+  CK_ULONG_PTR value = nullptr;
+  using Args = std::tuple<CK_ULONG_PTR>;
+  static constexpr const char* kName = "UlongOut";
+  Args args() const { return {value}; }
+  static UlongOut FromArgs(CK_ULONG_PTR v) { return {v}; }
+  CK_RV Check() const { return value == nullptr ? CKR_ARGUMENTS_BAD : CKR_OK; }
+};
+
+// A variable-length buffer: `data` NULL asks for the length; too short a buffer gives CKR_BUFFER_TOO_SMALL and the length.
+struct BytesOut {
+  CK_BYTE_PTR data = nullptr;
+  CK_ULONG_PTR length = nullptr;
+  using Args = std::tuple<CK_BYTE_PTR, CK_ULONG_PTR>;
+  static constexpr const char* kName = "BytesOut";
+  Args args() const { return {data, length}; }
+  static BytesOut FromArgs(CK_BYTE_PTR d, CK_ULONG_PTR n) { return {d, n}; }
+  CK_RV Check() const { return length == nullptr ? CKR_ARGUMENTS_BAD : CKR_OK; }
+  bool query() const { return data == nullptr; }
+  CK_ULONG capacity() const { return query() ? 0 : *length; }
+
+  // Answers with `content` by the two-call convention.
+  CK_RV Put(ByteView content) const {
+    const bool fits = !query() && content.size() <= *length;
+    const bool asked = query();
+    *length = content.size();
+    if (asked) return CKR_OK;
+    if (!fits) return CKR_BUFFER_TOO_SMALL;
+    if (!content.empty()) std::memcpy(data, content.data(), content.size());
+    return CKR_OK;
+  }
+};
+
+// BytesOut whose length pointer may be NULL as well: C_SignMessageNext with more parts to come.
+struct BytesOutOrMore : BytesOut {
+  static constexpr const char* kName = "BytesOutOrMore";
+  static BytesOutOrMore FromArgs(CK_BYTE_PTR d, CK_ULONG_PTR n) { return {{d, n}}; }
+  CK_RV Check() const { return data != nullptr && length == nullptr ? CKR_ARGUMENTS_BAD : CKR_OK; }
+};
+
+// A buffer to be filled to its end.
+struct FillOut {
+  CK_BYTE_PTR data = nullptr;
+  CK_ULONG length = 0;
+  using Args = std::tuple<CK_BYTE_PTR, CK_ULONG>;
+  static constexpr const char* kName = "FillOut";
+  Args args() const { return {data, length}; }
+  static FillOut FromArgs(CK_BYTE_PTR d, CK_ULONG n) { return {d, n}; }
+  CK_RV Check() const { return data == nullptr && length != 0 ? CKR_ARGUMENTS_BAD : CKR_OK; }
+  MutableBytes view() const { return {data, length}; }
+};
+
+// A list by the two-call convention (slots, mechanisms): `list` NULL asks for the count.
+struct UlongListOut {
+  CK_ULONG_PTR list = nullptr;
+  CK_ULONG_PTR count = nullptr;
+  using Args = std::tuple<CK_ULONG_PTR, CK_ULONG_PTR>;
+  static constexpr const char* kName = "UlongListOut";
+  Args args() const { return {list, count}; }
+  static UlongListOut FromArgs(CK_ULONG_PTR l, CK_ULONG_PTR n) { return {l, n}; }
+  CK_RV Check() const { return count == nullptr ? CKR_ARGUMENTS_BAD : CKR_OK; }
+
+  CK_RV Put(std::span<const CK_ULONG> content) const {
+    const bool fits = list != nullptr && content.size() <= *count;
+    *count = content.size();
+    if (list == nullptr) return CKR_OK;
+    if (!fits) return CKR_BUFFER_TOO_SMALL;
+    if (!content.empty()) std::memcpy(list, content.data(), content.size_bytes());
+    return CKR_OK;
+  }
+};
+
+// Up to `max` handles and how many there were (C_FindObjects).
+struct HandlesOut {
+  CK_OBJECT_HANDLE_PTR list = nullptr;
+  CK_ULONG max = 0;
+  CK_ULONG_PTR count = nullptr;
+  using Args = std::tuple<CK_OBJECT_HANDLE_PTR, CK_ULONG, CK_ULONG_PTR>;
+  static constexpr const char* kName = "HandlesOut";
+  Args args() const { return {list, max, count}; }
+  static HandlesOut FromArgs(CK_OBJECT_HANDLE_PTR l, CK_ULONG m, CK_ULONG_PTR n) { return {l, m, n}; }
+  CK_RV Check() const { return count == nullptr || (list == nullptr && max != 0) ? CKR_ARGUMENTS_BAD : CKR_OK; }
+};
+
+// One of the standard's information structures. All members are of fixed size, so it travels as it is.
+template <class T>
+struct StructOut {
+  T* value = nullptr;
+  using Args = std::tuple<T*>;
+  static constexpr const char* kName = "StructOut";
+  Args args() const { return {value}; }
+  static StructOut FromArgs(T* v) { return {v}; }
+  CK_RV Check() const { return value == nullptr ? CKR_ARGUMENTS_BAD : CKR_OK; }
+};
+
+// The answer of a call of our own wire: as long as it is. Has no C form.
+struct Document {
+  Bytes value;
+  using Args = std::tuple<>;
+  static constexpr const char* kName = "Document";
+  Args args() const { return {}; }
+  CK_RV Check() const { return CKR_OK; }
+};
+
+}  // namespace cmkd::spec

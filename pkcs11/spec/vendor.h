@@ -1,0 +1,100 @@
+// What this project adds to the standard within the vendor range: attributes that show a CMK's lifecycle, and the detail codes
+// that C_GetSessionInfo shows in ulDeviceError after a refusal. No program needs any of them to create, find or use a key.
+#pragma once
+
+#include <array>
+#include <string_view>
+
+#include "pkcs11/spec/cryptoki.h"
+
+// The attributes are computed by the token and can never be set. Times are ASCII, as utcTime of CK_TOKEN_INFO without the two
+// last characters (YYYYMMDDhhmmss); empty when there is none.
+#define CKA_CMKD_BASE (CKA_VENDOR_DEFINED | 0x434D4B00UL)
+#define CKA_CMKD_STATE (CKA_CMKD_BASE + 1)          // text: the key state's name
+#define CKA_CMKD_VERSION (CKA_CMKD_BASE + 2)        // CK_ULONG: number of the version this object stands for
+#define CKA_CMKD_VERSION_COUNT (CKA_CMKD_BASE + 3)  // CK_ULONG: versions that the key has had
+#define CKA_CMKD_ORIGIN (CKA_CMKD_BASE + 4)         // text: where the material came from
+#define CKA_CMKD_NEXT_ROTATION (CKA_CMKD_BASE + 5)  // time
+#define CKA_CMKD_DELETION_DATE (CKA_CMKD_BASE + 6)  // time
+#define CKA_CMKD_LAST_USED (CKA_CMKD_BASE + 7)      // time
+#define CKA_CMKD_PROTECTION (CKA_CMKD_BASE + 8)     // text: software or hsm
+
+namespace cmkd::spec {
+
+// Why a call was refused, for refusals that are not the CMK's own. Numbers below 64 are those of cmk::Refusal
+// (keystore/cmk/state.h), where the lifecycle's refusals have their names and sentences. The numbers are shown to programs and
+// kept in the audit: never renumber, only append.
+enum Detail : CK_ULONG {
+  kNoDetail = 0,
+  kVersionExhausted = 64,
+  kNotFound = 65,
+  kDenied = 66,
+  kMechanismNotAllowed = 67,
+  kThrottled = 68,
+  kBudgetSpent = 69,
+  kApprovalNeeded = 70,
+  kAuthenticationFailed = 71,
+  kCredentialExpired = 72,
+  kCredentialLocked = 73,
+  kRoleLatched = 74,
+  kIvRefused = 75,
+  kHsmUnavailable = 76,
+  kHsmRefused = 77,
+  kAuditBlocked = 78,
+  kStoreFailed = 79,
+  kStoreFull = 80,
+  kShuttingDown = 81,
+  kInternal = 82,
+  kNameTaken = 83,
+  kLimitReached = 84,
+};
+
+struct DetailRow {
+  Detail code;
+  std::string_view name;      // stable: scripts may match it
+  std::string_view sentence;  // for a person
+};
+
+inline constexpr std::array kDetails = {
+    DetailRow{kNoDetail, "NONE", "There is nothing to add to the return value."},
+    DetailRow{kVersionExhausted, "VERSION_EXHAUSTED",
+              "The key's version has reached its usage limit and could not be rotated; rotate the key."},
+    DetailRow{kNotFound, "NOT_FOUND", "There is no such key, or the caller may not know of it."},
+    DetailRow{kDenied, "DENIED", "No permission of the caller's access point allows this operation on this key."},
+    DetailRow{kMechanismNotAllowed, "MECH_NOT_ALLOWED", "The key, or the token's policy, does not allow this mechanism."},
+    DetailRow{kThrottled, "THROTTLED", "The caller's rate limit is reached; the same call may succeed in a moment."},
+    DetailRow{kBudgetSpent, "BUDGET_SPENT", "The caller's budget of calls or bytes for today is spent."},
+    DetailRow{kApprovalNeeded, "APPROVAL_NEEDED", "This needs the approval of other operators first."},
+    DetailRow{kAuthenticationFailed, "AUTH_FAILED", "The tag, MAC or signature fits no live version of the key."},
+    DetailRow{kCredentialExpired, "CREDENTIAL_EXPIRED", "The access point's credential is outside its validity dates."},
+    DetailRow{kCredentialLocked, "CREDENTIAL_LOCKED", "The access point is locked after too many wrong PINs."},
+    DetailRow{kRoleLatched, "ROLE_LATCHED", "The key has been used in another role before; a key that wraps does not decrypt."},
+    DetailRow{kIvRefused, "IV_REFUSED", "This token makes the IV itself; the caller may not choose it."},
+    DetailRow{kHsmUnavailable, "HSM_UNAVAILABLE", "The HSM does not answer; the daemon keeps trying."},
+    DetailRow{kHsmRefused, "HSM_REFUSED", "The HSM refused the operation with an error of its own; the log has it."},
+    DetailRow{kAuditBlocked, "AUDIT_BLOCKED", "The audit log cannot be written, so nothing is served."},
+    DetailRow{kStoreFailed, "STORE_FAILED", "The store could not be read or written."},
+    DetailRow{kStoreFull, "STORE_FULL", "The store or its disk is full."},
+    DetailRow{kShuttingDown, "SHUTTING_DOWN", "The daemon is going down; the call was not carried out."},
+    DetailRow{kInternal, "INTERNAL", "A fault in cmkd itself; please report it with the request id."},
+    DetailRow{kNameTaken, "NAME_TAKEN", "Another key of this token has this name; choose another or rename that key."},
+    DetailRow{kLimitReached, "LIMIT_REACHED", "The application has as many sessions or objects as it may have."},
+};
+
+// The row of a code, or nullptr.
+constexpr const DetailRow* FindDetail(CK_ULONG code) {
+  for (const DetailRow& row : kDetails) {
+    if (row.code == code) return &row;
+  }
+  return nullptr;
+}
+
+// The row of a name such as NOT_FOUND, or nullptr.
+constexpr const DetailRow* FindDetail(std::string_view name) {
+  for (const DetailRow& row : kDetails) {
+    if (row.name == name) return &row;
+  }
+  return nullptr;
+}
+
+}  // namespace cmkd::spec

@@ -1,0 +1,292 @@
+// The shapes whose layout is data: mechanisms and message parameters by their fields, templates by their attributes.
+#include "pkcs11/wire/codec.h"
+
+#include "pkcs11/spec/mechanism_parameters.h"
+#include "pkcs11/spec/template_codec.h"
+
+namespace cmkd::wire {
+
+namespace {
+
+using spec::Direction;
+using spec::FieldKind;
+using spec::ParameterField;
+using spec::ParameterLayout;
+
+// What stands in front of a mechanism, template or parameter.
+enum class Presence : std::uint8_t {
+  kNull = 0,
+  kGiven = 1,
+  kBeyondLimits = 2,  // refused by the reader, so that the caller hears of it as for any other bad value
+};
+
+// The layout of this mechanism's parameter. nullptr: it travels as flat bytes (vendor mechanisms, and lengths that no layout
+// has: CheckParameter will refuse those).
+const ParameterLayout* LayoutOf(CK_MECHANISM_TYPE type, std::size_t parameter_bytes) {
+  const spec::MechanismRow* row = spec::FindMechanism(type);
+  const ParameterLayout* layout = row == nullptr ? nullptr : spec::LayoutFor(row->parameter, parameter_bytes);
+  return layout == nullptr || layout->flat ? nullptr : layout;
+}
+
+bool WithinLimits(const void* parameter, const ParameterLayout& layout) {
+  for (const ParameterField& field : layout.fields) {
+    if (field.kind == FieldKind::kBytesWithLength || field.kind == FieldKind::kBytesWithBitLength) {
+      if (spec::FieldBufferBytes(parameter, field) > field.limit) return false;
+    }
+  }
+  return true;
+}
+
+void WriteField(Writer& w, const void* parameter, const ParameterField& field) {
+  const auto* base = static_cast<const std::uint8_t*>(parameter);
+  switch (field.kind) {
+    case FieldKind::kUlong: return w.U64(spec::FieldUlong(parameter, field));
+    case FieldKind::kByte: return w.U8(static_cast<std::uint8_t>(spec::FieldUlong(parameter, field)));
+    case FieldKind::kFixedBytes: return w.Raw({base + field.offset, field.size});
+    case FieldKind::kBytesWithLength:
+    case FieldKind::kBytesWithBitLength: {
+      CK_ULONG length = 0;
+      std::memcpy(&length, base + field.length_offset, sizeof length);
+      w.U64(length);
+      break;
+    }
+    case FieldKind::kBytesOfFixedLength: break;
+  }
+  const void* buffer = spec::FieldPointer(parameter, field);
+  w.U8(buffer != nullptr ? 1 : 0);
+  if (buffer == nullptr || field.direction == Direction::kOut) return;
+  w.Raw({static_cast<const std::uint8_t*>(buffer), spec::FieldBufferBytes(parameter, field)});
+}
+
+void ReadField(Reader& r, Arena& arena, std::uint8_t* parameter, const ParameterField& field) {
+  const auto put_ulong = [&](std::size_t offset, CK_ULONG value) { std::memcpy(parameter + offset, &value, sizeof value); };
+  switch (field.kind) {
+    case FieldKind::kUlong: return put_ulong(field.offset, r.U64());
+    case FieldKind::kByte: parameter[field.offset] = r.U8(); return;
+    case FieldKind::kFixedBytes: {
+      const ByteView bytes = r.Raw(field.size);
+      if (r.ok()) std::memcpy(parameter + field.offset, bytes.data(), field.size);
+      return;
+    }
+    case FieldKind::kBytesWithLength:
+    case FieldKind::kBytesWithBitLength: put_ulong(field.length_offset, r.U64()); break;
+    case FieldKind::kBytesOfFixedLength: break;
+  }
+  if (r.U8() == 0) return;
+  const std::size_t length = spec::FieldBufferBytes(parameter, field);
+  if (field.kind != FieldKind::kBytesOfFixedLength && length > field.limit) return r.Fail();
+  std::uint8_t* buffer = arena.Allocate(length);
+  if (field.direction == Direction::kOut) {
+    std::memset(buffer, 0, length);
+  } else {
+    const ByteView bytes = r.Raw(length);
+    if (!r.ok()) return;
+    if (length != 0) std::memcpy(buffer, bytes.data(), length);
+  }
+  std::memcpy(parameter + field.offset, &buffer, sizeof buffer);
+}
+
+}  // namespace
+
+void EncodeRequest(Writer& w, const spec::Mechanism& shape) {
+  if (shape.value == nullptr) return w.U8(static_cast<std::uint8_t>(Presence::kNull));
+  const CK_MECHANISM& m = *shape.value;
+  const ParameterLayout* layout = m.pParameter == nullptr ? nullptr : LayoutOf(m.mechanism, m.ulParameterLen);
+  const bool fits = layout != nullptr ? WithinLimits(m.pParameter, *layout) : m.ulParameterLen <= spec::kParameterStructBytesMax;
+  w.U8(static_cast<std::uint8_t>(fits ? Presence::kGiven : Presence::kBeyondLimits));
+  if (!fits) return;
+  w.U64(m.mechanism);
+  if (layout == nullptr) return w.Blob(m.pParameter, m.ulParameterLen);
+  w.U32(static_cast<std::uint32_t>(m.ulParameterLen));
+  for (const ParameterField& field : layout->fields) WriteField(w, m.pParameter, field);
+}
+
+CK_RV DecodeRequest(Reader& r, Arena& arena, spec::Mechanism& shape) {
+  const auto presence = static_cast<Presence>(r.U8());
+  if (!r.ok()) return CKR_ARGUMENTS_BAD;
+  if (presence == Presence::kNull) return CKR_OK;
+  if (presence != Presence::kGiven) return CKR_MECHANISM_PARAM_INVALID;
+  auto* m = arena.New<CK_MECHANISM>();
+  m->mechanism = r.U64();
+  const std::uint32_t length = r.U32();
+  shape.value = m;
+  if (!r.ok() || length == kNullLength) return CKR_OK;
+  const ParameterLayout* layout = LayoutOf(m->mechanism, length);
+  if (layout == nullptr && length > spec::kParameterStructBytesMax) return CKR_MECHANISM_PARAM_INVALID;
+  std::uint8_t* parameter = arena.New<std::uint8_t>(length);
+  m->pParameter = parameter;
+  m->ulParameterLen = length;
+  if (layout != nullptr) {
+    for (const ParameterField& field : layout->fields) ReadField(r, arena, parameter, field);
+    return CKR_OK;
+  }
+  const ByteView bytes = r.Raw(length);
+  if (r.ok() && length != 0) std::memcpy(parameter, bytes.data(), length);
+  return CKR_OK;
+}
+
+void EncodeRequest(Writer& w, const spec::TemplateIn& shape) {
+  bool fits = shape.count <= limits::kTemplateAttributesMax;
+  std::vector<Bytes> nested(fits ? shape.count : 0);
+  for (std::size_t i = 0; fits && i < shape.count; ++i) {
+    const CK_ATTRIBUTE& attribute = shape.list[i];
+    if (!spec::IsTemplateAttribute(attribute.type)) {
+      fits = attribute.ulValueLen <= limits::kAttributeBytesMax;
+      continue;
+    }
+    fits = attribute.ulValueLen % sizeof(CK_ATTRIBUTE) == 0;
+    if (!fits) break;
+    auto flat = spec::EncodeTemplate({static_cast<const CK_ATTRIBUTE*>(attribute.pValue), attribute.ulValueLen / sizeof(CK_ATTRIBUTE)});
+    fits = flat.ok();
+    if (fits) nested[i] = std::move(*flat);
+  }
+  w.U8(static_cast<std::uint8_t>(fits ? Presence::kGiven : Presence::kBeyondLimits));
+  if (!fits) return;
+  w.U32(static_cast<std::uint32_t>(shape.count));
+  for (std::size_t i = 0; i < shape.count; ++i) {
+    const CK_ATTRIBUTE& attribute = shape.list[i];
+    w.U64(attribute.type);
+    if (spec::IsTemplateAttribute(attribute.type)) {
+      w.Blob(nested[i]);
+    } else {
+      w.Blob(attribute.pValue, attribute.ulValueLen);
+    }
+  }
+}
+
+CK_RV DecodeRequest(Reader& r, Arena& arena, spec::TemplateIn& shape) {
+  const auto presence = static_cast<Presence>(r.U8());
+  if (!r.ok()) return CKR_ARGUMENTS_BAD;
+  if (presence != Presence::kGiven) return CKR_ATTRIBUTE_VALUE_INVALID;
+  const std::uint32_t count = r.U32();
+  if (count > limits::kTemplateAttributesMax) return CKR_ARGUMENTS_BAD;
+  shape.list = arena.New<CK_ATTRIBUTE>(count);
+  shape.count = count;
+  for (std::uint32_t i = 0; i < count && r.ok(); ++i) {
+    CK_ATTRIBUTE& attribute = shape.list[i];
+    attribute.type = r.U64();
+    bool null = false;
+    const ByteView value = r.Blob(&null);
+    if (value.size() > limits::kAttributeBytesMax) return CKR_ATTRIBUTE_VALUE_INVALID;
+    if (spec::IsTemplateAttribute(attribute.type)) {
+      auto decoded = spec::DecodeTemplate(value);
+      if (!decoded.ok()) return decoded.error().rv;
+      auto* kept = arena.Keep(std::move(*decoded));
+      attribute.pValue = kept->data();
+      attribute.ulValueLen = kept->size() * sizeof(CK_ATTRIBUTE);
+      continue;
+    }
+    static CK_BYTE empty = 0;
+    attribute.pValue = null ? nullptr : (value.empty() ? &empty : const_cast<std::uint8_t*>(value.data()));
+    attribute.ulValueLen = value.size();
+  }
+  return CKR_OK;
+}
+
+void EncodeRequest(Writer& w, const spec::TemplateInOut& shape) {
+  const bool fits = shape.count <= limits::kTemplateAttributesMax;
+  w.U8(static_cast<std::uint8_t>(fits ? Presence::kGiven : Presence::kBeyondLimits));
+  if (!fits) return;
+  w.U32(static_cast<std::uint32_t>(shape.count));
+  for (const CK_ATTRIBUTE& attribute : shape.view()) {
+    w.U64(attribute.type);
+    w.U8(attribute.pValue != nullptr ? 1 : 0);
+    w.U64(attribute.pValue != nullptr ? attribute.ulValueLen : 0);
+  }
+}
+
+CK_RV DecodeRequest(Reader& r, Arena& arena, spec::TemplateInOut& shape) {
+  if (static_cast<Presence>(r.U8()) != Presence::kGiven) return CKR_ARGUMENTS_BAD;
+  const std::uint32_t count = r.U32();
+  if (!r.ok() || count == 0 || count > limits::kTemplateAttributesMax) return CKR_ARGUMENTS_BAD;
+  shape.list = arena.New<CK_ATTRIBUTE>(count);
+  shape.count = count;
+  for (CK_ATTRIBUTE& attribute : shape.view()) {
+    attribute.type = r.U64();
+    const bool given = r.U8() != 0;
+    attribute.ulValueLen = std::min<std::uint64_t>(r.U64(), limits::kAttributeBytesMax);
+    if (!r.ok()) return CKR_ARGUMENTS_BAD;
+    if (given) attribute.pValue = arena.Allocate(attribute.ulValueLen);
+  }
+  return CKR_OK;
+}
+
+namespace {
+
+// C_GetAttributeValue fills what it can and then says what it could not: these answers carry values.
+bool CarriesAttributes(CK_RV rv) {
+  return rv == CKR_OK || rv == CKR_ATTRIBUTE_SENSITIVE || rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_BUFFER_TOO_SMALL;
+}
+
+}  // namespace
+
+void EncodeResponse(Writer& w, const spec::TemplateInOut& shape, CK_RV rv) {
+  if (!CarriesAttributes(rv)) return;
+  for (const CK_ATTRIBUTE& attribute : shape.view()) {
+    w.U64(attribute.ulValueLen);
+    if (attribute.pValue == nullptr || attribute.ulValueLen == CK_UNAVAILABLE_INFORMATION) continue;
+    w.Raw({static_cast<const std::uint8_t*>(attribute.pValue), attribute.ulValueLen});
+  }
+}
+
+void DecodeResponse(Reader& r, spec::TemplateInOut& shape, CK_RV rv) {
+  if (!CarriesAttributes(rv)) return;
+  for (CK_ATTRIBUTE& attribute : shape.view()) {
+    const CK_ULONG length = r.U64();
+    if (!r.ok()) return;
+    if (attribute.pValue != nullptr && length != CK_UNAVAILABLE_INFORMATION) {
+      if (length > attribute.ulValueLen) return r.Fail();
+      const ByteView value = r.Raw(length);
+      if (!r.ok()) return;
+      if (length != 0) std::memcpy(attribute.pValue, value.data(), length);
+    }
+    attribute.ulValueLen = length;
+  }
+}
+
+void EncodeRequest(Writer& w, const spec::ParameterInOut& shape) {
+  if (shape.data == nullptr) return w.U8(static_cast<std::uint8_t>(Presence::kNull));
+  const ParameterLayout* layout = spec::MessageLayout(shape.length);
+  const bool fits = layout != nullptr && WithinLimits(shape.data, *layout);
+  w.U8(static_cast<std::uint8_t>(fits ? Presence::kGiven : Presence::kBeyondLimits));
+  if (!fits) return;
+  w.U32(static_cast<std::uint32_t>(shape.length));
+  for (const ParameterField& field : layout->fields) WriteField(w, shape.data, field);
+}
+
+CK_RV DecodeRequest(Reader& r, Arena& arena, spec::ParameterInOut& shape) {
+  const auto presence = static_cast<Presence>(r.U8());
+  if (!r.ok()) return CKR_ARGUMENTS_BAD;
+  if (presence == Presence::kNull) return CKR_OK;
+  if (presence != Presence::kGiven) return CKR_MECHANISM_PARAM_INVALID;
+  const ParameterLayout* layout = spec::MessageLayout(r.U32());
+  if (layout == nullptr) return CKR_MECHANISM_PARAM_INVALID;
+  std::uint8_t* parameter = arena.New<std::uint8_t>(layout->bytes);
+  for (const ParameterField& field : layout->fields) ReadField(r, arena, parameter, field);
+  shape.data = parameter;
+  shape.length = layout->bytes;
+  return CKR_OK;
+}
+
+void EncodeResponse(Writer& w, const spec::ParameterInOut& shape, CK_RV rv) {
+  const ParameterLayout* layout = rv == CKR_OK && shape.data != nullptr ? spec::MessageLayout(shape.length) : nullptr;
+  if (layout == nullptr) return;
+  for (const ParameterField& field : layout->fields) {
+    const void* buffer = field.direction == Direction::kIn ? nullptr : spec::FieldPointer(shape.data, field);
+    if (buffer != nullptr) w.Raw({static_cast<const std::uint8_t*>(buffer), spec::FieldBufferBytes(shape.data, field)});
+  }
+}
+
+void DecodeResponse(Reader& r, spec::ParameterInOut& shape, CK_RV rv) {
+  const ParameterLayout* layout = rv == CKR_OK && shape.data != nullptr ? spec::MessageLayout(shape.length) : nullptr;
+  if (layout == nullptr) return;
+  for (const ParameterField& field : layout->fields) {
+    const void* buffer = field.direction == Direction::kIn ? nullptr : spec::FieldPointer(shape.data, field);
+    if (buffer == nullptr) continue;
+    const ByteView bytes = r.Raw(spec::FieldBufferBytes(shape.data, field));
+    if (!r.ok()) return;
+    if (!bytes.empty()) std::memcpy(const_cast<void*>(buffer), bytes.data(), bytes.size());
+  }
+}
+
+}  // namespace cmkd::wire

@@ -1,0 +1,99 @@
+// The commands of cmkctl: each takes what the command line said and gives an exit status. command_line.cc fills the
+// options; here is what each does.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tools/cmkctl/screen.h"
+
+namespace cmkd::tools {
+
+// What every command gets.
+struct Context {
+  std::string socket;
+  Screen screen;
+};
+
+// ---- The daemon and its tokens
+
+int Status(const Context& context);
+
+struct TokenCreateOptions {
+  std::string label;
+  std::string profile;  // managed, general, or empty for the daemon's default
+  std::string hsm;      // empty: the daemon's default
+  std::string pin_file;
+  std::string so_pin_file;
+};
+// Makes a token's slot by the operator's door, then initialises it by the standard's own calls, which carry the PINs.
+int TokenCreate(const Context& context, const TokenCreateOptions& options);
+int TokenList(const Context& context);
+
+// ---- Keys
+
+struct KeyCreateOptions {
+  std::string token;
+  std::string name;
+  std::string spec;
+  std::string usage;
+  std::string id;
+  std::string description;
+  std::optional<std::uint32_t> rotation_days;
+};
+int KeyCreate(const Context& context, KeyCreateOptions options);
+
+struct KeyListOptions {
+  std::string token;
+  std::string state;
+  std::string after;
+  std::uint32_t limit = 0;  // 0: one screenful of kKeysShown, and a remark when there are more
+  bool all = false;         // page after page, to the end
+};
+inline constexpr std::uint32_t kKeysShown = 1000;
+int KeyList(const Context& context, const KeyListOptions& options);
+
+// A key as the operator names it: its id, its name, or TOKEN/NAME; with `token`, the name in that token.
+struct KeyOptions {
+  std::string key;
+  std::string token;
+  std::optional<std::uint32_t> days;  // schedule-deletion only
+};
+int KeyShow(const Context& context, const KeyOptions& options);
+
+enum class KeyChange { kDisable, kEnable, kRotate, kScheduleDeletion, kCancelDeletion };
+int KeyDo(const Context& context, KeyChange change, const KeyOptions& options);
+
+// ---- Audit
+
+struct AuditShowOptions {
+  std::uint32_t limit = 50;
+  std::string key;
+  std::string token;
+};
+int AuditShow(const Context& context, const AuditShowOptions& options);
+
+struct AuditVerifyOptions {
+  std::string directory;
+  std::string anchor;  // SEQUENCE:CHAIN as an earlier verify printed it; empty: none
+  bool allow_pruned = false;
+};
+// Offline: needs no daemon.
+int AuditVerify(const Context& context, const AuditVerifyOptions& options);
+
+// ---- Without a daemon
+
+// `code`: a name such as KEY_DISABLED or CKR_PIN_INCORRECT, or a number; empty: everything there is.
+int Explain(const Context& context, const std::string& code);
+
+struct InitOptions {
+  std::string directory;
+};
+// Writes a commented cmkd.toml for a private daemon; never over an existing one.
+int Init(const Context& context, const InitOptions& options);
+
+int Version(const Context& context);
+
+}  // namespace cmkd::tools

@@ -1,0 +1,91 @@
+// Configuration files as text.
+#include "tools/cmkctl/config_text.h"
+
+#include <cstdint>
+
+namespace cmkd::tools {
+
+namespace {
+
+std::string Line(std::string_view key, std::string_view text) {
+  return std::string(key) + " = " + TomlString(text) + '\n';
+}
+
+std::string HsmTable(const SandboxConfig& config) {
+  const std::string base = config.directory + '/';
+  switch (config.hsm) {
+    case SandboxHsm::kSoftware: return "[[hsm]]\nname = \"software\"\nkind = \"firmware_sim\"\n";
+    case SandboxHsm::kFirmwareSim: return "[[hsm]]\nname = \"firmware_sim\"\nkind = \"firmware_sim\"\nin_host = true\n";
+    case SandboxHsm::kSoftHsm2:
+      return "[[hsm]]\nname = \"softhsm2\"\nkind = \"pkcs11\"\n" + Line("module", config.softhsm_module) +
+             Line("token_label", kSoftHsmLabel) + Line("pin_file", base + kSoftHsmPinFile) +
+             "environment = { SOFTHSM2_CONF = " + TomlString(base + kSoftHsmConfigFile) + " }\n";
+  }
+  return {};
+}
+
+std::string_view HsmName(SandboxHsm hsm) {
+  switch (hsm) {
+    case SandboxHsm::kSoftware: return "software";
+    case SandboxHsm::kFirmwareSim: return "firmware_sim";
+    case SandboxHsm::kSoftHsm2: return "softhsm2";
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string TomlString(std::string_view text) {
+  static constexpr char kDigits[] = "0123456789ABCDEF";
+  std::string quoted = "\"";
+  for (const char c : text) {
+    const auto byte = static_cast<std::uint8_t>(c);
+    if (c == '"' || c == '\\') {
+      quoted += {'\\', c};
+    } else if (byte < 0x20 || byte == 0x7F) {
+      quoted += std::string("\\u00") + kDigits[byte >> 4] + kDigits[byte & 15];
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + '"';
+}
+
+std::string SandboxConfigText(const SandboxConfig& config) {
+  const std::string base = config.directory + '/';
+  return "# A throw-away daemon of cmkctl sandbox.\n[daemon]\n" + Line("socket", base + kSandboxSocket) +
+         "socket_mode = 0o600\n" + Line("state_directory", base + kSandboxState) + '\n' + HsmTable(config) + "\n[tokens]\n" +
+         Line("default_hsm", HsmName(config.hsm));
+}
+
+std::string PrivateConfig() {
+  return R"(# Configuration of a private cmkd, written by "cmkctl init". cmkd.toml(5) explains every setting; what is
+# commented out here shows the default. Relative paths start at this file's directory.
+
+[daemon]
+# Where applications and cmkctl connect: set CMKD_SOCKET to its full path.
+socket = "cmkd.sock"
+# Keys (wrapped by the HSM), tokens and the audit log. Back it up as a whole, with the daemon stopped.
+state_directory = "state"
+# Nobody but this user may connect.
+socket_mode = 0o600
+# log_level = "info"
+
+# Where key material lives. Without a table like this there is one simulated HSM inside the daemon, named "software".
+# A real HSM, or SoftHSM2, by its PKCS#11 module:
+# [[hsm]]
+# name = "softhsm2"
+# kind = "pkcs11"
+# module = "/usr/lib/softhsm/libsofthsm2.so"
+# token_label = "cmkd-hsm"
+# pin_file = "softhsm2.pin"
+
+[tokens]
+# "general": a plain PKCS#11 token. "managed": its keys follow the rules of a key management service.
+# default_profile = "general"
+# Days that a key waits between the order to delete it and its destruction.
+# deletion_window_days = 30
+)";
+}
+
+}  // namespace cmkd::tools

@@ -1,0 +1,225 @@
+// cmkctl key create, list, show, disable, enable, rotate, schedule-deletion, cancel-deletion.
+#include <algorithm>
+#include <cctype>
+
+#include "keystore/cmk/state.h"
+#include "tools/cmkctl/administrator.h"
+#include "tools/cmkctl/commands.h"
+#include "tools/cmkctl/times.h"
+
+namespace cmkd::tools {
+
+namespace {
+
+constexpr int kDone = static_cast<int>(ExitStatus::kDone);
+// Keys that one request asks for; an answer has its bound (limits::kAdminBytesMax).
+constexpr std::uint32_t kPageKeys = 1000;
+
+Cell StateCell(const std::string& state) {
+  const auto known = cmk::CmkStateFromName(state);
+  if (!known) return state;
+  switch (*known) {
+    case cmk::CmkState::kEnabled: return {state, Tone::kGood};
+    case cmk::CmkState::kPendingDeletion: return {state, Tone::kBad};
+    case cmk::CmkState::kDestroyed: return {state, Tone::kFaint};
+    default: return {state, Tone::kCaution};
+  }
+}
+
+char Lower(char c) { return static_cast<char>(std::tolower(static_cast<unsigned char>(c))); }
+char Upper(char c) { return static_cast<char>(std::toupper(static_cast<unsigned char>(c))); }
+
+bool SameWord(std::string_view a, std::string_view b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return Lower(x) == Lower(y); });
+}
+
+// The state as the daemon writes it, whatever case it was typed in.
+Outcome<std::string> StateNamed(const std::string& typed) {
+  std::string all;
+  for (const cmk::CmkStateRow& row : cmk::CmkStates()) {
+    if (SameWord(row.name, typed)) return std::string(row.name);
+    all.append(all.empty() ? "" : ", ").append(row.name);
+  }
+  return UsageProblem("There is no key state \"" + typed + "\".", "The states are " + all + ".");
+}
+
+// With one token there is no need to name it.
+Outcome<std::string> OnlyToken(Administrator& daemon) {
+  ASSIGN_OR_RETURN(const Value list, daemon.Ask("token.list"));
+  std::vector<std::string> ids;
+  for (const Value& token : list.Items("tokens")) {
+    if (token.Flag("initialized")) ids.push_back(token.Text("id"));
+  }
+  if (ids.size() == 1) return ids[0];
+  if (ids.empty()) return UsageProblem("There is no token for the key.", "Make one: cmkctl token create --label LABEL.");
+  return UsageProblem("There are " + std::to_string(ids.size()) + " tokens.", "Say which with --token LABEL.");
+}
+
+bool IsHex(const std::string& text) {
+  return text.size() % 2 == 0 &&
+         std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isxdigit(c) != 0; });
+}
+
+Outcome<Value> MakeKey(const Context& context, KeyCreateOptions& options) {
+  if (options.name.empty()) return UsageProblem("A key needs a name.");
+  if (!IsHex(options.id)) return UsageProblem("--id takes bytes in hexadecimal, such as 01 or 0a1b2c.");
+  std::transform(options.spec.begin(), options.spec.end(), options.spec.begin(), Upper);
+  Administrator daemon(context.socket);
+  if (options.token.empty()) {
+    ASSIGN_OR_RETURN(options.token, OnlyToken(daemon));
+  }
+  Object arguments;
+  arguments.Set("token", options.token).Set("name", options.name).Set("spec", options.spec);
+  arguments.SetIfAny("usage", options.usage).SetIfAny("id", options.id).SetIfAny("description", options.description);
+  if (options.rotation_days) arguments.Set("rotation_days", std::uint64_t{*options.rotation_days});
+  return daemon.Ask("key.create", arguments);
+}
+
+Table KeyTable() {
+  return Table({{"NAME"}, {"TOKEN"}, {"SPEC"}, {"STATE"}, {"VERSION", true}, {"NEXT ROTATION"}, {"DELETION"}, {"ID"}});
+}
+
+void AddKey(Table& table, const Value& key) {
+  table.Add({{key.Text("name"), Tone::kStrong}, key.Text("token"), key.Text("spec"), StateCell(key.Text("state")),
+             key.Text("current_version"), LocalTime(key.Text("next_rotation")), LocalTime(key.Text("deletion_date")),
+             {key.Text("id"), Tone::kFaint}});
+}
+
+Outcome<Value> AskForKeys(Administrator& daemon, const KeyListOptions& options, const std::string& after, std::uint32_t limit) {
+  Object arguments;
+  arguments.SetIfAny("token", options.token).SetIfAny("after", after).Set("limit", std::uint64_t{limit});
+  if (!options.state.empty()) {
+    ASSIGN_OR_RETURN(const std::string state, StateNamed(options.state));
+    arguments.Set("state", state);
+  }
+  return daemon.Ask("key.list", arguments);
+}
+
+struct KeyPages {
+  std::vector<Value> keys;
+  std::string next;
+};
+
+// Page after page until `wanted` keys are there; 0 stands for all.
+Outcome<KeyPages> CollectKeys(Administrator& daemon, const KeyListOptions& options, std::uint32_t wanted) {
+  KeyPages pages;
+  pages.next = options.after;
+  do {
+    const auto missing = wanted == 0 ? kPageKeys : static_cast<std::uint32_t>(wanted - pages.keys.size());
+    ASSIGN_OR_RETURN(const Value page, AskForKeys(daemon, options, pages.next, std::min(missing, kPageKeys)));
+    std::vector<Value> keys = page.Items("keys");
+    pages.next = page.Text("next");
+    if (keys.empty()) break;
+    std::move(keys.begin(), keys.end(), std::back_inserter(pages.keys));
+  } while (!pages.next.empty() && (wanted == 0 || pages.keys.size() < wanted));
+  return pages;
+}
+
+Object KeyArguments(const KeyOptions& options) {
+  Object arguments;
+  arguments.Set("key", options.token.empty() ? options.key : options.token + '/' + options.key);
+  if (options.days) arguments.Set("days", std::uint64_t{*options.days});
+  return arguments;
+}
+
+std::string VersionTable(const Value& key, bool colour) {
+  Table table({{"VERSION", true}, {"STATE"}, {"CREATED"}, {"RETIRED"}, {"USES", true}, {"PROTECTION"}});
+  for (const Value& version : key.Items("version_list")) {
+    const std::string state = version.Text("state");
+    const bool current = state == cmk::Name(cmk::VersionState::kCurrent);
+    table.Add({version.Text("number"), {state, current ? Tone::kGood : Tone::kPlain}, LocalTime(version.Text("created")),
+               LocalTime(version.Text("retired")), version.Text("uses"), version.Text("protection")});
+  }
+  return table.empty() ? std::string() : '\n' + table.Print(colour);
+}
+
+std::string KeyText(const Value& key, bool colour) {
+  Facts facts;
+  facts.Add("name", {key.Text("name"), Tone::kStrong});
+  facts.Add("token", key.Text("token"));
+  facts.Add("id", key.Text("id"));
+  facts.Add("description", key.Text("description"));
+  facts.Add("spec", key.Text("spec"));
+  facts.Add("usage", key.Text("usage"));
+  facts.Add("state", StateCell(key.Text("state")));
+  facts.Add("version", key.Text("current_version") + " of " + key.Text("versions"));
+  facts.Add("rotates", key.Has("rotatable") ? (key.Flag("rotatable") ? "in place" : "not: its version is fixed") : "");
+  facts.Add("next rotation", LocalTime(key.Text("next_rotation")));
+  facts.Add("deletion", {LocalTime(key.Text("deletion_date")), Tone::kBad});
+  facts.Add("created", LocalTime(key.Text("created")));
+  facts.Add("origin", key.Text("origin"));
+  facts.Add("handle", key.Text("handle"));
+  return facts.Print(colour) + VersionTable(key, colour);
+}
+
+std::string_view VerbOf(KeyChange change) {
+  switch (change) {
+    case KeyChange::kDisable: return "key.disable";
+    case KeyChange::kEnable: return "key.enable";
+    case KeyChange::kRotate: return "key.rotate";
+    case KeyChange::kScheduleDeletion: return "key.schedule-deletion";
+    case KeyChange::kCancelDeletion: return "key.cancel-deletion";
+  }
+  return {};
+}
+
+std::string Sentence(KeyChange change, const Value& key) {
+  const std::string name = "Key " + Harmless(key.Text("name"));
+  switch (change) {
+    case KeyChange::kDisable: return name + " is disabled: no use of it from now on.\n";
+    case KeyChange::kEnable: return name + " is enabled.\n";
+    case KeyChange::kRotate:
+      return name + " is rotated: version " + key.Text("current_version") + " protects from now on, older ones still open.\n";
+    case KeyChange::kScheduleDeletion:
+      return name + " will be destroyed on " + LocalTime(key.Text("deletion_date")) +
+             "; until then: cmkctl key cancel-deletion " + Harmless(key.Text("id")) + "\n";
+    case KeyChange::kCancelDeletion: return name + " will not be deleted; it is " + key.Text("state") + ".\n";
+  }
+  return {};
+}
+
+}  // namespace
+
+int KeyCreate(const Context& context, KeyCreateOptions options) {
+  const Outcome<Value> made = MakeKey(context, options);
+  if (!made) return Report(context.screen, made.error());
+  const Value key = made->At("key");
+  std::string text = "Key " + Harmless(options.name) + " is made: " + key.Text("spec") + ", id " + key.Text("id") + ".\n";
+  if (key.Has("rotatable") && !key.Flag("rotatable")) text += "Its version is fixed: it does not rotate in place.\n";
+  context.screen.Show(*made, text);
+  return kDone;
+}
+
+int KeyList(const Context& context, const KeyListOptions& options) {
+  Administrator daemon(context.socket);
+  const std::uint32_t wanted = options.all ? 0 : options.limit != 0 ? options.limit : kKeysShown;
+  const Outcome<KeyPages> pages = CollectKeys(daemon, options, wanted);
+  if (!pages) return Report(context.screen, pages.error());
+  if (context.screen.json) {
+    context.screen.Show(Object().Set("keys", pages->keys).Set("next", pages->next).ToValue(), {});
+    return kDone;
+  }
+  Table table = KeyTable();
+  for (const Value& key : pages->keys) AddKey(table, key);
+  context.screen.out << (table.empty() ? "There are no such keys.\n" : table.Print(context.screen.colour)) << std::flush;
+  if (!pages->next.empty()) context.screen.Note("there are more keys; go on with --after " + pages->next + ", or use --all");
+  return kDone;
+}
+
+int KeyShow(const Context& context, const KeyOptions& options) {
+  Administrator daemon(context.socket);
+  const Outcome<Value> shown = daemon.Ask("key.show", KeyArguments(options));
+  if (!shown) return Report(context.screen, shown.error());
+  context.screen.Show(*shown, KeyText(shown->At("key"), context.screen.colour));
+  return kDone;
+}
+
+int KeyDo(const Context& context, KeyChange change, const KeyOptions& options) {
+  Administrator daemon(context.socket);
+  const Outcome<Value> done = daemon.Ask(VerbOf(change), KeyArguments(options));
+  if (!done) return Report(context.screen, done.error());
+  context.screen.Show(*done, Sentence(change, done->At("key")));
+  return kDone;
+}
+
+}  // namespace cmkd::tools

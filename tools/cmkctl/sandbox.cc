@@ -1,0 +1,255 @@
+// One sandbox from its making to its end. Everything that must go away again is owned by an object here, and no signal ends
+// this process meanwhile (SignalWaiter); what outlives even SIGKILL is in throwaway_directory.h.
+#include "tools/cmkctl/sandbox.h"
+
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <fstream>
+#include <sstream>
+
+#include "tools/cmkctl/administrator.h"
+#include "tools/cmkctl/child_process.h"
+#include "tools/cmkctl/places.h"
+#include "tools/cmkctl/private_daemon.h"
+#include "tools/cmkctl/throwaway_directory.h"
+#include "tools/cmkctl/token_setup.h"
+
+namespace cmkd::tools {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kStartLimit{30'000};
+constexpr milliseconds kGlance{3};  // between two looks at a daemon that is starting
+constexpr std::size_t kLogLinesShown = 15;
+
+// Digits only: safe in URIs, shells and configuration files.
+std::string NewPin() {
+  std::array<std::uint8_t, 8> random{};
+  while (::getrandom(random.data(), random.size(), 0) != static_cast<ssize_t>(random.size())) {
+  }
+  std::string pin;
+  for (const std::uint8_t byte : random) pin.push_back(static_cast<char>('0' + byte % 10));
+  return pin;
+}
+
+bool WriteFile(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::trunc);
+  ::chmod(path.c_str(), 0600);
+  return static_cast<bool>(file << text << std::flush);
+}
+
+std::string LastLines(const std::string& path) {
+  std::ifstream file(path);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);) lines.push_back(std::move(line));
+  std::string text;
+  for (std::size_t i = lines.size() > kLogLinesShown ? lines.size() - kLogLinesShown : 0; i < lines.size(); ++i) {
+    text += "  " + Harmless(lines[i]) + '\n';
+  }
+  return text;
+}
+
+Failure<Problem> SetupProblem(std::string message, std::string remedy = {}) {
+  return Refused("SANDBOX", std::move(message), {}, std::move(remedy));
+}
+
+class SandboxRun {
+ public:
+  SandboxRun(const Context& context, const SandboxOptions& options) : context_(context), options_(options) {}
+
+  int Run() {
+    const Outcome<void> ready = SetUp();
+    int status = kSandboxFailed;
+    if (ready) {
+      status = RunCommand();
+    } else if (interrupted_ != 0) {
+      status = 128 + interrupted_;
+    } else {
+      Report(context_.screen, ready.error());
+      if (directory_) context_.screen.err << LastLines(In(kSandboxLog)) << std::flush;
+    }
+    return TearDown(status);
+  }
+
+ private:
+  std::string In(const std::string& name) const { return directory_->path() + '/' + name; }
+
+  Outcome<void> SetUp() {
+    RETURN_IF_ERROR(FindParts());
+    auto directory = ThrowawayDirectory::Make("cmkd-sandbox");
+    if (!directory) return SetupProblem(directory.error());
+    directory_ = std::move(directory).value();
+    if (options_.keep) directory_->Keep();
+    if (options_.hsm == SandboxHsm::kSoftHsm2) RETURN_IF_ERROR(SetUpSoftHsm());
+    if (!WriteFile(In(kSandboxConfigFile), SandboxConfigText({options_.hsm, directory_->path(), softhsm_}))) {
+      return SetupProblem("Cannot write into " + directory_->path() + '.');
+    }
+    RETURN_IF_ERROR(StartDaemon());
+    return MakeToken();
+  }
+
+  Outcome<void> FindParts() {
+    const std::string own = OwnDirectory();
+    const std::optional<std::string> program = FindDaemon(own);
+    const std::optional<std::string> module = FindModule(own);
+    if (!program) return SetupProblem("There is no cmkd beside this program.", "Say where it is: CMKD_DAEMON.");
+    if (!module) return SetupProblem("There is no libcmkd-pkcs11.so beside this program.", "Say where it is: CMKD_MODULE.");
+    program_ = *program;
+    module_ = *module;
+    if (options_.hsm != SandboxHsm::kSoftHsm2) return {};
+    const std::optional<std::string> softhsm = FindSoftHsm();
+    if (!softhsm) {
+      return SetupProblem("There is no libsofthsm2.so.", "Install softhsm2, or say where it is: CMKD_SOFTHSM2_MODULE.");
+    }
+    softhsm_ = *softhsm;
+    return {};
+  }
+
+  // SoftHSM2's own tool makes the token that the daemon will find.
+  Outcome<void> SetUpSoftHsm() {
+    const std::string pin = NewPin();
+    const bool written = ::mkdir(In(kSoftHsmTokens).c_str(), 0700) == 0 && WriteFile(In(kSoftHsmPinFile), pin + '\n') &&
+                         WriteFile(In(kSoftHsmConfigFile), "directories.tokendir = " + In(kSoftHsmTokens) +
+                                                               "\nobjectstore.backend = file\nlog.level = ERROR\n");
+    if (!written) return SetupProblem("Cannot write into " + directory_->path() + '.');
+    ChildOptions tool;
+    tool.arguments = {"softhsm2-util", "--module", softhsm_, "--init-token", "--free",  "--label",
+                      kSoftHsmLabel,   "--pin",    pin,      "--so-pin",     NewPin()};
+    tool.environment = {{"SOFTHSM2_CONF", In(kSoftHsmConfigFile)}};
+    tool.output = In(kSandboxLog);
+    const std::optional<pid_t> pid = StartChild(tool, waiter_);
+    if (!pid) return SetupProblem("There can be no further process.");
+    std::optional<int> ended;
+    while (!(ended = Reap(*pid)) && interrupted_ == 0) TakeSignal(kStartLimit);
+    if (!ended) ended = StopChild(*pid, milliseconds(1000), waiter_);
+    if (StatusOf(*ended) == 0) return {};
+    return SetupProblem("softhsm2-util could not make a token.", "Is Debian's package softhsm2 installed?");
+  }
+
+  Outcome<void> StartDaemon() {
+    daemon_.emplace(PrivateDaemon::Options{program_, In(kSandboxConfigFile), In(kSandboxSocket), In(kSandboxLog),
+                                           In(kSandboxPidFile)},
+                    waiter_);
+    if (!daemon_->Start()) return SetupProblem("There can be no further process.");
+    const Clock::time_point limit = Clock::now() + kStartLimit;
+    for (;;) {
+      const PrivateDaemon::State state = daemon_->Poll();
+      if (interrupted_ != 0) return SetupProblem("Interrupted.");
+      if (state == PrivateDaemon::State::kUp) return {};
+      if (state == PrivateDaemon::State::kDown) return SetupProblem("The daemon did not start. The end of its log:");
+      if (Clock::now() >= limit) return SetupProblem("The daemon does not come up. The end of its log:");
+      TakeSignal(kGlance);
+    }
+  }
+
+  Outcome<void> MakeToken() {
+    Administrator administrator(In(kSandboxSocket), milliseconds(30'000));
+    Object arguments;
+    arguments.Set("label", options_.label).Set("profile", options_.profile);
+    ASSIGN_OR_RETURN(const Value made, administrator.Ask("token.create", arguments));
+    SecretBytes pin(AsBytes(pin_));
+    SecretBytes so_pin(AsBytes(so_pin_));
+    const auto slot = static_cast<CK_SLOT_ID>(made.At("token").Number("slot"));
+    RETURN_IF_ERROR(InitialiseToken(administrator, slot, options_.label, so_pin, pin));
+    TakeSignal(milliseconds(0));
+    return interrupted_ == 0 ? Outcome<void>() : SetupProblem("Interrupted.");
+  }
+
+  // Before there is a command, a signal that would have ended this process ends the making of the sandbox.
+  void TakeSignal(milliseconds time) {
+    const std::optional<siginfo_t> signal = waiter_.Wait(time);
+    if (signal && signal->si_signo != SIGCHLD) interrupted_ = signal->si_signo;
+  }
+
+  int RunCommand() {
+    ChildOptions child;
+    child.arguments = options_.command;
+    child.signal_when_parent_dies = SIGTERM;
+    child.environment = {{"P11_MODULE", module_},
+                         {"P11_TOKEN", options_.label},
+                         {"P11_PIN", pin_},
+                         {"P11_SO_PIN", so_pin_},
+                         {"CMKD_SOCKET", In(kSandboxSocket)},
+                         {"CMKD_SANDBOX_DIR", directory_->path()},
+                         {"CMKD_DAEMON_PID", std::to_string(daemon_->pid())}};
+    const std::optional<pid_t> pid = StartChild(child, waiter_);
+    if (!pid) {
+      context_.screen.Note("there can be no further process");
+      return kSandboxFailed;
+    }
+    restart_at_ = Clock::now() + milliseconds(options_.restart_after_ms);
+    for (;;) {
+      if (const std::optional<int> ended = Reap(*pid)) return StatusOf(*ended);
+      Forward(waiter_.Wait(TendDaemon()), *pid);
+    }
+  }
+
+  // What the terminal sends goes to the whole foreground group, and so to the command without our help.
+  static void Forward(const std::optional<siginfo_t>& signal, pid_t command) {
+    if (!signal || signal->si_signo == SIGCHLD || signal->si_code > 0) return;
+    ::kill(command, signal->si_signo);
+  }
+
+  // Sees to the daemon while the command runs, and says how long it may be left alone; negative: until something happens.
+  milliseconds TendDaemon() {
+    const PrivateDaemon::State before = last_state_;
+    last_state_ = daemon_->Poll();
+    if (options_.restart_after_ms == 0) return milliseconds(-1);
+    if (daemon_->faulted()) return milliseconds(-1);
+    if (last_state_ == PrivateDaemon::State::kStarting) return kGlance;
+    if (before == PrivateDaemon::State::kStarting) restart_at_ = Clock::now() + milliseconds(options_.restart_after_ms);
+    const auto left = std::chrono::duration_cast<milliseconds>(restart_at_ - Clock::now());
+    if (last_state_ == PrivateDaemon::State::kUp && left.count() > 0) return left;
+    if (options_.restart_graceful) {
+      daemon_->Stop();
+    } else {
+      daemon_->Kill();
+    }
+    ++restarts_;
+    daemon_->Start();
+    last_state_ = PrivateDaemon::State::kStarting;
+    return kGlance;
+  }
+
+  int TearDown(int status) {
+    if (daemon_) {
+      daemon_->Stop();
+      if (daemon_->faulted() && status != kSandboxFailed) {
+        context_.screen.err << "cmkctl: the sandbox's daemon failed: " << daemon_->fault() << ". The end of its log:\n"
+                            << LastLines(In(kSandboxLog)) << std::flush;
+        // A command that did not notice must not make it look well.
+        if (status == 0) status = kSandboxFailed;
+      }
+      if (options_.restart_after_ms != 0) context_.screen.Note("the daemon was restarted " + std::to_string(restarts_) + " times");
+    }
+    if (directory_ && options_.keep) context_.screen.Note("kept " + directory_->path());
+    return status;
+  }
+
+  const Context& context_;
+  const SandboxOptions& options_;
+  SignalWaiter waiter_;
+  std::string program_;
+  std::string module_;
+  std::string softhsm_;
+  const std::string pin_ = NewPin();
+  const std::string so_pin_ = NewPin();
+  // The order matters: the daemon ends before its directory does.
+  std::unique_ptr<ThrowawayDirectory> directory_;
+  std::optional<PrivateDaemon> daemon_;
+  PrivateDaemon::State last_state_ = PrivateDaemon::State::kUp;
+  Clock::time_point restart_at_;
+  std::uint32_t restarts_ = 0;
+  int interrupted_ = 0;
+};
+
+}  // namespace
+
+int Sandbox(const Context& context, const SandboxOptions& options) { return SandboxRun(context, options).Run(); }
+
+}  // namespace cmkd::tools

@@ -1,0 +1,18 @@
+// Initialises a token's slot as any PKCS#11 program would.
+#pragma once
+
+#include <string_view>
+
+#include "common/secret.h"
+#include "tools/cmkctl/administrator.h"
+
+namespace cmkd::tools {
+
+// C_InitToken with the SO PIN and the label (at most 32 bytes), then C_InitPIN as SO. The PINs are borrowed.
+Outcome<void> InitialiseToken(Administrator& daemon, CK_SLOT_ID slot, std::string_view label, SecretBytes& so_pin,
+                              SecretBytes& pin);
+
+// The longest label that CK_TOKEN_INFO has room for.
+inline constexpr std::size_t kTokenLabelBytesMax = 32;
+
+}  // namespace cmkd::tools
