@@ -22,7 +22,15 @@ function(cmkd_install_files folder)
   endforeach()
 endfunction()
 
-cmkd_install_files("${CMAKE_INSTALL_SYSCONFDIR}/cmkd" etc/*.toml)
+# The configuration is the operator's once it is there: a second installation leaves it alone.
+install(CODE "
+  set(etc \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_SYSCONFDIR}/cmkd\")
+  if(CMAKE_INSTALL_PREFIX STREQUAL /usr)
+    set(etc /etc/cmkd)
+  endif()
+  if(NOT EXISTS \"\$ENV{DESTDIR}\${etc}/cmkd.toml\")
+    file(INSTALL \"${PROJECT_SOURCE_DIR}/etc/cmkd.toml\" DESTINATION \"\${etc}\")
+  endif()")
 cmkd_install_files(lib/systemd/system packaging/systemd/*.service packaging/systemd/*.socket)
 cmkd_install_files(lib/sysusers.d packaging/sysusers.d/*.conf)
 cmkd_install_files(lib/tmpfiles.d packaging/tmpfiles.d/*.conf)

@@ -4,6 +4,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <new>
 #include <utility>
@@ -26,7 +27,7 @@ class SecretBytes {
     (void)::madvise(data_, mapped_, MADV_WIPEONFORK);
   }
   explicit SecretBytes(ByteView content) : SecretBytes(content.size()) {
-    if (!content.empty()) std::memcpy(data_, content.data(), content.size());
+    std::copy(content.begin(), content.end(), data_);
   }
   SecretBytes(SecretBytes&& other) noexcept { Swap(other); }
   SecretBytes& operator=(SecretBytes&& other) noexcept {

@@ -38,15 +38,14 @@ int Fatal(const std::string& sentence) {
   return 1;
 }
 
-void SetLogThreshold(LogThreshold threshold) {
-  constexpr LogLevel kLevels[] = {LogLevel::kError, LogLevel::kWarning, LogLevel::kNotice, LogLevel::kInfo, LogLevel::kDebug};
-  SetLogLevel(kLevels[static_cast<std::size_t>(threshold)]);
-}
-
 // Every configured HSM. A device that does not answer is fatal only when the store depends on it; main says so later.
 Result<void, std::string> StartBackends(const Config& config, Backends& backends) {
   for (const HsmConfig& hsm : config.hsms) {
-    auto started = StartBackend(hsm, config, sim::FunctionList(), &sim::Configure);
+    BackendSurroundings surroundings;
+    surroundings.state_directory = config.daemon.state_directory;
+    surroundings.cache_entries = config.limits.key_cache_entries;
+    surroundings.simulated = {sim::FunctionList(), &sim::Configure};
+    auto started = StartBackend(hsm, surroundings);
     if (!started.ok()) return Failure{"HSM \"" + hsm.name + "\": " + started.error()};
     backends.Add(std::move(*started));
   }
@@ -65,11 +64,11 @@ void RecordService(AuditLog& audit, const store::Store& store, const char* what)
   audit.Flush();
 }
 
-ServerOptions ServerOptionsFrom(const Config& config, std::optional<std::uint32_t> group) {
+ServerOptions ServerOptionsFrom(const Config& config) {
   ServerOptions options;
   options.socket_path = config.daemon.socket;
   options.socket_mode = config.daemon.socket_mode;
-  options.socket_group = group;
+  options.socket_group = config.daemon.socket_group;
   options.connections_max = config.daemon.max_connections;
   options.connections_per_uid_max = config.daemon.max_connections_per_uid;
   return options;
@@ -102,9 +101,7 @@ int Serve(const Config& config, const sigset_t& stop_signals) {
                 *opened->ticket_sealer, *opened->object_sealer, clock.Now()};
   self = &daemon;
   Dispatcher dispatcher(daemon);
-  const auto group = ResolveGroup(config.daemon.socket_group);
-  if (!group.ok()) return Fatal(group.error());
-  Server server(ServerOptionsFrom(config, *group), dispatcher);
+  Server server(ServerOptionsFrom(config), dispatcher);
   if (const auto listening = server.Listen(); !listening.ok()) return Fatal(listening.error());
   RecordService(**audit, store, "start");
   std::thread serving([&server] { server.Serve(); });
@@ -131,7 +128,7 @@ int Main(const Arguments& arguments) {
     std::cout << arguments.config << ": no errors\n";
     return 0;
   }
-  SetLogThreshold(config->daemon.log_level);
+  SetLogLevel(config->daemon.log_level);
   for (const std::string& missing : hardening.missing) LogWarning(missing);
   // Blocked before any thread exists, so that only sigwait ever sees them.
   sigset_t stop_signals;

@@ -6,6 +6,7 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <atomic>
 #include <deque>
 #include <mutex>
 #include <optional>
@@ -96,6 +97,7 @@ struct PinCache::State {
     oldest_first.pop_front();
   }
 
+  std::atomic<std::uint64_t> slow_checks{0};
   const std::size_t entries_max;
   const SecretBytes key = RandomKey(32);
   std::mutex mutex;
@@ -110,10 +112,13 @@ bool PinCache::Check(ByteView verifier, ByteView pin) {
   // The verifier's length is fixed by CheckPin, so the two pieces cannot run into each other.
   const Digest proof = HmacSha256(state_->key.view(), {verifier, pin});
   if (state_->Knows(proof)) return true;
+  ++state_->slow_checks;
   if (!CheckPin(verifier, pin)) return false;
   state_->Remember(proof);
   return true;
 }
+
+std::uint64_t PinCache::SlowChecks() const { return state_->slow_checks; }
 
 void PinCache::Clear() {
   const std::lock_guard lock(state_->mutex);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 
 #include "common/bytes.h"
@@ -43,6 +44,9 @@ class PinCache {
 
   // Forgets everything: for instance when a token is locked.
   void Clear();
+
+  // How many checks took the slow way since the start.
+  std::uint64_t SlowChecks() const;
 
  private:
   struct State;

@@ -1,8 +1,6 @@
 // Root key and store, made and opened together.
 #include "daemon/startup/open_store.h"
 
-#include <grp.h>
-
 #include "daemon/crypto/random.h"
 #include "daemon/startup/root_key.h"
 #include "keystore/store/lmdb_store.h"
@@ -53,13 +51,6 @@ Result<OpenedStore, std::string> OpenStore(const std::string& state_directory, B
   opened.store = std::move(*store);
   if (state != RootKeyState::kReady) RETURN_IF_ERROR(ConfirmRootKey(state_directory));
   return opened;
-}
-
-Result<std::optional<std::uint32_t>, std::string> ResolveGroup(const std::string& name) {
-  if (name.empty()) return std::optional<std::uint32_t>{};
-  const group* entry = ::getgrnam(name.c_str());
-  if (entry == nullptr) return Failure{"there is no group " + name};
-  return std::optional<std::uint32_t>{entry->gr_gid};
 }
 
 }  // namespace cmkd::daemon

@@ -23,7 +23,4 @@ struct OpenedStore {
 // The error is a sentence for the operator: half made, foreign, older than it may be, damaged, or in use.
 Result<OpenedStore, std::string> OpenStore(const std::string& state_directory, Backend& home, const Clock& clock);
 
-// The id of a group of the system; nothing for an empty name.
-Result<std::optional<std::uint32_t>, std::string> ResolveGroup(const std::string& name);
-
 }  // namespace cmkd::daemon

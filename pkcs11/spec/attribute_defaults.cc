@@ -71,8 +71,8 @@ UsageGroups DefaultGroups(const TemplateContext& context, CK_FLAGS operations) {
   return partner != 0 ? partner : OneGroup(context.key_type, operations);
 }
 
-// Footnote 9: when the template asks for no usage, all that the key type can do, as other tokens have it and programs rely on;
-// when it asks for any, only those. A public key's part in a derivation needs no flag.
+// Footnote 9: when the template asks for no usage, all that the key type can do, as other tokens have it and programs
+// rely on; when it asks for any, only those. A public key's part in a derivation needs no flag.
 void AddUsages(const TemplateContext& context, bool named, Attributes& object) {
   const CK_FLAGS operations = OperationsOf(context.key_type);
   const UsageGroups groups = DefaultGroups(context, operations);
@@ -86,8 +86,8 @@ void AddUsages(const TemplateContext& context, bool named, Attributes& object) {
   }
 }
 
-// A secret that came in the clear as a session object is a program's own working key (a SecretKeySpec of SunPKCS11): it may
-// leave again. Everything else is born closed.
+// A secret that came in the clear as a session object is a program's own working key (a SecretKeySpec of SunPKCS11): it
+// may leave again. Everything else is born closed.
 bool BornOpen(const TemplateContext& context, const Attributes& object) {
   return context.verb == Verb::kCreate && context.object_class == CKO_SECRET_KEY && !object.Bool(CKA_TOKEN);
 }
@@ -116,23 +116,14 @@ void AddTableDefaults(const TemplateContext& context, Attributes& object) {
   for (const AttributeRow& row : AttributeTable()) {
     if (object.Has(row.type) || !AppliesTo(row, context.object_class, context.key_type)) continue;
     switch (row.initial) {
-      case Default::kFalse:
-        object.SetBool(row.type, false);
-        break;
-      case Default::kTrue:
-        object.SetBool(row.type, true);
-        break;
-      case Default::kEmpty:
-        object.Set(row.type, {});
-        break;
-      case Default::kZero:
-        object.SetUlong(row.type, 0);
-        break;
+      case Default::kFalse: object.SetBool(row.type, false); break;
+      case Default::kTrue: object.SetBool(row.type, true); break;
+      case Default::kEmpty: object.Set(row.type, {}); break;
+      case Default::kZero: object.SetUlong(row.type, 0); break;
       case Default::kAbsent:
       case Default::kUsage:
       case Default::kByRule:
-      case Default::kComputed:
-        break;
+      case Default::kComputed: break;
     }
   }
 }
@@ -142,7 +133,8 @@ void AddSizes(const TemplateContext& context, Attributes& object) {
   const Bytes* value = object.Find(CKA_VALUE);
   if (context.object_class == CKO_SECRET_KEY && value != nullptr) object.SetUlong(CKA_VALUE_LEN, value->size());
   const Bytes* modulus = object.Find(CKA_MODULUS);
-  if (context.object_class == CKO_PUBLIC_KEY && modulus != nullptr) object.SetUlong(CKA_MODULUS_BITS, BitLength(*modulus));
+  if (context.object_class == CKO_PUBLIC_KEY && modulus != nullptr)
+    object.SetUlong(CKA_MODULUS_BITS, BitLength(*modulus));
 }
 
 void AddKeyDefaults(const TemplateContext& context, bool usages_named, CK_MECHANISM_TYPE key_gen_mechanism,
@@ -162,8 +154,8 @@ void AddKeyDefaults(const TemplateContext& context, bool usages_named, CK_MECHAN
   }
 }
 
-// Whether a given value goes into the object as it is. What must fit the material is computed anew, so a wrong claim never
-// stays; an empty value of what the object need not have says nothing.
+// Whether a given value goes into the object as it is. What must fit the material is computed anew, so a wrong claim
+// never stays; an empty value of what the object need not have says nothing.
 bool IsTaken(const TemplateContext& context, const AttributeRow& row, const CK_ATTRIBUTE& attribute) {
   if (row.set_by == SetBy::kToken || !CheckValue(row, attribute).ok()) return false;
   if (row.type == CKA_CHECK_VALUE) return attribute.ulValueLen == 0;  // empty: there shall be none

@@ -1,4 +1,5 @@
-// CheckTemplate: the footnotes of the attribute table, asked one by one, and the few things that attributes say together.
+// CheckTemplate: the footnotes of the attribute table, asked one by one, and the few things that attributes say
+// together.
 #include "pkcs11/spec/attribute_rules.h"
 
 #include <algorithm>
@@ -27,7 +28,8 @@ bool IsChange(Verb verb) { return verb == Verb::kCopy || verb == Verb::kSet; }
 bool IsUsage(const AttributeRow& row) { return row.initial == Default::kUsage; }
 
 const CK_ATTRIBUTE* Find(Template attributes, CK_ATTRIBUTE_TYPE type) {
-  const auto found = std::find_if(attributes.begin(), attributes.end(), [type](const CK_ATTRIBUTE& a) { return a.type == type; });
+  const auto found =
+      std::find_if(attributes.begin(), attributes.end(), [type](const CK_ATTRIBUTE& a) { return a.type == type; });
   return found == attributes.end() ? nullptr : &*found;
 }
 
@@ -60,7 +62,8 @@ Status CheckKeyKind(const TemplateContext& context) {
 
 Status CheckKind(const TemplateContext& context) {
   if (context.object_class == CK_UNAVAILABLE_INFORMATION) return Fail(CKR_TEMPLATE_INCOMPLETE, "no CKA_CLASS");
-  if (ClassBit(context.object_class) == 0) return Fail(CKR_ATTRIBUTE_VALUE_INVALID, "CKA_CLASS is none that this token has");
+  if (ClassBit(context.object_class) == 0)
+    return Fail(CKR_ATTRIBUTE_VALUE_INVALID, "CKA_CLASS is none that this token has");
   if (IsKey(context.object_class)) return CheckKeyKind(context);
   if (context.verb == Verb::kGenerate || context.verb == Verb::kUnwrap || context.verb == Verb::kDerive) {
     return Fail(CKR_TEMPLATE_INCONSISTENT, "CKA_CLASS is no key");
@@ -117,7 +120,8 @@ Status CheckAskedModulus(const AttributeRow& row, const CK_ATTRIBUTE& attribute)
 Status CheckCurve(const TemplateContext& context, const AttributeRow& row, const CK_ATTRIBUTE& attribute) {
   const Curve* curve = FindCurve(ValueOf(attribute));
   if (curve == nullptr) return Refuse(CKR_CURVE_NOT_SUPPORTED, row, "names no curve known here");
-  if (curve->key_type != context.key_type) return Refuse(CKR_CURVE_NOT_SUPPORTED, row, "names a curve of another key type");
+  if (curve->key_type != context.key_type)
+    return Refuse(CKR_CURVE_NOT_SUPPORTED, row, "names a curve of another key type");
   return {};
 }
 
@@ -133,7 +137,8 @@ Status CheckExponent(const TemplateContext& context, const AttributeRow& row, co
 
 Status CheckModulus(const AttributeRow& row, const CK_ATTRIBUTE& attribute) {
   const ByteView modulus = ValueOf(attribute);
-  if (BitLength(modulus) < 2 || modulus.back() % 2 == 0) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID, row, "is even or 1");
+  if (BitLength(modulus) < 2 || modulus.back() % 2 == 0)
+    return Refuse(CKR_ATTRIBUTE_VALUE_INVALID, row, "is even or 1");
   return {};
 }
 
@@ -150,35 +155,25 @@ Status CheckRange(const AttributeRow& row, const CK_ATTRIBUTE& attribute, CK_ULO
 // Values that must make sense by themselves, for a new object.
 Status CheckMeaning(const TemplateContext& context, const AttributeRow& row, const CK_ATTRIBUTE& attribute) {
   switch (row.type) {
-    case CKA_CLASS:
-      return CheckEqual(row, attribute, context.object_class);
+    case CKA_CLASS: return CheckEqual(row, attribute, context.object_class);
     case CKA_KEY_TYPE:
-    case CKA_CERTIFICATE_TYPE:
-      return CheckEqual(row, attribute, context.key_type);
-    case CKA_CERTIFICATE_CATEGORY:
-      return CheckRange(row, attribute, CK_CERTIFICATE_CATEGORY_OTHER_ENTITY);
-    case CKA_JAVA_MIDP_SECURITY_DOMAIN:
-      return CheckRange(row, attribute, CK_SECURITY_DOMAIN_THIRD_PARTY);
-    case CKA_VALUE:
-      return CheckMaterialLength(context, row, attribute);
-    case CKA_VALUE_LEN:
-      return CheckAskedLength(context, row, attribute);
-    case CKA_MODULUS_BITS:
-      return CheckAskedModulus(row, attribute);
-    case CKA_EC_PARAMS:
-      return CheckCurve(context, row, attribute);
+    case CKA_CERTIFICATE_TYPE: return CheckEqual(row, attribute, context.key_type);
+    case CKA_CERTIFICATE_CATEGORY: return CheckRange(row, attribute, CK_CERTIFICATE_CATEGORY_OTHER_ENTITY);
+    case CKA_JAVA_MIDP_SECURITY_DOMAIN: return CheckRange(row, attribute, CK_SECURITY_DOMAIN_THIRD_PARTY);
+    case CKA_VALUE: return CheckMaterialLength(context, row, attribute);
+    case CKA_VALUE_LEN: return CheckAskedLength(context, row, attribute);
+    case CKA_MODULUS_BITS: return CheckAskedModulus(row, attribute);
+    case CKA_EC_PARAMS: return CheckCurve(context, row, attribute);
     case CKA_EC_POINT:
-      if (attribute.ulValueLen == 0 && HasRule(row, kRequiredOnCreate)) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID, row, "is empty");
+      if (attribute.ulValueLen == 0 && HasRule(row, kRequiredOnCreate))
+        return Refuse(CKR_ATTRIBUTE_VALUE_INVALID, row, "is empty");
       return {};
-    case CKA_PUBLIC_EXPONENT:
-      return CheckExponent(context, row, attribute);
-    case CKA_MODULUS:
-      return CheckModulus(row, attribute);
+    case CKA_PUBLIC_EXPONENT: return CheckExponent(context, row, attribute);
+    case CKA_MODULUS: return CheckModulus(row, attribute);
     case CKA_PRIVATE_EXPONENT:
       if (BitLength(ValueOf(attribute)) < 2) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID, row, "is no private exponent");
       return {};
-    default:
-      return {};
+    default: return {};
   }
 }
 
@@ -189,7 +184,8 @@ Status CheckNew(const TemplateContext& context, const AttributeRow& row, const C
   const AttributeRules forbidden = context.verb == Verb::kCreate     ? kForbiddenOnCreate
                                    : context.verb == Verb::kGenerate ? kForbiddenOnGenerate
                                                                      : kForbiddenOnUnwrap;
-  if (HasRule(row, forbidden)) return Refuse(CKR_TEMPLATE_INCONSISTENT, row, "is made by this call and cannot be given");
+  if (HasRule(row, forbidden))
+    return Refuse(CKR_TEMPLATE_INCONSISTENT, row, "is made by this call and cannot be given");
   if (HasRule(row, kOnlySoSetsTrue) && !context.so && IsTrue(attribute)) {
     return Refuse(CKR_ATTRIBUTE_READ_ONLY, row, "is for the security officer");
   }
@@ -241,7 +237,8 @@ Status CheckChange(const TemplateContext& context, const AttributeRow& row, cons
 Status CheckOne(const TemplateContext& context, const CK_ATTRIBUTE& attribute) {
   if (FindAttribute(attribute.type) == nullptr) return Fail(CKR_ATTRIBUTE_TYPE_INVALID, "unknown attribute");
   const AttributeRow* row = FindAttribute(attribute.type, context.object_class, context.key_type);
-  if (row == nullptr) return Refuse(kForeignAttribute, *FindAttribute(attribute.type), "is no attribute of such an object");
+  if (row == nullptr)
+    return Refuse(kForeignAttribute, *FindAttribute(attribute.type), "is no attribute of such an object");
   RETURN_IF_ERROR(CheckValue(*row, attribute));
   if (IsChange(context.verb)) return CheckChange(context, *row, attribute);
   return CheckNew(context, *row, attribute);
@@ -276,7 +273,8 @@ Failure<Error> Contradiction(std::string why) { return Fail(CKR_TEMPLATE_INCONSI
 Status CheckCertificate(const Attributes& object) {
   const bool elsewhere = !object.View(CKA_URL).empty();
   if (!elsewhere && object.View(CKA_VALUE).empty()) return Contradiction("a certificate needs CKA_VALUE or CKA_URL");
-  const bool hashes = !object.View(CKA_HASH_OF_SUBJECT_PUBLIC_KEY).empty() && !object.View(CKA_HASH_OF_ISSUER_PUBLIC_KEY).empty();
+  const bool hashes =
+      !object.View(CKA_HASH_OF_SUBJECT_PUBLIC_KEY).empty() && !object.View(CKA_HASH_OF_ISSUER_PUBLIC_KEY).empty();
   if (elsewhere && !hashes) return Contradiction("a certificate kept elsewhere needs the hashes of its public keys");
   return {};
 }
@@ -284,17 +282,20 @@ Status CheckCertificate(const Attributes& object) {
 Status CheckDates(const Attributes& object) {
   const ByteView start = object.View(CKA_START_DATE);
   const ByteView end = object.View(CKA_END_DATE);
-  if (!start.empty() && !end.empty() && AsText(end) < AsText(start)) return Contradiction("CKA_END_DATE is before CKA_START_DATE");
+  if (!start.empty() && !end.empty() && AsText(end) < AsText(start))
+    return Contradiction("CKA_END_DATE is before CKA_START_DATE");
   return {};
 }
 
-// A managed token's keys do not come in the clear, and what is unwrapped or derived there is not weaker than its source.
+// A managed token's keys do not come in the clear, and what is unwrapped or derived there is not weaker than its
+// source.
 Status CheckManaged(const TemplateContext& context, const Attributes& object) {
   if (context.profile != Profile::kManaged || !object.Has(CKA_SENSITIVE)) return {};
   if (context.verb == Verb::kCreate && object.Bool(CKA_TOKEN)) {
     return Contradiction("a managed token takes no key in the clear; import it wrapped");
   }
-  if (context.verb == Verb::kUnwrap && !object.Bool(CKA_SENSITIVE)) return Contradiction("an unwrapped key stays sensitive");
+  if (context.verb == Verb::kUnwrap && !object.Bool(CKA_SENSITIVE))
+    return Contradiction("an unwrapped key stays sensitive");
   if (context.verb != Verb::kDerive || context.current == nullptr) return {};
   if (context.current->Bool(CKA_SENSITIVE, true) && !object.Bool(CKA_SENSITIVE)) {
     return Contradiction("a key derived from a sensitive one is sensitive");

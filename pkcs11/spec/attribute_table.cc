@@ -1,5 +1,5 @@
-// The rows of the attribute table, from PKCS#11 3.2 section 4 and the sections of the key types. Where a row is stricter or
-// more lenient than the standard, the line above it says why.
+// The rows of the attribute table, from PKCS#11 3.2 section 4 and the sections of the key types. Where a row is
+// stricter or more lenient than the standard, the line above it says why.
 #include "pkcs11/spec/attribute_table.h"
 
 #include <algorithm>
@@ -161,42 +161,29 @@ const AttributeRow* FindAttribute(CK_ATTRIBUTE_TYPE type, CK_OBJECT_CLASS object
 
 ClassSet ClassBit(CK_OBJECT_CLASS object_class) {
   switch (object_class) {
-    case CKO_DATA:
-      return kOnData;
-    case CKO_CERTIFICATE:
-      return kOnCertificate;
-    case CKO_PUBLIC_KEY:
-      return kOnPublicKey;
-    case CKO_PRIVATE_KEY:
-      return kOnPrivateKey;
-    case CKO_SECRET_KEY:
-      return kOnSecretKey;
-    default:
-      return 0;
+    case CKO_DATA: return kOnData;
+    case CKO_CERTIFICATE: return kOnCertificate;
+    case CKO_PUBLIC_KEY: return kOnPublicKey;
+    case CKO_PRIVATE_KEY: return kOnPrivateKey;
+    case CKO_SECRET_KEY: return kOnSecretKey;
+    default: return 0;
   }
 }
 
 KeyTypeSet KeyTypeBit(CK_KEY_TYPE key_type) {
   switch (key_type) {
-    case CKK_RSA:
-      return kForRsa;
-    case CKK_EC:
-      return kForEc;
-    case CKK_EC_EDWARDS:
-      return kForEdwards;
-    case CKK_EC_MONTGOMERY:
-      return kForMontgomery;
-    case CKK_AES:
-      return kForAes;
+    case CKK_RSA: return kForRsa;
+    case CKK_EC: return kForEc;
+    case CKK_EC_EDWARDS: return kForEdwards;
+    case CKK_EC_MONTGOMERY: return kForMontgomery;
+    case CKK_AES: return kForAes;
     case CKK_GENERIC_SECRET:
     case CKK_SHA_1_HMAC:
     case CKK_SHA224_HMAC:
     case CKK_SHA256_HMAC:
     case CKK_SHA384_HMAC:
-    case CKK_SHA512_HMAC:
-      return kForGeneric;
-    default:
-      return 0;
+    case CKK_SHA512_HMAC: return kForGeneric;
+    default: return 0;
   }
 }
 

@@ -1,6 +1,7 @@
-// The attribute table: what kind each attribute is, on which objects it may stand, what it is when nobody gave it, and the
-// standard's footnotes as named rules. attribute_rules.h applies them; C_GetAttributeValue, search, store and the printed
-// reference read it too. An attribute whose rules differ between object classes has one row for each group of them.
+// The attribute table: what kind each attribute is, on which objects it may stand, what it is when nobody gave it, and
+// the standard's footnotes as named rules. attribute_rules.h applies them; C_GetAttributeValue, search, store and the
+// printed reference read it too. An attribute whose rules differ between object classes has one row for each group of
+// them.
 #pragma once
 
 #include <cstdint>
@@ -46,7 +47,7 @@ inline constexpr KeyTypeSet kForAny = 0;  // not tied to key types
 
 // What the attribute is when the template does not say.
 enum class Default : std::uint8_t {
-  kAbsent,    // the object has no such attribute
+  kAbsent,  // the object has no such attribute
   kFalse,
   kTrue,
   kEmpty,     // present, length 0

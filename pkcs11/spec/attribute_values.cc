@@ -26,7 +26,8 @@ bool IsDate(ByteView value) {
   return Number(value.first(4)) >= 0 && month >= 1 && month <= 12 && day >= 1 && day <= 31;
 }
 
-// The attributes inside must be known and well formed; on which objects they may stand is known only when they are applied.
+// The attributes inside must be known and well formed; on which objects they may stand is known only when they are
+// applied.
 Status CheckInside(std::span<const CK_ATTRIBUTE> attributes) {
   for (const CK_ATTRIBUTE& attribute : attributes) {
     const AttributeRow* row = FindAttribute(attribute.type);
@@ -63,14 +64,12 @@ Status CheckValue(const AttributeRow& row, const CK_ATTRIBUTE& attribute) {
       if (value.size() % sizeof(CK_MECHANISM_TYPE) != 0) return Invalid(row, "is no list of mechanisms");
       if (value.size() / sizeof(CK_MECHANISM_TYPE) > kMechanismListMax) return Invalid(row, "has too many mechanisms");
       return {};
-    case AttributeKind::kTemplate:
-      return CheckNested(attribute);
+    case AttributeKind::kTemplate: return CheckNested(attribute);
     case AttributeKind::kBigInteger:
       if (value.size() > kNumberBytesMax) return Invalid(row, "is too long");
       return {};
     case AttributeKind::kBytes:
-    case AttributeKind::kText:
-      return {};
+    case AttributeKind::kText: return {};
   }
   return {};
 }

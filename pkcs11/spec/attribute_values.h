@@ -10,8 +10,8 @@ namespace cmkd::spec {
 inline constexpr std::size_t kMechanismListMax = 256;  // entries of CKA_ALLOWED_MECHANISMS
 inline constexpr std::size_t kNumberBytesMax = 4096;   // of a big integer
 
-// Errors: CKR_ATTRIBUTE_VALUE_INVALID for a wrong size, a boolean that is neither 0 nor 1, a date that is none, a NULL pointer
-// with a length; CKR_ATTRIBUTE_TYPE_INVALID for unknown attributes inside a nested template. Any thread.
+// Errors: CKR_ATTRIBUTE_VALUE_INVALID for a wrong size, a boolean that is neither 0 nor 1, a date that is none, a NULL
+// pointer with a length; CKR_ATTRIBUTE_TYPE_INVALID for unknown attributes inside a nested template. Any thread.
 Status CheckValue(const AttributeRow& row, const CK_ATTRIBUTE& attribute);
 
 }  // namespace cmkd::spec

@@ -1,7 +1,8 @@
-// The attributes of one object as a value: a small ordered set of type and bytes. Knows nothing of rules; attribute_rules.h does.
+// The attributes of one object as a value: a small ordered set of type and bytes. Knows nothing of rules;
+// attribute_rules.h does.
 //
-// A template-valued attribute (CKA_WRAP_TEMPLATE and its kin) is kept in the flat form of template_codec.h, since it comes in as
-// pointers into the caller's memory.
+// A template-valued attribute (CKA_WRAP_TEMPLATE and its kin) is kept in the flat form of template_codec.h, since it
+// comes in as pointers into the caller's memory.
 #pragma once
 
 #include <cstddef>
@@ -31,8 +32,9 @@ class Attributes {
   Attributes& operator=(Attributes&& other) noexcept;
   ~Attributes() { WipeValues(); }
 
-  // The attributes of a template in the form C gives it. The last one of a type wins: judge the template with CheckTemplate()
-  // first. Errors: those of EncodeTemplate() for nested templates, CKR_ATTRIBUTE_VALUE_INVALID for NULL with a length.
+  // The attributes of a template in the form C gives it. The last one of a type wins: judge the template with
+  // CheckTemplate() first. Errors: those of EncodeTemplate() for nested templates, CKR_ATTRIBUTE_VALUE_INVALID for NULL
+  // with a length.
   static Fallible<Attributes> From(std::span<const CK_ATTRIBUTE> attributes);
 
   // The value, or nullptr. Good until the set changes.
@@ -60,12 +62,12 @@ class Attributes {
   auto end() const { return items_.end(); }
   bool operator==(const Attributes&) const = default;
 
-  // Whether every given attribute is here with the same bytes, as C_FindObjects asks. An empty template matches everything.
-  // Says nothing of what may be shown: FoundBy() of attribute_rules.h does.
+  // Whether every given attribute is here with the same bytes, as C_FindObjects asks. An empty template matches
+  // everything. Says nothing of what may be shown: FoundBy() of attribute_rules.h does.
   bool Matches(std::span<const CK_ATTRIBUTE> wanted) const;
 
-  // CK_ATTRIBUTEs that point into this set, for handing it to C. Nested templates stay flat: only for sets without them, or
-  // for callers that take the flat form. Good until the set changes.
+  // CK_ATTRIBUTEs that point into this set, for handing it to C. Nested templates stay flat: only for sets without
+  // them, or for callers that take the flat form. Good until the set changes.
   std::vector<CK_ATTRIBUTE> ToTemplate() const;
 
  private:

@@ -5,7 +5,6 @@
 #include <array>
 #include <bit>
 
-
 namespace cmkd::spec {
 namespace {
 
@@ -102,7 +101,8 @@ std::optional<std::size_t> KeyBits(const Attributes& key) {
 ByteView PointOf(ByteView ec_point, const Curve& curve) {
   const std::size_t bytes = curve.point_bytes;
   if (ec_point.size() == bytes) return ec_point;
-  // An OCTET STRING's header is two bytes, or three from 128 bytes on; a bare point of another length is no point at all.
+  // An OCTET STRING's header is two bytes, or three from 128 bytes on; a bare point of another length is no point at
+  // all.
   const std::size_t header = bytes < 128 ? 2 : 3;
   if (ec_point.size() != bytes + header || ec_point[0] != kOctetString || ec_point[header - 1] != bytes) return {};
   if (header == 3 && ec_point[1] != kOneLengthByte) return {};

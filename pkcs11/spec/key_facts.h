@@ -1,4 +1,5 @@
-// Small facts about keys that follow from their attributes: curves by CKA_EC_PARAMS, sizes in bits. No key is used here.
+// Small facts about keys that follow from their attributes: curves by CKA_EC_PARAMS, sizes in bits. No key is used
+// here.
 #pragma once
 
 #include <cstddef>
@@ -13,29 +14,29 @@
 namespace cmkd::spec {
 
 struct Curve {
-  std::string_view name;          // as it is printed: P-256, Ed25519
-  CK_KEY_TYPE key_type;           // CKK_EC, CKK_EC_EDWARDS, CKK_EC_MONTGOMERY
-  std::uint16_t bits;             // as C_GetMechanismInfo counts: 255 and 448 for the RFC 7748 and 8032 curves
-  std::uint16_t point_bytes;      // of a public key without DER: 04‖x‖y, or the one coordinate
-  std::string_view oid;           // DER of the choice oId, tag and length included
-  std::string_view curve_name;    // the usual text of the choice curveName
+  std::string_view name;        // as it is printed: P-256, Ed25519
+  CK_KEY_TYPE key_type;         // CKK_EC, CKK_EC_EDWARDS, CKK_EC_MONTGOMERY
+  std::uint16_t bits;           // as C_GetMechanismInfo counts: 255 and 448 for the RFC 7748 and 8032 curves
+  std::uint16_t point_bytes;    // of a public key without DER: 04‖x‖y, or the one coordinate
+  std::string_view oid;         // DER of the choice oId, tag and length included
+  std::string_view curve_name;  // the usual text of the choice curveName
 };
 
 std::span<const Curve> Curves();
 
-// The curve that CKA_EC_PARAMS means, as oId or as curveName, or nullptr. Explicit parameters are never accepted: they have
-// carried attacks with chosen generators, and no program needs them.
+// The curve that CKA_EC_PARAMS means, as oId or as curveName, or nullptr. Explicit parameters are never accepted: they
+// have carried attacks with chosen generators, and no program needs them.
 const Curve* FindCurve(ByteView ec_params);
 
 // By printed name or curveName, for configuration and tools; nullptr if unknown.
 const Curve* FindCurveByName(std::string_view name);
 
-// Size of a key in bits as the mechanism table counts: AES and secrets by CKA_VALUE or CKA_VALUE_LEN, RSA by CKA_MODULUS or
-// CKA_MODULUS_BITS, curves by CKA_EC_PARAMS. nullopt when the attributes do not say.
+// Size of a key in bits as the mechanism table counts: AES and secrets by CKA_VALUE or CKA_VALUE_LEN, RSA by
+// CKA_MODULUS or CKA_MODULUS_BITS, curves by CKA_EC_PARAMS. nullopt when the attributes do not say.
 std::optional<std::size_t> KeyBits(const Attributes& key);
 
-// The point in a CKA_EC_POINT of this curve, whether it came bare or as a DER OCTET STRING (the standard has the second for
-// CKK_EC; programs send both). Empty when it is neither. Whether it is on the curve is for the HSM to say.
+// The point in a CKA_EC_POINT of this curve, whether it came bare or as a DER OCTET STRING (the standard has the second
+// for CKK_EC; programs send both). Empty when it is neither. Whether it is on the curve is for the HSM to say.
 ByteView PointOf(ByteView ec_point, const Curve& curve);
 
 // Bits of an unsigned big-endian number; leading zeros do not count.

@@ -9,7 +9,8 @@ namespace {
 Failure<Error> Conflict(const char* why) { return Fail(CKR_TEMPLATE_INCONSISTENT, why); }
 
 Status CheckOneUsage(UsageGroups usages) {
-  if (std::popcount(usages) > 1) return Conflict("a managed key has one usage: cipher, signature, wrapping or derivation");
+  if (std::popcount(usages) > 1)
+    return Conflict("a managed key has one usage: cipher, signature, wrapping or derivation");
   return {};
 }
 

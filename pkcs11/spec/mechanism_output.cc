@@ -39,12 +39,9 @@ std::optional<std::size_t> OutputLength(const MechanismRow& row, const CK_MECHAN
                                         std::size_t input_bytes, bool encrypting) {
   if (input_bytes > kInputBytesMax) return std::nullopt;
   switch (row.output) {
-    case OutputRule::kNone:
-      return std::nullopt;
-    case OutputRule::kSameLength:
-      return input_bytes;
-    case OutputRule::kPadded:
-      return encrypting ? (input_bytes / kAesBlockBytes + 1) * kAesBlockBytes : input_bytes;
+    case OutputRule::kNone: return std::nullopt;
+    case OutputRule::kSameLength: return input_bytes;
+    case OutputRule::kPadded: return encrypting ? (input_bytes / kAesBlockBytes + 1) * kAesBlockBytes : input_bytes;
     case OutputRule::kPlusTag: {
       const std::size_t tag_bytes = ReadGcm(mechanism).tag_bits / 8;
       return encrypting ? input_bytes + tag_bytes : Less(input_bytes, tag_bytes);
@@ -53,16 +50,13 @@ std::optional<std::size_t> OutputLength(const MechanismRow& row, const CK_MECHAN
       return encrypting ? RoundUp(input_bytes, kSemiblockBytes) + kSemiblockBytes : Less(input_bytes, kSemiblockBytes);
     case OutputRule::kKeyWrapPad:
       return encrypting ? RoundUp(input_bytes, kSemiblockBytes) + kSemiblockBytes : Less(input_bytes, kSemiblockBytes);
-    case OutputRule::kDigest:
-      return DigestLength(row.digest);
-    case OutputRule::kMac:
-      return row.digest != 0 ? DigestLength(row.digest) : kAesBlockBytes;
+    case OutputRule::kDigest: return DigestLength(row.digest);
+    case OutputRule::kMac: return row.digest != 0 ? DigestLength(row.digest) : kAesBlockBytes;
     case OutputRule::kModulus: {
       const std::size_t modulus_bytes = (key_bits + 7) / 8;
       return encrypting ? modulus_bytes : ModulusPlaintext(row, mechanism, modulus_bytes);
     }
-    case OutputRule::kCurve:
-      return CurveSignature(row, key_bits);
+    case OutputRule::kCurve: return CurveSignature(row, key_bits);
   }
   return std::nullopt;
 }

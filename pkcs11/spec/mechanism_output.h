@@ -1,4 +1,5 @@
-// How long the output of an operation is, from the mechanism's row alone: what answers a length query without asking the HSM.
+// How long the output of an operation is, from the mechanism's row alone: what answers a length query without asking
+// the HSM.
 #pragma once
 
 #include <cstddef>
@@ -8,12 +9,12 @@
 
 namespace cmkd::spec {
 
-// Bytes of output for `input_bytes` of input (of the whole operation). `encrypting` is true for encrypt, sign, wrap and digest,
-// false for decrypt and unwrap. Exact where the mechanism fixes it; when a padding is taken off, the most it can be.
-// `key_bits` is the size of the key as the row counts it (modulus, curve; ignored elsewhere). `mechanism` is read for the tag
-// length of GCM and must have passed CheckParameter().
-// nullopt: the mechanism has no output buffer (it generates or derives), or the length does not fit.
-// PKCS#11 3.2 section 5.2, "Conventions for functions returning output in a variable-length buffer". Any thread.
+// Bytes of output for `input_bytes` of input (of the whole operation). `encrypting` is true for encrypt, sign, wrap and
+// digest, false for decrypt and unwrap. Exact where the mechanism fixes it; when a padding is taken off, the most it
+// can be. `key_bits` is the size of the key as the row counts it (modulus, curve; ignored elsewhere). `mechanism` is
+// read for the tag length of GCM and must have passed CheckParameter(). nullopt: the mechanism has no output buffer (it
+// generates or derives), or the length does not fit. PKCS#11 3.2 section 5.2, "Conventions for functions returning
+// output in a variable-length buffer". Any thread.
 std::optional<std::size_t> OutputLength(const MechanismRow& row, const CK_MECHANISM& mechanism, std::size_t key_bits,
                                         std::size_t input_bytes, bool encrypting);
 

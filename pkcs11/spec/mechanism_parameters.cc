@@ -20,9 +20,9 @@ struct GcmWithoutIvBits {
 
 constexpr std::uint32_t kLong = kParameterBufferBytesMax;
 constexpr std::uint32_t kIv = kIvBytesMax;
-constexpr std::uint32_t kLabel = 1u << 16;     // OAEP label, KDF shared data
-constexpr std::uint32_t kPoint = 1024;         // a public key, DER included
-constexpr std::uint32_t kContext = 255;        // RFC 8032
+constexpr std::uint32_t kLabel = 1u << 16;  // OAEP label, KDF shared data
+constexpr std::uint32_t kPoint = 1024;      // a public key, DER included
+constexpr std::uint32_t kContext = 255;     // RFC 8032
 constexpr std::uint32_t kTag = 16;
 
 #define CMKD_ULONG(type, member) \
@@ -188,7 +188,8 @@ bool IsTagLength(CK_ULONG bits) { return bits >= 96 && bits <= 128 && bits % 8 =
 Status CheckGcm(const CK_MECHANISM& mechanism) {
   const GcmParameter gcm = ReadGcm(mechanism);
   if (gcm.iv.empty()) return Invalid("GCM without an IV");
-  if (!IsTagLength(gcm.tag_bits)) return Invalid("GCM tag of " + std::to_string(gcm.tag_bits) + " bits; 96 to 128 are allowed");
+  if (!IsTagLength(gcm.tag_bits))
+    return Invalid("GCM tag of " + std::to_string(gcm.tag_bits) + " bits; 96 to 128 are allowed");
   return {};
 }
 
@@ -208,7 +209,8 @@ Status CheckPss(const MechanismRow& row, const ParameterLayout& layout, const vo
   RETURN_IF_ERROR(CheckHashAndMgf(layout, parameter));
   const CK_MECHANISM_TYPE hash = Value(layout, parameter, "hashAlg");
   if (row.digest != 0 && hash != row.digest) return Invalid("hashAlg is not the hash of " + std::string(row.name));
-  // The encoded message holds the salt, a hash and two bytes (RFC 8017 section 9.1.1); which modulus, the key will tell.
+  // The encoded message holds the salt, a hash and two bytes (RFC 8017 section 9.1.1); which modulus, the key will
+  // tell.
   const CK_ULONG longest = row.key_bits_max / 8 - DigestLength(hash) - 2;
   if (Value(layout, parameter, "sLen") > longest) return Invalid("PSS salt longer than any modulus");
   return {};
@@ -239,18 +241,12 @@ Status CheckEddsa(const ParameterLayout& layout, const void* parameter) {
 
 Status CheckValues(const MechanismRow& row, const ParameterLayout& layout, const CK_MECHANISM& mechanism) {
   switch (row.parameter) {
-    case P::kGcm:
-      return CheckGcm(mechanism);
-    case P::kAesCtr:
-      return CheckCtr(layout, mechanism.pParameter);
-    case P::kPss:
-      return CheckPss(row, layout, mechanism.pParameter);
-    case P::kOaep:
-      return CheckOaep(layout, mechanism.pParameter);
-    case P::kEcdh1:
-      return CheckEcdh(layout, mechanism.pParameter);
-    case P::kEddsa:
-      return CheckEddsa(layout, mechanism.pParameter);
+    case P::kGcm: return CheckGcm(mechanism);
+    case P::kAesCtr: return CheckCtr(layout, mechanism.pParameter);
+    case P::kPss: return CheckPss(row, layout, mechanism.pParameter);
+    case P::kOaep: return CheckOaep(layout, mechanism.pParameter);
+    case P::kEcdh1: return CheckEcdh(layout, mechanism.pParameter);
+    case P::kEddsa: return CheckEddsa(layout, mechanism.pParameter);
     case P::kNone:
     case P::kIv16:
     case P::kIv8:
@@ -258,8 +254,7 @@ Status CheckValues(const MechanismRow& row, const ParameterLayout& layout, const
     case P::kOptionalIv4:
     case P::kUlong:
     case P::kBytes:
-    case P::kCount:
-      return {};
+    case P::kCount: return {};
   }
   return {};
 }
@@ -319,17 +314,21 @@ Status CheckParameter(const MechanismRow& row, const CK_MECHANISM& mechanism) {
   return CheckValues(row, *layout, mechanism);
 }
 
-Status CheckMessageParameter(const MechanismRow& row, const void* parameter, std::size_t parameter_bytes, bool encrypting) {
-  // Of the mechanisms with messages only GCM is here; CCM and ChaCha20-Poly1305 have layouts so that the wire carries them.
+Status CheckMessageParameter(const MechanismRow& row, const void* parameter, std::size_t parameter_bytes,
+                             bool encrypting) {
+  // Of the mechanisms with messages only GCM is here; CCM and ChaCha20-Poly1305 have layouts so that the wire carries
+  // them.
   if (row.parameter != P::kGcm || parameter_bytes != sizeof(GcmMessage)) {
-    return Invalid(std::string(row.name) + " takes no message parameter of " + std::to_string(parameter_bytes) + " bytes");
+    return Invalid(std::string(row.name) + " takes no message parameter of " + std::to_string(parameter_bytes) +
+                   " bytes");
   }
   if (parameter == nullptr) return Invalid("the message parameter is NULL but has a length");
   const ParameterLayout& layout = *MessageLayout(parameter_bytes);
   RETURN_IF_ERROR(CheckBuffers(layout, parameter));
   const std::size_t iv_bytes = Buffer(layout, parameter, "pIv").size();
   if (iv_bytes == 0) return Invalid("GCM without an IV");
-  if (!IsTagLength(UlongAt(parameter, offsetof(GcmMessage, ulTagBits)))) return Invalid("GCM tag not of 96 to 128 bits");
+  if (!IsTagLength(UlongAt(parameter, offsetof(GcmMessage, ulTagBits))))
+    return Invalid("GCM tag not of 96 to 128 bits");
   return CheckGenerator(Value(layout, parameter, "ivGenerator"), Value(layout, parameter, "ulIvFixedBits"), iv_bytes,
                         encrypting);
 }
@@ -343,35 +342,23 @@ GcmParameter ReadGcm(const CK_MECHANISM& mechanism) {
 
 CK_MECHANISM_TYPE MgfDigest(CK_RSA_PKCS_MGF_TYPE mgf) {
   switch (mgf) {
-    case CKG_MGF1_SHA1:
-      return CKM_SHA_1;
-    case CKG_MGF1_SHA224:
-      return CKM_SHA224;
-    case CKG_MGF1_SHA256:
-      return CKM_SHA256;
-    case CKG_MGF1_SHA384:
-      return CKM_SHA384;
-    case CKG_MGF1_SHA512:
-      return CKM_SHA512;
-    default:
-      return 0;
+    case CKG_MGF1_SHA1: return CKM_SHA_1;
+    case CKG_MGF1_SHA224: return CKM_SHA224;
+    case CKG_MGF1_SHA256: return CKM_SHA256;
+    case CKG_MGF1_SHA384: return CKM_SHA384;
+    case CKG_MGF1_SHA512: return CKM_SHA512;
+    default: return 0;
   }
 }
 
 CK_MECHANISM_TYPE KdfDigest(CK_ULONG kdf) {
   switch (kdf) {
-    case CKD_SHA1_KDF:
-      return CKM_SHA_1;
-    case CKD_SHA224_KDF:
-      return CKM_SHA224;
-    case CKD_SHA256_KDF:
-      return CKM_SHA256;
-    case CKD_SHA384_KDF:
-      return CKM_SHA384;
-    case CKD_SHA512_KDF:
-      return CKM_SHA512;
-    default:
-      return 0;
+    case CKD_SHA1_KDF: return CKM_SHA_1;
+    case CKD_SHA224_KDF: return CKM_SHA224;
+    case CKD_SHA256_KDF: return CKM_SHA256;
+    case CKD_SHA384_KDF: return CKM_SHA384;
+    case CKD_SHA512_KDF: return CKM_SHA512;
+    default: return 0;
   }
 }
 

@@ -1,6 +1,6 @@
-// The layouts of mechanism parameters, as data: which fields a parameter struct has, where its pointers lead and how long the
-// buffers behind them are. The wire codec walks the fields, CheckParameter() judges them; no struct is taken apart by hand
-// anywhere else. No crypto here: what the values mean to a cipher is for the simulator.
+// The layouts of mechanism parameters, as data: which fields a parameter struct has, where its pointers lead and how
+// long the buffers behind them are. The wire codec walks the fields, CheckParameter() judges them; no struct is taken
+// apart by hand anywhere else. No crypto here: what the values mean to a cipher is for the simulator.
 #pragma once
 
 #include <cstdint>
@@ -27,50 +27,54 @@ enum class FieldKind : std::uint8_t {
   kBytesOfFixedLength,  // a pointer to `size` bytes; the struct has no length for it
 };
 
-// Which side gives the bytes. For C_EncryptMessage the token may write the IV and writes the tag; for C_DecryptMessage all
-// fields are read only. A kInOut buffer is carried in both directions.
+// Which side gives the bytes. For C_EncryptMessage the token may write the IV and writes the tag; for C_DecryptMessage
+// all fields are read only. A kInOut buffer is carried in both directions.
 enum class Direction : std::uint8_t { kIn, kOut, kInOut };
 
 struct ParameterField {
   FieldKind kind;
-  std::string_view name;              // the standard's
-  std::uint16_t offset;               // of the value, or of the pointer
-  std::uint16_t length_offset = 0;    // of the CK_ULONG that goes with a pointer; not listed as a field of its own
-  std::uint16_t size = 0;             // of kFixedBytes and kBytesOfFixedLength
-  std::uint32_t limit = 0;            // most bytes behind a pointer
+  std::string_view name;            // the standard's
+  std::uint16_t offset;             // of the value, or of the pointer
+  std::uint16_t length_offset = 0;  // of the CK_ULONG that goes with a pointer; not listed as a field of its own
+  std::uint16_t size = 0;           // of kFixedBytes and kBytesOfFixedLength
+  std::uint32_t limit = 0;          // most bytes behind a pointer
   Direction direction = Direction::kIn;
 };
 
 struct ParameterLayout {
-  std::size_t bytes;                     // ulParameterLen of this layout
+  std::size_t bytes;  // ulParameterLen of this layout
   std::span<const ParameterField> fields;
-  bool flat;  // the parameter is its bytes: no struct, no pointers, fields is empty (also when `bytes` is 0: no parameter)
+  bool flat;  // the parameter is its bytes: no struct, no pointers, fields is empty (also when `bytes` is 0: no
+              // parameter)
 };
 
-// The layout that a parameter of this kind and this length has, or nullptr when the kind has no such length. CK_GCM_PARAMS has
-// two: with ulIvBits (48 bytes) and, as in 2.20 and as SunPKCS11 sends it on a second try, without (40 bytes). For kBytes the
-// returned layout is flat and its `bytes` is not the length given: take ulParameterLen, at most kParameterStructBytesMax.
-// Any thread; the layout lives for ever.
+// The layout that a parameter of this kind and this length has, or nullptr when the kind has no such length.
+// CK_GCM_PARAMS has two: with ulIvBits (48 bytes) and, as in 2.20 and as SunPKCS11 sends it on a second try, without
+// (40 bytes). For kBytes the returned layout is flat and its `bytes` is not the length given: take ulParameterLen, at
+// most kParameterStructBytesMax. Any thread; the layout lives for ever.
 const ParameterLayout* LayoutFor(ParameterKind kind, std::size_t parameter_bytes);
 
-// The layout of a per-message parameter of C_EncryptMessage and its kin; the length alone tells the three of PKCS#11 3.0
-// apart: CK_GCM_MESSAGE_PARAMS (48), CK_CCM_MESSAGE_PARAMS (56), CK_SALSA20_CHACHA20_POLY1305_MSG_PARAMS (24).
-// nullptr for any other length.
+// The layout of a per-message parameter of C_EncryptMessage and its kin; the length alone tells the three of
+// PKCS#11 3.0 apart: CK_GCM_MESSAGE_PARAMS (48), CK_CCM_MESSAGE_PARAMS (56), CK_SALSA20_CHACHA20_POLY1305_MSG_PARAMS
+// (24). nullptr for any other length.
 const ParameterLayout* MessageLayout(std::size_t parameter_bytes);
 
-// Reads what a field says, from a struct that starts at `parameter` and is as long as its layout. No pointer is followed.
-CK_ULONG FieldUlong(const void* parameter, const ParameterField& field);          // kUlong, kByte
-const void* FieldPointer(const void* parameter, const ParameterField& field);     // the three pointer kinds
-std::size_t FieldBufferBytes(const void* parameter, const ParameterField& field); // bytes behind the pointer; limit + 1 if more
+// Reads what a field says, from a struct that starts at `parameter` and is as long as its layout. No pointer is
+// followed.
+CK_ULONG FieldUlong(const void* parameter, const ParameterField& field);       // kUlong, kByte
+const void* FieldPointer(const void* parameter, const ParameterField& field);  // the three pointer kinds
+std::size_t FieldBufferBytes(const void* parameter,
+                             const ParameterField& field);  // bytes behind the pointer; limit + 1 if more
 
 // Whether pParameter of this mechanism may be used: length, NULL pointers, bounds, and values that the standard or this
-// project allows (GCM tags of 96 to 128 bits, IVs of 1 to 65,536 bytes, known hashes, mask generation and key derivation
-// functions, counters of 1 to 128 bits). Buffers behind pointers must be readable.
-// Errors: CKR_MECHANISM_PARAM_INVALID. Any thread.
+// project allows (GCM tags of 96 to 128 bits, IVs of 1 to 65,536 bytes, known hashes, mask generation and key
+// derivation functions, counters of 1 to 128 bits). Buffers behind pointers must be readable. Errors:
+// CKR_MECHANISM_PARAM_INVALID. Any thread.
 Status CheckParameter(const MechanismRow& row, const CK_MECHANISM& mechanism);
 
 // The same for a per-message parameter. `encrypting` says whether the token writes the IV and the tag.
-Status CheckMessageParameter(const MechanismRow& row, const void* parameter, std::size_t parameter_bytes, bool encrypting);
+Status CheckMessageParameter(const MechanismRow& row, const void* parameter, std::size_t parameter_bytes,
+                             bool encrypting);
 
 // A GCM parameter of either layout, unpacked. The views point to the caller's memory. Call only after CheckParameter().
 struct GcmParameter {
@@ -80,8 +84,8 @@ struct GcmParameter {
 };
 GcmParameter ReadGcm(const CK_MECHANISM& mechanism);
 
-// The digest mechanism that a mask generation function (CKG_MGF1_…) or a key derivation function (CKD_…_KDF) runs on; 0 if it
-// is not known here. CKD_NULL runs on none and gives 0 too.
+// The digest mechanism that a mask generation function (CKG_MGF1_…) or a key derivation function (CKD_…_KDF) runs on; 0
+// if it is not known here. CKD_NULL runs on none and gives 0 too.
 CK_MECHANISM_TYPE MgfDigest(CK_RSA_PKCS_MGF_TYPE mgf);
 CK_MECHANISM_TYPE KdfDigest(CK_ULONG kdf);
 

@@ -36,7 +36,8 @@ struct Name {
   CK_MECHANISM_TYPE type;
   std::string_view text;
 };
-#define CMKD_NAMED(name) Name{CKM_##name, "CKM_" #name}
+#define CMKD_NAMED(name) \
+  Name { CKM_##name, "CKM_" #name }
 
 // The columns that a family of mechanisms shares.
 constexpr MechanismRow Rsa(Name name, P parameter, CK_FLAGS operations, Parts parts, Standing standing, R recipe,
@@ -62,7 +63,8 @@ constexpr MechanismRow Ecdsa(Name name, Parts parts, Standing standing, CK_MECHA
 }
 
 constexpr MechanismRow Curve(Name name, P parameter, CK_KEY_TYPE key_type, CK_KEY_TYPE other, std::uint32_t bits_min,
-                             std::uint32_t bits_max, CK_FLAGS operations, O output, R recipe, std::string_view vectors) {
+                             std::uint32_t bits_max, CK_FLAGS operations, O output, R recipe,
+                             std::string_view vectors) {
   return {name.type,  name.text, parameter, key_type,      other,     bits_min, bits_max, SizeUnit::kBits,
           operations, output,    kOne,      V::kOwnObject, kApproved, recipe,   0,        vectors};
 }
@@ -152,24 +154,18 @@ const MechanismRow* FindMechanism(CK_MECHANISM_TYPE type) {
 
 std::size_t DigestLength(CK_MECHANISM_TYPE digest) {
   switch (digest) {
-    case CKM_SHA_1:
-      return 20;
+    case CKM_SHA_1: return 20;
     case CKM_SHA224:
     case CKM_SHA512_224:
-    case CKM_SHA3_224:
-      return 28;
+    case CKM_SHA3_224: return 28;
     case CKM_SHA256:
     case CKM_SHA512_256:
-    case CKM_SHA3_256:
-      return 32;
+    case CKM_SHA3_256: return 32;
     case CKM_SHA384:
-    case CKM_SHA3_384:
-      return 48;
+    case CKM_SHA3_384: return 48;
     case CKM_SHA512:
-    case CKM_SHA3_512:
-      return 64;
-    default:
-      return 0;
+    case CKM_SHA3_512: return 64;
+    default: return 0;
   }
 }
 

@@ -1,5 +1,5 @@
-// The mechanism table: one row for each mechanism. Policy, length answers, parameter marshalling, C_GetMechanismInfo, version
-// search, the simulator and the conformance tests read it; nothing about a mechanism is written anywhere else.
+// The mechanism table: one row for each mechanism. Policy, length answers, parameter marshalling, C_GetMechanismInfo,
+// version search, the simulator and the conformance tests read it; nothing about a mechanism is written anywhere else.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,7 @@ enum class ParameterKind : std::uint8_t {
 
 // What the simulator runs. With `digest` (a digest mechanism, or 0) it says all that the crypto library has to know.
 enum class Recipe : std::uint8_t {
-  kKeyGen,        // random bytes of the row's key type
+  kKeyGen,  // random bytes of the row's key type
   kRsaKeyPairGen,
   kEcKeyPairGen,
   kEdwardsKeyPairGen,
@@ -45,11 +45,11 @@ enum class Recipe : std::uint8_t {
   kAesCmac,
   kHmac,
   kDigest,
-  kRsaPkcs,       // PKCS #1 v1.5; with a digest: DigestInfo made inside
+  kRsaPkcs,  // PKCS #1 v1.5; with a digest: DigestInfo made inside
   kRsaPss,
   kRsaOaep,
   kRsaX509,
-  kEcdsa,         // with a digest: hashed inside
+  kEcdsa,  // with a digest: hashed inside
   kEddsa,
   kEcdh1,
 };
@@ -75,8 +75,8 @@ enum class Parts : std::uint8_t { kSingle, kMulti };
 
 // How the version that made a ciphertext or MAC is found after a rotation (kms-semantics C.4).
 enum class VersionSearch : std::uint8_t {
-  kFixed,  // a wrong key gives plausible garbage: keys that allow this mechanism do not rotate in place
-  kTrial,  // an integrity check decides: current version first, then older ones
+  kFixed,      // a wrong key gives plausible garbage: keys that allow this mechanism do not rotate in place
+  kTrial,      // an integrity check decides: current version first, then older ones
   kOwnObject,  // each version of a key pair is an object of its own, and digests have no key: nothing to search
 };
 
@@ -88,21 +88,21 @@ inline constexpr CK_KEY_TYPE kNoKeyType = static_cast<CK_KEY_TYPE>(-2);
 
 struct MechanismRow {
   CK_MECHANISM_TYPE type;
-  std::string_view name;         // the standard's, with CKM_
+  std::string_view name;  // the standard's, with CKM_
   ParameterKind parameter;
-  CK_KEY_TYPE key_type;          // the type used or made; kNoKeyType for digests
-  CK_KEY_TYPE other_key_type;    // a second type that may be used (HMAC: generic and typed), or kNoKeyType
-  std::uint32_t key_bits_min;    // always bits
+  CK_KEY_TYPE key_type;        // the type used or made; kNoKeyType for digests
+  CK_KEY_TYPE other_key_type;  // a second type that may be used (HMAC: generic and typed), or kNoKeyType
+  std::uint32_t key_bits_min;  // always bits
   std::uint32_t key_bits_max;
   SizeUnit shown_in;
-  CK_FLAGS operations;           // CKF_ENCRYPT | CKF_DECRYPT | … as C_GetMechanismInfo shows them
+  CK_FLAGS operations;  // CKF_ENCRYPT | CKF_DECRYPT | … as C_GetMechanismInfo shows them
   OutputRule output;
   Parts parts;
   VersionSearch versions;
   Standing standing;
   Recipe recipe;
-  CK_MECHANISM_TYPE digest;      // the digest mechanism that the recipe uses, or 0
-  std::string_view vectors;      // where its known answers are: a file of the vectors, or the test that has them
+  CK_MECHANISM_TYPE digest;  // the digest mechanism that the recipe uses, or 0
+  std::string_view vectors;  // where its known answers are: a file of the vectors, or the test that has them
 };
 
 // All rows, sorted by type.

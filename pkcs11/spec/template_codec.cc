@@ -1,5 +1,5 @@
-// Encoder and parser of flat templates. Both count what they have taken, so that depth, number and size stay bounded whatever
-// the input says.
+// Encoder and parser of flat templates. Both count what they have taken, so that depth, number and size stay bounded
+// whatever the input says.
 #include "pkcs11/spec/template_codec.h"
 
 #include <cstring>
@@ -29,7 +29,8 @@ void PutNumber(Bytes& out, std::size_t offset, std::uint64_t value, std::size_t 
 Status AppendTemplate(Bytes& out, std::span<const CK_ATTRIBUTE> attributes, std::size_t depth);
 
 Status AppendNested(Bytes& out, const CK_ATTRIBUTE& attribute, std::size_t depth) {
-  if (attribute.ulValueLen % sizeof(CK_ATTRIBUTE) != 0) return Malformed("nested length is no multiple of CK_ATTRIBUTE");
+  if (attribute.ulValueLen % sizeof(CK_ATTRIBUTE) != 0)
+    return Malformed("nested length is no multiple of CK_ATTRIBUTE");
   const std::size_t count = attribute.ulValueLen / sizeof(CK_ATTRIBUTE);
   return AppendTemplate(out, {static_cast<const CK_ATTRIBUTE*>(attribute.pValue), count}, depth + 1);
 }
@@ -75,8 +76,8 @@ Fallible<Bytes> EncodeTemplate(std::span<const CK_ATTRIBUTE> attributes) {
   return out;
 }
 
-// Reads forward over the copy that a DecodedTemplate owns and fills its lists. A list is taken before the lists inside it are
-// known, so it is filled by index; deque elements stay where they are.
+// Reads forward over the copy that a DecodedTemplate owns and fills its lists. A list is taken before the lists inside
+// it are known, so it is filled by index; deque elements stay where they are.
 class TemplateParser {
  public:
   explicit TemplateParser(DecodedTemplate& out) : out_(out) {}

@@ -1,5 +1,5 @@
-// Templates as flat bytes, for the wire and for the store. A list of CK_ATTRIBUTE, of which some hold templates themselves
-// (CKA_WRAP_TEMPLATE and its kin), becomes one byte string without pointers and back.
+// Templates as flat bytes, for the wire and for the store. A list of CK_ATTRIBUTE, of which some hold templates
+// themselves (CKA_WRAP_TEMPLATE and its kin), becomes one byte string without pointers and back.
 //
 //   template  := count:u32  attribute*           (all numbers little endian)
 //   attribute := type:u64  length:u64  length bytes
@@ -17,9 +17,9 @@
 
 namespace cmkd::spec {
 
-inline constexpr std::size_t kTemplateDepthMax = 4;          // a template that holds no other has depth 1
-inline constexpr std::size_t kTemplateCountMax = 64;         // attributes in one template, at each depth
-inline constexpr std::size_t kTemplateBytesMax = 2u << 20;   // the whole encoding
+inline constexpr std::size_t kTemplateDepthMax = 4;         // a template that holds no other has depth 1
+inline constexpr std::size_t kTemplateCountMax = 64;        // attributes in one template, at each depth
+inline constexpr std::size_t kTemplateBytesMax = 2u << 20;  // the whole encoding
 
 // Whether the value of this attribute is an array of CK_ATTRIBUTE. By name and not by CKF_ARRAY_ATTRIBUTE, which
 // CKA_ALLOWED_MECHANISMS carries too.
@@ -49,7 +49,7 @@ class DecodedTemplate {
   friend class TemplateParser;
   explicit DecodedTemplate(ByteView encoded) : values_(ToBytes(encoded)) {}
 
-  Bytes values_;                                // one copy of the encoding; the pointers lead into it
+  Bytes values_;                                 // one copy of the encoding; the pointers lead into it
   std::deque<std::vector<CK_ATTRIBUTE>> lists_;  // the outermost list first; a deque never moves what it holds
 };
 

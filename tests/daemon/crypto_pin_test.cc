@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <functional>
 
 #include "daemon/crypto/pin.h"
 
@@ -56,37 +55,37 @@ TEST(Pin, MalformedOrAbsurdVerifierIsRefusedAtOnce) {
   }
   EXPECT_FALSE(CheckPin(ByteView(good).first(51), AsBytes("1234")));
   EXPECT_FALSE(CheckPin({}, AsBytes("1234")));
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(20));
-}
-
-std::chrono::microseconds TimeOf(const std::function<void()>& action) {
-  const auto start = std::chrono::steady_clock::now();
-  action();
-  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - start);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5)) << "32 GiB were not asked for";
 }
 
 TEST(PinCache, RemembersSuccessAndNeverFailure) {
   PinCache cache;
   const Bytes verifier = MakePinVerifier(AsBytes("1234"));
-  const auto slow = TimeOf([&] { EXPECT_TRUE(cache.Check(verifier, AsBytes("1234"))); });
-  const auto fast = TimeOf([&] { EXPECT_TRUE(cache.Check(verifier, AsBytes("1234"))); });
-  EXPECT_LT(fast * 20, slow);
-  for (int i = 0; i < 3; ++i) {
-    const auto wrong = TimeOf([&] { EXPECT_FALSE(cache.Check(verifier, AsBytes("9999"))); });
-    EXPECT_GT(wrong * 4, slow) << "guessing stays slow";
-  }
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(cache.Check(verifier, AsBytes("1234")));
+  EXPECT_EQ(cache.SlowChecks(), 1u);
+  for (int i = 0; i < 3; ++i) EXPECT_FALSE(cache.Check(verifier, AsBytes("9999")));
+  EXPECT_EQ(cache.SlowChecks(), 4u) << "guessing stays slow";
+}
+
+TEST(PinCache, IsFast) {
+  PinCache cache;
+  const Bytes verifier = MakePinVerifier(AsBytes("1234"));
+  EXPECT_TRUE(cache.Check(verifier, AsBytes("1234")));
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < 1000; ++i) EXPECT_TRUE(cache.Check(verifier, AsBytes("1234")));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(1)) << "1 ms each, scrypt takes tens";
 }
 
 TEST(PinCache, ForgetsWhenThePinChangesOrIsTold) {
   PinCache cache;
   const Bytes before = MakePinVerifier(AsBytes("1234"));
-  const Bytes after = MakePinVerifier(AsBytes("5678"));
+  const Bytes after = MakePinVerifier(AsBytes("1234"));
   EXPECT_TRUE(cache.Check(before, AsBytes("1234")));
-  EXPECT_FALSE(cache.Check(after, AsBytes("1234")));
-  const auto fast = TimeOf([&] { EXPECT_TRUE(cache.Check(before, AsBytes("1234"))); });
+  EXPECT_TRUE(cache.Check(after, AsBytes("1234")));
+  EXPECT_EQ(cache.SlowChecks(), 2u) << "the same PIN set anew is another PIN";
   cache.Clear();
-  const auto slow = TimeOf([&] { EXPECT_TRUE(cache.Check(before, AsBytes("1234"))); });
-  EXPECT_LT(fast * 20, slow);
+  EXPECT_TRUE(cache.Check(before, AsBytes("1234")));
+  EXPECT_EQ(cache.SlowChecks(), 3u);
 }
 
 TEST(PinCache, KeepsNoMoreThanItsBound) {
@@ -95,9 +94,10 @@ TEST(PinCache, KeepsNoMoreThanItsBound) {
   const Bytes two = MakePinVerifier(AsBytes("2222"));
   EXPECT_TRUE(cache.Check(one, AsBytes("1111")));
   EXPECT_TRUE(cache.Check(two, AsBytes("2222")));
-  const auto fast = TimeOf([&] { EXPECT_TRUE(cache.Check(two, AsBytes("2222"))); });
-  const auto slow = TimeOf([&] { EXPECT_TRUE(cache.Check(one, AsBytes("1111"))); });
-  EXPECT_LT(fast * 20, slow);
+  EXPECT_TRUE(cache.Check(two, AsBytes("2222")));
+  EXPECT_EQ(cache.SlowChecks(), 2u);
+  EXPECT_TRUE(cache.Check(one, AsBytes("1111")));
+  EXPECT_EQ(cache.SlowChecks(), 3u);
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
-// Every row of the attribute table on every kind of object, for every verb, present and absent, with every current and asked
-// value, for both roles and both profiles. What must come out is told here by the standard's footnotes alone, in words of its
-// own, so that a rule forgotten in the code shows.
+// Every row of the attribute table on every kind of object, for every verb, present and absent, with every current and
+// asked value, for both roles and both profiles. What must come out is told here by the standard's footnotes alone, in
+// words of its own, so that a rule forgotten in the code shows.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -29,7 +29,9 @@ struct Case {
 bool IsMadeBy(const Kind& kind, Verb verb) { return verb == Verb::kCreate || IsKey(kind); }
 
 AttributeRules ForbiddenBy(Verb verb) {
-  return verb == Verb::kCreate ? kForbiddenOnCreate : verb == Verb::kGenerate ? kForbiddenOnGenerate : kForbiddenOnUnwrap;
+  return verb == Verb::kCreate     ? kForbiddenOnCreate
+         : verb == Verb::kGenerate ? kForbiddenOnGenerate
+                                   : kForbiddenOnUnwrap;
 }
 
 bool IsManagedTrap(const Case& c) {
@@ -48,8 +50,8 @@ CK_RV ExpectedWhenMaking(const Case& c) {
 }
 
 bool IsUsageFlag(const AttributeRow& row) {
-  constexpr std::array kFlags = {CKA_ENCRYPT, CKA_DECRYPT, CKA_SIGN, CKA_SIGN_RECOVER, CKA_VERIFY,
-                                 CKA_VERIFY_RECOVER, CKA_WRAP, CKA_UNWRAP, CKA_DERIVE};
+  constexpr std::array kFlags = {CKA_ENCRYPT,        CKA_DECRYPT, CKA_SIGN,   CKA_SIGN_RECOVER, CKA_VERIFY,
+                                 CKA_VERIFY_RECOVER, CKA_WRAP,    CKA_UNWRAP, CKA_DERIVE};
   return std::find(kFlags.begin(), kFlags.end(), row.type) != kFlags.end();
 }
 
@@ -80,9 +82,9 @@ CK_RV ExpectedWhenCopying(const Case& c, bool same) {
 std::string Describe(const Case& c) {
   constexpr std::array kVerbs = {"create", "generate", "unwrap", "derive", "copy", "set"};
   const auto text = [](std::optional<bool> value) { return !value ? "-" : *value ? "true" : "false"; };
-  return std::string(kVerbs[static_cast<std::size_t>(c.verb)]) + " " + std::string(c.kind.name) + " " + std::string(c.row.name) +
-         (c.profile == Profile::kManaged ? " managed" : " general") + (c.so ? " so" : " user") + " asked " + text(c.asked) +
-         " current " + text(c.current);
+  return std::string(kVerbs[static_cast<std::size_t>(c.verb)]) + " " + std::string(c.kind.name) + " " +
+         std::string(c.row.name) + (c.profile == Profile::kManaged ? " managed" : " general") +
+         (c.so ? " so" : " user") + " asked " + text(c.asked) + " current " + text(c.current);
 }
 
 Bytes AskedValue(const Case& c) {
@@ -122,7 +124,8 @@ TEST(EveryAttribute, GivenWhenAnObjectIsMade) {
           AddRequired(builder, kind, verb);
           builder.Remove(row.type);
           builder.Value(row.type, AskedValue(c));
-          EXPECT_RV(ExpectedWhenMaking(c), CheckTemplate(ContextOf(kind, verb, c.profile, c.so), builder)) << Describe(c);
+          EXPECT_RV(ExpectedWhenMaking(c), CheckTemplate(ContextOf(kind, verb, c.profile, c.so), builder))
+              << Describe(c);
           ++cases;
         });
       });
@@ -164,7 +167,8 @@ void ForEachChange(Verb verb, Check check) {
   }
 }
 
-// CKA_ALWAYS_AUTHENTICATE without CKA_PRIVATE and a trusted certificate are pairs of attributes; they have tests of their own.
+// CKA_ALWAYS_AUTHENTICATE without CKA_PRIVATE and a trusted certificate are pairs of attributes; they have tests of
+// their own.
 bool IsOfTwoAttributes(const Case& c) {
   return c.kind.object_class == CKO_CERTIFICATE && c.row.type == CKA_TRUSTED && c.current == true;
 }
@@ -195,7 +199,8 @@ TEST(EveryAttribute, OfAnotherKindOfObjectIsRefused) {
       TemplateBuilder builder;
       AddRequired(builder, kind, Verb::kCreate);
       builder.Value(row.type, SampleValue(row, kind));
-      EXPECT_RV(kForeignAttribute, CheckTemplate(ContextOf(kind, Verb::kCreate), builder)) << kind.name << " " << row.name;
+      EXPECT_RV(kForeignAttribute, CheckTemplate(ContextOf(kind, Verb::kCreate), builder))
+          << kind.name << " " << row.name;
     }
   }
 }
@@ -203,7 +208,8 @@ TEST(EveryAttribute, OfAnotherKindOfObjectIsRefused) {
 TEST(EveryAttribute, OfAWrongSizeIsRefused) {
   for (const Kind& kind : kKinds) {
     ForEachRowOf(kind, [&](const AttributeRow& row) {
-      const bool sized = row.kind != AttributeKind::kBytes && row.kind != AttributeKind::kText && row.kind != AttributeKind::kBigInteger;
+      const bool sized = row.kind != AttributeKind::kBytes && row.kind != AttributeKind::kText &&
+                         row.kind != AttributeKind::kBigInteger;
       for (const std::size_t bytes : {1u, 2u, 4u, 7u, 9u, 255u}) {
         const bool right = !sized || (row.kind == AttributeKind::kBool && bytes == 1);
         if (right) continue;
@@ -211,13 +217,15 @@ TEST(EveryAttribute, OfAWrongSizeIsRefused) {
         AddRequired(builder, kind, Verb::kCreate);
         builder.Remove(row.type);
         builder.Value(row.type, Bytes(bytes));
-        EXPECT_RV(CKR_ATTRIBUTE_VALUE_INVALID, CheckTemplate(ContextOf(kind, Verb::kCreate), builder)) << kind.name << " " << row.name << " " << bytes;
+        EXPECT_RV(CKR_ATTRIBUTE_VALUE_INVALID, CheckTemplate(ContextOf(kind, Verb::kCreate), builder))
+            << kind.name << " " << row.name << " " << bytes;
       }
       TemplateBuilder null;
       AddRequired(null, kind, Verb::kCreate);
       null.Remove(row.type);
       null.Raw({row.type, nullptr, 8});
-      EXPECT_RV(CKR_ATTRIBUTE_VALUE_INVALID, CheckTemplate(ContextOf(kind, Verb::kCreate), null)) << kind.name << " " << row.name;
+      EXPECT_RV(CKR_ATTRIBUTE_VALUE_INVALID, CheckTemplate(ContextOf(kind, Verb::kCreate), null))
+          << kind.name << " " << row.name;
     });
   }
 }
@@ -245,10 +253,12 @@ TEST(EveryObject, HasAllDefaultsOfItsKindAndNothingForeign) {
       AddRequired(builder, kind, verb);
       const Attributes object = Complete(ContextOf(kind, verb), builder, CKM_AES_KEY_GEN);
       for (const Attribute& attribute : object) {
-        EXPECT_NE(FindAttribute(attribute.type, kind.object_class, kind.key_type), nullptr) << kind.name << " " << attribute.type;
+        EXPECT_NE(FindAttribute(attribute.type, kind.object_class, kind.key_type), nullptr)
+            << kind.name << " " << attribute.type;
       }
       ForEachRowOf(kind, [&](const AttributeRow& row) {
-        const bool always = row.initial != Default::kAbsent && row.initial != Default::kComputed && row.type != CKA_PUBLIC_EXPONENT;
+        const bool always =
+            row.initial != Default::kAbsent && row.initial != Default::kComputed && row.type != CKA_PUBLIC_EXPONENT;
         if (always) {
           EXPECT_TRUE(object.Has(row.type)) << kind.name << " " << row.name;
         }
@@ -292,8 +302,12 @@ TEST(EverySecretPart, IsShownOnlyByKeysThatAreNeitherSensitiveNorUnextractable) 
 
 // All 2^8 combinations of a managed key's usages: only those within one group pass.
 TEST(EveryCombinationOfUsages, OfAManagedKeyIsOneGroup) {
-  constexpr std::array<std::pair<CK_ATTRIBUTE_TYPE, int>, 7> kFlags = {{{CKA_ENCRYPT, 0}, {CKA_DECRYPT, 0}, {CKA_SIGN, 1},
-                                                                        {CKA_VERIFY, 1}, {CKA_WRAP, 2}, {CKA_UNWRAP, 2},
+  constexpr std::array<std::pair<CK_ATTRIBUTE_TYPE, int>, 7> kFlags = {{{CKA_ENCRYPT, 0},
+                                                                        {CKA_DECRYPT, 0},
+                                                                        {CKA_SIGN, 1},
+                                                                        {CKA_VERIFY, 1},
+                                                                        {CKA_WRAP, 2},
+                                                                        {CKA_UNWRAP, 2},
                                                                         {CKA_DERIVE, 3}}};
   for (unsigned mask = 0; mask < 1u << kFlags.size(); ++mask) {
     TemplateBuilder builder;
@@ -304,7 +318,8 @@ TEST(EveryCombinationOfUsages, OfAManagedKeyIsOneGroup) {
       builder.Bool(kFlags[i].first, on);
       groups[static_cast<std::size_t>(kFlags[i].second)] |= on;
     }
-    const Attributes key = Complete(ContextOf(kKinds[10], Verb::kGenerate, Profile::kManaged), builder, CKM_AES_KEY_GEN);
+    const Attributes key =
+        Complete(ContextOf(kKinds[10], Verb::kGenerate, Profile::kManaged), builder, CKM_AES_KEY_GEN);
     const auto count = std::count(groups.begin(), groups.end(), true);
     EXPECT_RV(count <= 1 ? CKR_OK : CKR_TEMPLATE_INCONSISTENT, CheckSeparation(Profile::kManaged, key)) << mask;
     EXPECT_RV(CKR_OK, CheckSeparation(Profile::kGeneral, key)) << mask;

@@ -13,22 +13,48 @@ namespace cmkd::spec {
 namespace {
 
 // Attributes of classes and key types that this project keeps no objects of.
-const std::set<std::string> kOfOtherObjects = {
-    "CKA_AC_ISSUER", "CKA_OWNER", "CKA_ATTR_TYPES",                                                  // other certificates
-    "CKA_PRIME", "CKA_SUBPRIME", "CKA_BASE", "CKA_PRIME_BITS", "CKA_SUBPRIME_BITS", "CKA_SUB_PRIME_BITS", "CKA_VALUE_BITS",
-    "CKA_SECONDARY_AUTH", "CKA_AUTH_PIN_FLAGS",                                                      // withdrawn in 2.20
-    "CKA_ECDSA_PARAMS",                                                                              // now CKA_EC_PARAMS
-    "CKA_HW_FEATURE_TYPE", "CKA_RESET_ON_INIT", "CKA_HAS_RESET", "CKA_PIXEL_X", "CKA_PIXEL_Y", "CKA_RESOLUTION",
-    "CKA_CHAR_ROWS", "CKA_CHAR_COLUMNS", "CKA_COLOR", "CKA_BITS_PER_PIXEL", "CKA_CHAR_SETS", "CKA_ENCODING_METHODS",
-    "CKA_MIME_TYPES", "CKA_MECHANISM_TYPE", "CKA_REQUIRED_CMS_ATTRIBUTES", "CKA_DEFAULT_CMS_ATTRIBUTES",
-    "CKA_SUPPORTED_CMS_ATTRIBUTES", "CKA_PROFILE_ID", "CKA_PARAMETER_SET", "CKA_SEED", "CKA_VENDOR_DEFINED"};
+const std::set<std::string> kOfOtherObjects = {"CKA_AC_ISSUER",
+                                               "CKA_OWNER",
+                                               "CKA_ATTR_TYPES",  // other certificates
+                                               "CKA_PRIME",
+                                               "CKA_SUBPRIME",
+                                               "CKA_BASE",
+                                               "CKA_PRIME_BITS",
+                                               "CKA_SUBPRIME_BITS",
+                                               "CKA_SUB_PRIME_BITS",
+                                               "CKA_VALUE_BITS",
+                                               "CKA_SECONDARY_AUTH",
+                                               "CKA_AUTH_PIN_FLAGS",  // withdrawn in 2.20
+                                               "CKA_ECDSA_PARAMS",    // now CKA_EC_PARAMS
+                                               "CKA_HW_FEATURE_TYPE",
+                                               "CKA_RESET_ON_INIT",
+                                               "CKA_HAS_RESET",
+                                               "CKA_PIXEL_X",
+                                               "CKA_PIXEL_Y",
+                                               "CKA_RESOLUTION",
+                                               "CKA_CHAR_ROWS",
+                                               "CKA_CHAR_COLUMNS",
+                                               "CKA_COLOR",
+                                               "CKA_BITS_PER_PIXEL",
+                                               "CKA_CHAR_SETS",
+                                               "CKA_ENCODING_METHODS",
+                                               "CKA_MIME_TYPES",
+                                               "CKA_MECHANISM_TYPE",
+                                               "CKA_REQUIRED_CMS_ATTRIBUTES",
+                                               "CKA_DEFAULT_CMS_ATTRIBUTES",
+                                               "CKA_SUPPORTED_CMS_ATTRIBUTES",
+                                               "CKA_PROFILE_ID",
+                                               "CKA_PARAMETER_SET",
+                                               "CKA_SEED",
+                                               "CKA_VENDOR_DEFINED"};
 
 bool OfOtherObjects(const std::string& name) {
   return kOfOtherObjects.contains(name) || name.starts_with("CKA_OTP_") || name.starts_with("CKA_GOST");
 }
 
 TEST(AttributeTable, MissesNothingOfTheStandard) {
-  for (const char* const path : {"/usr/include/p11-kit-1/p11-kit/pkcs11.h", CMKD_SOURCE_DIR "/pkcs11/spec/cryptoki_numbers.h"}) {
+  for (const char* const path :
+       {"/usr/include/p11-kit-1/p11-kit/pkcs11.h", CMKD_SOURCE_DIR "/pkcs11/spec/cryptoki_numbers.h"}) {
     const auto numbers = test::ReadNumbers(path);
     ASSERT_TRUE(numbers) << path;
     for (const auto& [name, number] : *numbers) {
@@ -43,8 +69,10 @@ TEST(AttributeTable, MissesNothingOfTheStandard) {
 TEST(AttributeTable, IsSortedAndItsRowsOfOneTypeNeverApplyTogether) {
   const auto rows = AttributeTable();
   for (std::size_t i = 1; i < rows.size(); ++i) EXPECT_LE(rows[i - 1].type, rows[i].type) << rows[i].name;
-  for (const CK_OBJECT_CLASS object_class : {CKO_DATA, CKO_CERTIFICATE, CKO_PUBLIC_KEY, CKO_PRIVATE_KEY, CKO_SECRET_KEY}) {
-    for (const CK_KEY_TYPE key_type : {CKK_RSA, CKK_EC, CKK_EC_EDWARDS, CKK_EC_MONTGOMERY, CKK_AES, CKK_GENERIC_SECRET}) {
+  for (const CK_OBJECT_CLASS object_class :
+       {CKO_DATA, CKO_CERTIFICATE, CKO_PUBLIC_KEY, CKO_PRIVATE_KEY, CKO_SECRET_KEY}) {
+    for (const CK_KEY_TYPE key_type :
+         {CKK_RSA, CKK_EC, CKK_EC_EDWARDS, CKK_EC_MONTGOMERY, CKK_AES, CKK_GENERIC_SECRET}) {
       std::set<CK_ATTRIBUTE_TYPE> seen;
       for (const AttributeRow& row : rows) {
         if (!AppliesTo(row, object_class, key_type)) continue;
@@ -58,7 +86,9 @@ TEST(AttributeTable, IsSortedAndItsRowsOfOneTypeNeverApplyTogether) {
 TEST(AttributeTable, WhatTheTokenSetsNobodyElseMayGive) {
   for (const AttributeRow& row : AttributeTable()) {
     if (row.set_by != SetBy::kToken) continue;
-    EXPECT_TRUE(HasRule(row, kForbiddenOnCreate) && HasRule(row, kForbiddenOnGenerate) && HasRule(row, kForbiddenOnUnwrap)) << row.name;
+    EXPECT_TRUE(HasRule(row, kForbiddenOnCreate) && HasRule(row, kForbiddenOnGenerate) &&
+                HasRule(row, kForbiddenOnUnwrap))
+        << row.name;
     EXPECT_FALSE(HasRule(row, kModifiable | kChangeableOnCopy)) << row.name;
   }
 }
@@ -74,8 +104,8 @@ TEST(AttributeTable, LatchesAndFlagsAreBooleans) {
 }
 
 TEST(AttributeTable, EverySecretPartIsHiddenAndCannotBeUnwrappedInTheClear) {
-  const std::set<std::string_view> secret = {"CKA_VALUE", "CKA_PRIVATE_EXPONENT", "CKA_PRIME_1", "CKA_PRIME_2",
-                                             "CKA_EXPONENT_1", "CKA_EXPONENT_2", "CKA_COEFFICIENT"};
+  const std::set<std::string_view> secret = {"CKA_VALUE",      "CKA_PRIVATE_EXPONENT", "CKA_PRIME_1",    "CKA_PRIME_2",
+                                             "CKA_EXPONENT_1", "CKA_EXPONENT_2",       "CKA_COEFFICIENT"};
   for (const AttributeRow& row : AttributeTable()) {
     const bool of_key = (row.classes & (kOnPrivateKey | kOnSecretKey)) != 0;
     EXPECT_EQ(HasRule(row, kHiddenWhenSensitive), of_key && secret.contains(row.name)) << row.name;

@@ -34,7 +34,8 @@ class Expression {
   std::string Word() {
     Skip();
     std::size_t length = 0;
-    while (length < text_.size() && (std::isalnum(static_cast<unsigned char>(text_[length])) != 0 || text_[length] == '_')) {
+    while (length < text_.size() &&
+           (std::isalnum(static_cast<unsigned char>(text_[length])) != 0 || text_[length] == '_')) {
       ++length;
     }
     const std::string word(text_.substr(0, length));
@@ -96,7 +97,8 @@ std::optional<Numbers> ReadNumbers(const std::string& path) {
   for (std::string line; std::getline(file, line);) {
     line = WithoutComment(line);
     const auto name_at = line.find_first_not_of(" \t", 7);
-    if (!line.starts_with("#define") || name_at == std::string::npos || !line.substr(name_at).starts_with("CK")) continue;
+    if (!line.starts_with("#define") || name_at == std::string::npos || !line.substr(name_at).starts_with("CK"))
+      continue;
     const auto name_end = line.find_first_of(" \t", name_at);
     if (name_end == std::string::npos) continue;
     const std::optional<unsigned long> value = Expression(std::string_view(line).substr(name_end), numbers).Value();

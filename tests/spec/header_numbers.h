@@ -10,8 +10,8 @@ namespace cmkd::spec::test {
 // Name of a macro to its number.
 using Numbers = std::map<std::string, unsigned long>;
 
-// Every `#define CK…_ …` of the file whose value is made of numbers, other names of the file, |, +, <<, casts and parentheses.
-// nullopt when the file cannot be read.
+// Every `#define CK…_ …` of the file whose value is made of numbers, other names of the file, |, +, <<, casts and
+// parentheses. nullopt when the file cannot be read.
 std::optional<Numbers> ReadNumbers(const std::string& path);
 
 }  // namespace cmkd::spec::test

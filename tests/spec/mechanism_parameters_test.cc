@@ -30,12 +30,9 @@ CK_RV Check(CK_MECHANISM_TYPE type, Struct& parameter) {
 
 std::size_t BytesInStruct(const ParameterField& field) {
   switch (field.kind) {
-    case FieldKind::kByte:
-      return 1;
-    case FieldKind::kFixedBytes:
-      return field.size;
-    default:
-      return 8;
+    case FieldKind::kByte: return 1;
+    case FieldKind::kFixedBytes: return field.size;
+    default: return 8;
   }
 }
 
@@ -47,7 +44,8 @@ std::vector<int> Coverage(const ParameterLayout& layout) {
   };
   for (const ParameterField& field : layout.fields) {
     mark(field.offset, BytesInStruct(field));
-    if (field.kind == FieldKind::kBytesWithLength || field.kind == FieldKind::kBytesWithBitLength) mark(field.length_offset, 8);
+    if (field.kind == FieldKind::kBytesWithLength || field.kind == FieldKind::kBytesWithBitLength)
+      mark(field.length_offset, 8);
   }
   return bytes;
 }
@@ -79,7 +77,8 @@ TEST(Layouts, SpeakOfEachByteOnceSaveForPadding) {
 TEST(Layouts, BoundEveryBufferBehindAPointer) {
   for (const ParameterLayout* layout : AllLayouts()) {
     for (const ParameterField& field : layout->fields) {
-      const bool pointer = field.kind != FieldKind::kUlong && field.kind != FieldKind::kByte && field.kind != FieldKind::kFixedBytes;
+      const bool pointer =
+          field.kind != FieldKind::kUlong && field.kind != FieldKind::kByte && field.kind != FieldKind::kFixedBytes;
       EXPECT_EQ(pointer, field.limit > 0) << field.name;
       EXPECT_LE(field.limit, kParameterBufferBytesMax) << field.name;
     }
@@ -142,8 +141,11 @@ TEST(GcmParameter, TakesIvsOf1To65536Bytes) {
   Gcm gcm;
   std::vector<std::uint8_t> iv(kIvBytesMax + 1);
   gcm.params.pIv = iv.data();
-  for (const auto& [bytes, good] : {std::pair{std::size_t{0}, false}, {std::size_t{1}, true}, {kIvBytesMax, true},
-                                    {kIvBytesMax + 1, false}, {~std::size_t{0}, false}}) {
+  for (const auto& [bytes, good] : {std::pair{std::size_t{0}, false},
+                                    {std::size_t{1}, true},
+                                    {kIvBytesMax, true},
+                                    {kIvBytesMax + 1, false},
+                                    {~std::size_t{0}, false}}) {
     gcm.params.ulIvLen = bytes;
     EXPECT_EQ(Check(CKM_AES_GCM, gcm.params), good ? CKR_OK : CKR_MECHANISM_PARAM_INVALID) << bytes;
   }
@@ -188,7 +190,9 @@ TEST(GcmParameter, ReadsBothLayoutsAlike) {
 
 TEST(CtrParameter, CountsIn1To128Bits) {
   CK_AES_CTR_PARAMS ctr{};
-  for (const auto& [bits, rv] : {std::pair{0UL, CKR_MECHANISM_PARAM_INVALID}, {1UL, CKR_OK}, {128UL, CKR_OK},
+  for (const auto& [bits, rv] : {std::pair{0UL, CKR_MECHANISM_PARAM_INVALID},
+                                 {1UL, CKR_OK},
+                                 {128UL, CKR_OK},
                                  {129UL, CKR_MECHANISM_PARAM_INVALID}}) {
     ctr.ulCounterBits = bits;
     EXPECT_EQ(Check(CKM_AES_CTR, ctr), rv) << bits;
@@ -302,7 +306,8 @@ TEST(MessageParameter, RefusesUnknownGeneratorsForEncryption) {
 
 TEST(MessageParameter, BelongsToGcmOnly) {
   GcmMessage message;
-  EXPECT_RV(CKR_MECHANISM_PARAM_INVALID, CheckMessageParameter(Row(CKM_AES_CTR), &message.params, sizeof message.params, true));
+  EXPECT_RV(CKR_MECHANISM_PARAM_INVALID,
+            CheckMessageParameter(Row(CKM_AES_CTR), &message.params, sizeof message.params, true));
   EXPECT_RV(CKR_MECHANISM_PARAM_INVALID, CheckMessageParameter(Row(CKM_AES_GCM), &message.params, 47, true));
   EXPECT_RV(CKR_MECHANISM_PARAM_INVALID, CheckMessageParameter(Row(CKM_AES_GCM), nullptr, sizeof message.params, true));
 }
@@ -319,7 +324,8 @@ TEST(Fields, BitLengthsAreRoundedUpToBytesAndCapped) {
   GcmMessage message;
   const ParameterField& tag = MessageLayout(sizeof message.params)->fields[3];
   ASSERT_EQ(tag.name, "pTag");
-  for (const auto& [bits, bytes] : {std::pair{0UL, 0u}, {1UL, 1u}, {8UL, 1u}, {127UL, 16u}, {129UL, 17u}, {~0UL, 17u}}) {
+  for (const auto& [bits, bytes] :
+       {std::pair{0UL, 0u}, {1UL, 1u}, {8UL, 1u}, {127UL, 16u}, {129UL, 17u}, {~0UL, 17u}}) {
     message.params.ulTagBits = bits;
     EXPECT_EQ(FieldBufferBytes(&message.params, tag), bytes) << bits;
   }

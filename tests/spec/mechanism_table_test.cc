@@ -17,7 +17,8 @@ TEST(MechanismTable, IsSortedAndEachMechanismIsThereOnce) {
   ASSERT_GE(rows.size(), 49u);
   for (std::size_t i = 1; i < rows.size(); ++i) EXPECT_LT(rows[i - 1].type, rows[i].type) << rows[i].name;
   std::set<std::string_view> names;
-  for (const MechanismRow& row : rows) EXPECT_TRUE(row.name.starts_with("CKM_") && names.insert(row.name).second) << row.name;
+  for (const MechanismRow& row : rows)
+    EXPECT_TRUE(row.name.starts_with("CKM_") && names.insert(row.name).second) << row.name;
 }
 
 TEST(MechanismTable, FindsEveryRowAndNothingElse) {
@@ -97,7 +98,8 @@ TEST(MechanismTable, MakesNoRsaKeyBelow2048Bits) {
 }
 
 TEST(MechanismTable, SignaturesWithSha1AreLegacy) {
-  for (const CK_MECHANISM_TYPE type : {CKM_SHA1_RSA_PKCS, CKM_SHA1_RSA_PKCS_PSS, CKM_ECDSA_SHA1, CKM_RSA_X_509, CKM_AES_ECB}) {
+  for (const CK_MECHANISM_TYPE type :
+       {CKM_SHA1_RSA_PKCS, CKM_SHA1_RSA_PKCS_PSS, CKM_ECDSA_SHA1, CKM_RSA_X_509, CKM_AES_ECB}) {
     EXPECT_EQ(FindMechanism(type)->standing, Standing::kLegacy) << type;
   }
   EXPECT_EQ(FindMechanism(CKM_SHA_1_HMAC)->standing, Standing::kApproved);
@@ -106,7 +108,8 @@ TEST(MechanismTable, SignaturesWithSha1AreLegacy) {
 TEST(MechanismTable, EveryParameterKindOfARowHasALayout) {
   for (const MechanismRow& row : Mechanisms()) {
     bool any = false;
-    for (std::size_t bytes = 0; bytes <= kParameterStructBytesMax; ++bytes) any = any || LayoutFor(row.parameter, bytes) != nullptr;
+    for (std::size_t bytes = 0; bytes <= kParameterStructBytesMax; ++bytes)
+      any = any || LayoutFor(row.parameter, bytes) != nullptr;
     EXPECT_TRUE(any) << row.name;
   }
 }

@@ -1,5 +1,5 @@
-// Holds every number that this project uses of PKCS#11, its own and p11-kit's, against the headers of other packages. Numbers
-// that no package of this system has are listed here by name: none goes unchecked unseen.
+// Holds every number that this project uses of PKCS#11, its own and p11-kit's, against the headers of other packages.
+// Numbers that no package of this system has are listed here by name: none goes unchecked unseen.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -24,8 +24,8 @@
 namespace cmkd::spec::test {
 namespace {
 
-// PKCS#11 3.0 to 3.2 has these; the headers of NSS 3.87 and opencryptoki 3.8 do not. A second copy, compared by hand with the
-// standard's own header.
+// PKCS#11 3.0 to 3.2 has these; the headers of NSS 3.87 and opencryptoki 3.8 do not. A second copy, compared by hand
+// with the standard's own header.
 constexpr std::array kOnlyOurs = {
     std::pair{"CKA_DECAPSULATE", 0x00000634UL},
     std::pair{"CKA_DECAPSULATE_TEMPLATE", 0x4000062BUL},
@@ -70,14 +70,26 @@ constexpr std::array kOnlyOurs = {
 
 // p11-kit's own names, or numbers that the other two left out; this project does not use them.
 constexpr std::array kOnlyP11Kit = {
-    "CKA_NAME_HASH_ALGORITHM", "CKC_OPENPGP", "CKK_ACTI", "CKK_HOTP", "CKK_SECURID", "CKM_AES_GMAC",
-    "CKM_CAMELLIA_CTR", "CKM_DES3_CMAC", "CKM_DES3_CMAC_GENERAL", "CKM_DSA_PROBABLISTIC_PARAMETER_GEN",
-    "CKM_TLS10_MAC_CLIENT", "CKM_TLS10_MAC_SERVER", "CKN_OTP_CHANGED", "CKO_OTP_KEY", "CK_OTP_FORMAT",
+    "CKA_NAME_HASH_ALGORITHM",
+    "CKC_OPENPGP",
+    "CKK_ACTI",
+    "CKK_HOTP",
+    "CKK_SECURID",
+    "CKM_AES_GMAC",
+    "CKM_CAMELLIA_CTR",
+    "CKM_DES3_CMAC",
+    "CKM_DES3_CMAC_GENERAL",
+    "CKM_DSA_PROBABLISTIC_PARAMETER_GEN",
+    "CKM_TLS10_MAC_CLIENT",
+    "CKM_TLS10_MAC_SERVER",
+    "CKN_OTP_CHANGED",
+    "CKO_OTP_KEY",
+    "CK_OTP_FORMAT",
 };
 
 // cryptoki_numbers.h takes these from p11-kit and defines them as the standard does.
-constexpr std::array kCorrected = {"CKR_EXCEEDED_MAX_ITERATIONS", "CKR_FIPS_SELF_TEST_FAILED", "CKR_LIBRARY_LOAD_FAILED",
-                                   "CKR_PIN_TOO_WEAK", "CKR_PUBLIC_KEY_INVALID"};
+constexpr std::array kCorrected = {"CKR_EXCEEDED_MAX_ITERATIONS", "CKR_FIPS_SELF_TEST_FAILED",
+                                   "CKR_LIBRARY_LOAD_FAILED", "CKR_PIN_TOO_WEAK", "CKR_PUBLIC_KEY_INVALID"};
 
 template <class List>
 bool Contains(const List& list, const std::string& name) {
@@ -119,7 +131,8 @@ TEST_F(NumbersOfTheStandard, OursAreThoseOfOtherPackages) {
   ASSERT_GT(ours_.size(), 150u);
   for (const auto& [name, number] : ours_) {
     if (IsConfirmed(name, number)) continue;
-    const auto listed = std::find_if(kOnlyOurs.begin(), kOnlyOurs.end(), [&](const auto& pair) { return name == pair.first; });
+    const auto listed =
+        std::find_if(kOnlyOurs.begin(), kOnlyOurs.end(), [&](const auto& pair) { return name == pair.first; });
     ASSERT_NE(listed, kOnlyOurs.end()) << name << " is in no package and not listed here";
     EXPECT_EQ(listed->second, number) << name;
   }

@@ -1,4 +1,5 @@
-// The kinds of objects that there are, and templates that just suffice to make each: shared by the tests of attribute rules.
+// The kinds of objects that there are, and templates that just suffice to make each: shared by the tests of attribute
+// rules.
 #pragma once
 
 #include <array>
@@ -34,7 +35,9 @@ inline constexpr std::array kKinds = {
 };
 
 inline bool IsKey(const Kind& kind) { return (ClassBit(kind.object_class) & kOnKeys) != 0; }
-inline bool IsHidden(const Kind& kind) { return kind.object_class == CKO_PRIVATE_KEY || kind.object_class == CKO_SECRET_KEY; }
+inline bool IsHidden(const Kind& kind) {
+  return kind.object_class == CKO_PRIVATE_KEY || kind.object_class == CKO_SECRET_KEY;
+}
 
 inline TemplateContext ContextOf(const Kind& kind, Verb verb, Profile profile = Profile::kGeneral, bool so = false) {
   return {verb, kind.object_class, kind.key_type, so, profile};
@@ -42,50 +45,42 @@ inline TemplateContext ContextOf(const Kind& kind, Verb verb, Profile profile = 
 
 // A value that an attribute may have on such an object. Booleans come out false.
 inline Bytes SampleValue(const AttributeRow& row, const Kind& kind) {
-  const auto ulong = [](CK_ULONG value) { return ToBytes({reinterpret_cast<const std::uint8_t*>(&value), sizeof value}); };
+  const auto ulong = [](CK_ULONG value) {
+    return ToBytes({reinterpret_cast<const std::uint8_t*>(&value), sizeof value});
+  };
   switch (row.type) {
-    case CKA_CLASS:
-      return ulong(kind.object_class);
+    case CKA_CLASS: return ulong(kind.object_class);
     case CKA_KEY_TYPE:
-    case CKA_CERTIFICATE_TYPE:
-      return ulong(kind.key_type);
-    case CKA_VALUE_LEN:
-      return ulong(32);
-    case CKA_MODULUS_BITS:
-      return ulong(2048);
-    case CKA_PUBLIC_EXPONENT:
-      return {1, 0, 1};
+    case CKA_CERTIFICATE_TYPE: return ulong(kind.key_type);
+    case CKA_VALUE_LEN: return ulong(32);
+    case CKA_MODULUS_BITS: return ulong(2048);
+    case CKA_PUBLIC_EXPONENT: return {1, 0, 1};
     case CKA_EC_PARAMS:
       for (const Curve& curve : Curves()) {
         if (curve.key_type == kind.key_type) return ToBytes(AsBytes(curve.oid));
       }
       return {};
-    default:
-      break;
+    default: break;
   }
   switch (row.kind) {
-    case AttributeKind::kBool:
-      return {0};
-    case AttributeKind::kUlong:
-      return ulong(1);
-    case AttributeKind::kMechanismList:
-      return ulong(CKM_AES_GCM);
-    case AttributeKind::kDate:
-      return ToBytes(AsBytes("20300101"));
-    case AttributeKind::kTemplate:
-      return {};
+    case AttributeKind::kBool: return {0};
+    case AttributeKind::kUlong: return ulong(1);
+    case AttributeKind::kMechanismList: return ulong(CKM_AES_GCM);
+    case AttributeKind::kDate: return ToBytes(AsBytes("20300101"));
+    case AttributeKind::kTemplate: return {};
     case AttributeKind::kBytes:
-    case AttributeKind::kText:
-      return Bytes(32, 'x');
-    case AttributeKind::kBigInteger:
-      return Bytes(256, 0xff);
+    case AttributeKind::kText: return Bytes(32, 'x');
+    case AttributeKind::kBigInteger: return Bytes(256, 0xff);
   }
   return {};
 }
 
 // Which rows such a call must have.
 inline AttributeRules RequiredBy(Verb verb) {
-  return verb == Verb::kCreate ? kRequiredOnCreate : verb == Verb::kGenerate ? kRequiredOnGenerate : verb == Verb::kUnwrap ? kRequiredOnUnwrap : kNoRules;
+  return verb == Verb::kCreate     ? kRequiredOnCreate
+         : verb == Verb::kGenerate ? kRequiredOnGenerate
+         : verb == Verb::kUnwrap   ? kRequiredOnUnwrap
+                                   : kNoRules;
 }
 
 inline void AddRequired(TemplateBuilder& builder, const Kind& kind, Verb verb) {

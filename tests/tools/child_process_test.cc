@@ -15,6 +15,12 @@ namespace {
 
 using std::chrono::milliseconds;
 
+ChildOptions Command(std::vector<std::string> arguments) {
+  ChildOptions options;
+  options.arguments = std::move(arguments);
+  return options;
+}
+
 int RunToEnd(const ChildOptions& options) {
   SignalWaiter waiter;
   const std::optional<pid_t> pid = StartChild(options, waiter);
@@ -24,9 +30,9 @@ int RunToEnd(const ChildOptions& options) {
 }
 
 TEST(ChildProcess, EndsAsAShellWouldPutIt) {
-  EXPECT_EQ(RunToEnd({.arguments = {"true"}}), 0);
-  EXPECT_EQ(RunToEnd({.arguments = {"sh", "-c", "exit 42"}}), 42);
-  EXPECT_EQ(RunToEnd({.arguments = {"sh", "-c", "kill -9 $$"}}), 137);
+  EXPECT_EQ(RunToEnd(Command({"true"})), 0);
+  EXPECT_EQ(RunToEnd(Command({"sh", "-c", "exit 42"})), 42);
+  EXPECT_EQ(RunToEnd(Command({"sh", "-c", "kill -9 $$"})), 137);
 }
 
 TEST(ChildProcess, SeesTheEnvironmentItWasGiven) {
@@ -48,7 +54,7 @@ TEST(ChildProcess, AProgramThatIsNotThereIsAStatus) {
 
 TEST(ChildProcess, SignalsAreNotBlockedInTheChild) {
   SignalWaiter waiter;
-  const std::optional<pid_t> pid = StartChild({.arguments = {"sleep", "60"}}, waiter);
+  const std::optional<pid_t> pid = StartChild(Command({"sleep", "60"}), waiter);
   const int status = StopChild(*pid, milliseconds(5000), waiter);
   EXPECT_EQ(StatusOf(status), 128 + SIGTERM);
 }
@@ -56,14 +62,14 @@ TEST(ChildProcess, SignalsAreNotBlockedInTheChild) {
 TEST(ChildProcess, WhoDoesNotListenIsKilled) {
   SignalWaiter waiter;
   const std::optional<pid_t> pid =
-      StartChild({.arguments = {"sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"}}, waiter);
+      StartChild(Command({"sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"}), waiter);
   std::this_thread::sleep_for(milliseconds(100));
   EXPECT_EQ(StatusOf(StopChild(*pid, milliseconds(100), waiter)), 128 + SIGKILL);
 }
 
 TEST(ChildProcess, SignalsThatComeDuringAStopAreKept) {
   SignalWaiter waiter;
-  const std::optional<pid_t> pid = StartChild({.arguments = {"sleep", "60"}}, waiter);
+  const std::optional<pid_t> pid = StartChild(Command({"sleep", "60"}), waiter);
   ::kill(::getpid(), SIGUSR1);
   (void)StopChild(*pid, milliseconds(5000), waiter);
   std::optional<siginfo_t> signal = waiter.Wait(milliseconds(0));

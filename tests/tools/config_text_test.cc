@@ -39,11 +39,14 @@ TEST(ConfigText, ASandboxHasOneHsmThatIsItsDefault) {
   }
 }
 
-TEST(ConfigText, SoftHsmIsFoundByItsOwnConfiguration) {
-  const Config config = Parsed(SandboxHsm::kSoftHsm2);
-  EXPECT_EQ(config.hsms[0].kind, daemon::HsmKind::kPkcs11);
-  EXPECT_EQ(config.hsms[0].environment.at("SOFTHSM2_CONF"), "/tmp/a \"box\"/softhsm2.conf");
-  EXPECT_EQ(config.hsms[0].pin_file, "/tmp/a \"box\"/softhsm2.pin");
+TEST(ConfigText, AnHsmOutsideTheDaemonFindsItsDataByItsEnvironment) {
+  const Config softhsm = Parsed(SandboxHsm::kSoftHsm2);
+  EXPECT_EQ(softhsm.hsms[0].kind, daemon::HsmKind::kPkcs11);
+  EXPECT_EQ(softhsm.hsms[0].environment.at("SOFTHSM2_CONF"), "/tmp/a \"box\"/softhsm2.conf");
+  EXPECT_EQ(softhsm.hsms[0].pin_file, "/tmp/a \"box\"/hsm.pin");
+  const Config simulator = Parsed(SandboxHsm::kFirmwareSim);
+  EXPECT_EQ(simulator.hsms[0].kind, daemon::HsmKind::kPkcs11);
+  EXPECT_EQ(simulator.hsms[0].environment.at("CMKD_FIRMWARE_SIM_DIR"), "/tmp/a \"box\"/hsm");
 }
 
 }  // namespace

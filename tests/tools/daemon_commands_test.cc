@@ -109,6 +109,9 @@ TEST_F(DaemonCommands, ATokenBesideTheKeyQualifiesItsName) {
   const FakeDaemon daemon(socket(), Always(Done(R"({"key":)" + std::string(kKey) + "}")));
   EXPECT_EQ(Run({"key", "rotate", "--token", "orders", "payments"}).status, 0);
   EXPECT_EQ(LastRequest(daemon).At("arguments").Text("key"), "orders/payments");
+  const std::string id = "000102030405060708090a0b0c0d0e0f";
+  EXPECT_EQ(Run({"key", "rotate", "--token", "orders", id}).status, 0);
+  EXPECT_EQ(LastRequest(daemon).At("arguments").Text("key"), id);
 }
 
 TEST_F(DaemonCommands, KeyShowHasFactsAndVersions) {

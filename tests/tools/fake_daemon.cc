@@ -16,6 +16,12 @@ std::string Text(ByteView bytes) { return std::string(AsText(bytes)); }
 // The sessions that the fake hands out all have this handle.
 constexpr CK_SESSION_HANDLE kSession = 77;
 
+daemon::ServerOptions ListenOn(std::string socket) {
+  daemon::ServerOptions options;
+  options.socket_path = std::move(socket);
+  return options;
+}
+
 template <CallId id>
 bool Decode(ByteView payload, wire::Arena& arena, spec::Call<id>& call) {
   wire::Reader reader(payload);
@@ -106,7 +112,7 @@ class FakeDaemon::Talk final : public daemon::Conversation {
 };
 
 FakeDaemon::FakeDaemon(std::string socket, Respond respond)
-    : respond_(std::move(respond)), server_(daemon::ServerOptions{.socket_path = std::move(socket)}, *this) {
+    : respond_(std::move(respond)), server_(ListenOn(std::move(socket)), *this) {
   if (const auto listening = server_.Listen(); !listening) throw std::runtime_error(listening.error());
   thread_ = std::thread([this] { server_.Serve(); });
 }

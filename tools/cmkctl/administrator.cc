@@ -31,10 +31,11 @@ std::string NewRequestId() {
   return Hex(id);
 }
 
-remote::Options ClientOptions(const std::string& socket, std::chrono::milliseconds deadline) {
+remote::Options ClientOptions(const std::string& socket, std::chrono::milliseconds deadline, Administrator::Peer peer) {
   remote::Options options;
   options.socket_path = socket;
   options.deadline = deadline;
+  options.resumes = peer == Administrator::Peer::kDaemon;
   return options;
 }
 
@@ -62,8 +63,8 @@ Problem FromAnswer(const Value& error) {
 
 }  // namespace
 
-Administrator::Administrator(std::string socket, std::chrono::milliseconds deadline)
-    : socket_(std::move(socket)), client_(ClientOptions(socket_, deadline)) {}
+Administrator::Administrator(std::string socket, std::chrono::milliseconds deadline, Peer peer)
+    : socket_(std::move(socket)), client_(ClientOptions(socket_, deadline, peer)) {}
 
 Outcome<Value> Administrator::Ask(std::string_view verb, const Object& arguments) {
   Object request;

@@ -13,8 +13,12 @@ namespace cmkd::tools {
 
 class Administrator {
  public:
+  // A host of an HSM takes the standard's calls like a daemon, but has no verbs and keeps nothing over a restart.
+  enum class Peer { kDaemon, kHsmHost };
+
   // Connects when something is first asked.
-  explicit Administrator(std::string socket, std::chrono::milliseconds deadline = std::chrono::minutes(5));
+  explicit Administrator(std::string socket, std::chrono::milliseconds deadline = std::chrono::minutes(5),
+                         Peer peer = Peer::kDaemon);
 
   // Asks a verb (PROTOCOL.md, "Administration"). A change carries an id of its own, by which the audit log can name it.
   Outcome<Value> Ask(std::string_view verb, const Object& arguments = {});

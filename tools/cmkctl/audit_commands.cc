@@ -23,8 +23,11 @@ std::string WhoText(const Value& record) {
   return uid.empty() && pid.empty() ? std::string() : uid + '/' + pid;
 }
 
+// Ids are long; their beginning tells two apart, and --json has them whole.
+std::string Short(const std::string& id) { return id.size() == 32 ? id.substr(0, 8) : id; }
+
 std::string KeyName(const Value& record) {
-  const std::string key = record.Text("key");
+  const std::string key = Short(record.Text("key"));
   const std::string version = record.Text("version");
   return key.empty() || version.empty() || version == "0" ? key : key + "@v" + version;
 }
@@ -40,8 +43,9 @@ Cell ResultCell(const Value& record) {
 std::string RecordTable(const std::vector<Value>& records, bool colour) {
   Table table({{"RECORD", true}, {"TIME"}, {"UID/PID"}, {"CALL"}, {"TOKEN"}, {"KEY"}, {"MECHANISM"}, {"RESULT"}, {"TEXT"}});
   for (const Value& record : records) {
-    table.Add({record.Text("sequence"), LocalTimeWithSeconds(record.Text("time")), WhoText(record), record.Text("call"),
-               record.Text("token"), KeyName(record), record.Text("mechanism"), ResultCell(record), record.Text("text")});
+    const std::string call = record.Has("call") ? record.Text("call") : record.Text("kind");
+    table.Add({record.Text("sequence"), LocalTimeWithSeconds(record.Text("time")), WhoText(record), call,
+               Short(record.Text("token")), KeyName(record), record.Text("mechanism"), ResultCell(record), record.Text("text")});
   }
   return table.Print(colour);
 }
@@ -60,7 +64,7 @@ Outcome<Anchor> ParseAnchor(const std::string& text) {
   if (colon < text.size()) anchor.chain = text.substr(colon + 1);
   const bool number = error == std::errc() && end == text.data() + colon && anchor.sequence != 0;
   if (!number || anchor.chain.size() != 2 * sizeof(daemon::ChainValue)) {
-    return UsageProblem("--anchor takes SEQUENCE:CHAIN as an earlier cmkctl audit verify printed it.");
+    return UsageProblem("--anchor takes SEQUENCE:CHAIN.", "Give the \"anchor\" line of an earlier cmkctl audit verify.");
   }
   return anchor;
 }

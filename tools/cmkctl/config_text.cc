@@ -11,19 +11,6 @@ std::string Line(std::string_view key, std::string_view text) {
   return std::string(key) + " = " + TomlString(text) + '\n';
 }
 
-std::string HsmTable(const SandboxConfig& config) {
-  const std::string base = config.directory + '/';
-  switch (config.hsm) {
-    case SandboxHsm::kSoftware: return "[[hsm]]\nname = \"software\"\nkind = \"firmware_sim\"\n";
-    case SandboxHsm::kFirmwareSim: return "[[hsm]]\nname = \"firmware_sim\"\nkind = \"firmware_sim\"\nin_host = true\n";
-    case SandboxHsm::kSoftHsm2:
-      return "[[hsm]]\nname = \"softhsm2\"\nkind = \"pkcs11\"\n" + Line("module", config.softhsm_module) +
-             Line("token_label", kSoftHsmLabel) + Line("pin_file", base + kSoftHsmPinFile) +
-             "environment = { SOFTHSM2_CONF = " + TomlString(base + kSoftHsmConfigFile) + " }\n";
-  }
-  return {};
-}
-
 std::string_view HsmName(SandboxHsm hsm) {
   switch (hsm) {
     case SandboxHsm::kSoftware: return "software";
@@ -31,6 +18,15 @@ std::string_view HsmName(SandboxHsm hsm) {
     case SandboxHsm::kSoftHsm2: return "softhsm2";
   }
   return {};
+}
+
+std::string HsmTable(const SandboxConfig& config) {
+  const std::string table = "[[hsm]]\n" + Line("name", HsmName(config.hsm));
+  if (config.hsm == SandboxHsm::kSoftware) return table + "kind = \"firmware_sim\"\n";
+  const auto [variable, value] = HsmEnvironment(config.hsm, config.directory);
+  return table + "kind = \"pkcs11\"\n" + Line("module", config.hsm_module) + Line("token_label", kSandboxHsmLabel) +
+         Line("pin_file", config.directory + '/' + kSandboxHsmPinFile) + "environment = { " + variable + " = " +
+         TomlString(value) + " }\n";
 }
 
 }  // namespace
@@ -49,6 +45,15 @@ std::string TomlString(std::string_view text) {
     }
   }
   return quoted + '"';
+}
+
+std::pair<std::string, std::string> HsmEnvironment(SandboxHsm hsm, const std::string& directory) {
+  switch (hsm) {
+    case SandboxHsm::kSoftware: break;
+    case SandboxHsm::kFirmwareSim: return {"CMKD_FIRMWARE_SIM_DIR", directory + '/' + kSandboxHsmData};
+    case SandboxHsm::kSoftHsm2: return {"SOFTHSM2_CONF", directory + '/' + kSoftHsmConfigFile};
+  }
+  return {};
 }
 
 std::string SandboxConfigText(const SandboxConfig& config) {

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace cmkd::tools {
 
@@ -13,12 +14,16 @@ std::string TomlString(std::string_view text);
 std::string PrivateConfig();
 
 // What a sandbox's tokens are made on.
-enum class SandboxHsm { kSoftware, kFirmwareSim, kSoftHsm2 };
+enum class SandboxHsm {
+  kSoftware,     // the simulated HSM inside the daemon
+  kFirmwareSim,  // the same simulator as a module in a process of its own, as a device would be
+  kSoftHsm2,
+};
 
 struct SandboxConfig {
   SandboxHsm hsm = SandboxHsm::kSoftware;
-  std::string directory;       // of the sandbox; relative names below are in it
-  std::string softhsm_module;  // kSoftHsm2 only
+  std::string directory;   // of the sandbox
+  std::string hsm_module;  // the PKCS#11 module behind kFirmwareSim and kSoftHsm2
 };
 
 // The names of what a sandbox's directory holds.
@@ -27,10 +32,15 @@ inline constexpr char kSandboxSocket[] = "cmkd.sock";
 inline constexpr char kSandboxLog[] = "cmkd.log";
 inline constexpr char kSandboxPidFile[] = "cmkd.pid";
 inline constexpr char kSandboxState[] = "state";
+inline constexpr char kSandboxHsmData[] = "hsm";          // where the HSM's module keeps its token
+inline constexpr char kSandboxHsmPinFile[] = "hsm.pin";
+inline constexpr char kSandboxHsmSocket[] = "hsm.sock";    // while the HSM's token is made
 inline constexpr char kSoftHsmConfigFile[] = "softhsm2.conf";
-inline constexpr char kSoftHsmTokens[] = "softhsm2";
-inline constexpr char kSoftHsmPinFile[] = "softhsm2.pin";
-inline constexpr char kSoftHsmLabel[] = "cmkd-hsm";
+// The label of the token inside the HSM.
+inline constexpr char kSandboxHsmLabel[] = "cmkd-hsm";
+
+// The variable that tells the HSM's module where its data is, and its value.
+std::pair<std::string, std::string> HsmEnvironment(SandboxHsm hsm, const std::string& directory);
 
 std::string SandboxConfigText(const SandboxConfig& config);
 

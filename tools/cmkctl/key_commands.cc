@@ -14,6 +14,7 @@ namespace {
 constexpr int kDone = static_cast<int>(ExitStatus::kDone);
 // Keys that one request asks for; an answer has its bound (limits::kAdminBytesMax).
 constexpr std::uint32_t kPageKeys = 1000;
+constexpr std::size_t kKeyIdBytes = 16;
 
 Cell StateCell(const std::string& state) {
   const auto known = cmk::CmkStateFromName(state);
@@ -115,9 +116,13 @@ Outcome<KeyPages> CollectKeys(Administrator& daemon, const KeyListOptions& optio
   return pages;
 }
 
+// An id needs no token beside it.
+bool IsId(const std::string& key) { return key.size() == 2 * kKeyIdBytes && IsHex(key); }
+
 Object KeyArguments(const KeyOptions& options) {
   Object arguments;
-  arguments.Set("key", options.token.empty() ? options.key : options.token + '/' + options.key);
+  const bool whole = options.token.empty() || IsId(options.key);
+  arguments.Set("key", whole ? options.key : options.token + '/' + options.key);
   if (options.days) arguments.Set("days", std::uint64_t{*options.days});
   return arguments;
 }

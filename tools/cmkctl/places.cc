@@ -54,16 +54,20 @@ std::optional<std::string> FindDaemon(const std::string& directory) {
   return Find("CMKD_DAEMON", {own / "cmkd", own.parent_path() / "sbin" / "cmkd"});
 }
 
-std::optional<std::string> FindModule(const std::string& directory) {
-  static constexpr char kName[] = "libcmkd-pkcs11.so";
+std::optional<std::string> FindModule(const char* variable, const std::string& name, const std::string& directory) {
   const fs::path own(directory);
   Paths paths;
   for (const fs::path& folder : LibraryFolders(own.parent_path())) {
-    paths.push_back(folder / kName);
-    paths.push_back(folder / "pkcs11" / kName);
+    paths.push_back(folder / name);
+    paths.push_back(folder / "pkcs11" / name);
   }
-  paths.push_back(own / kName);
-  return Find("CMKD_MODULE", paths);
+  paths.push_back(own / name);
+  return Find(variable, paths);
+}
+
+std::optional<std::string> FindHsmHost(const std::string& daemon) {
+  const fs::path folder = fs::path(daemon).parent_path();
+  return Find("CMKD_HSM_HOST", {folder / "cmkd-hsm-host", folder.parent_path() / "libexec" / "cmkd" / "cmkd-hsm-host"});
 }
 
 std::optional<std::string> FindSoftHsm() {

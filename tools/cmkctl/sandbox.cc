@@ -7,12 +7,11 @@
 
 #include <array>
 #include <fstream>
-#include <sstream>
 
 #include "tools/cmkctl/administrator.h"
 #include "tools/cmkctl/child_process.h"
 #include "tools/cmkctl/places.h"
-#include "tools/cmkctl/private_daemon.h"
+#include "tools/cmkctl/server_process.h"
 #include "tools/cmkctl/throwaway_directory.h"
 #include "tools/cmkctl/token_setup.h"
 
@@ -85,42 +84,58 @@ class SandboxRun {
     if (!directory) return SetupProblem(directory.error());
     directory_ = std::move(directory).value();
     if (options_.keep) directory_->Keep();
-    if (options_.hsm == SandboxHsm::kSoftHsm2) RETURN_IF_ERROR(SetUpSoftHsm());
-    if (!WriteFile(In(kSandboxConfigFile), SandboxConfigText({options_.hsm, directory_->path(), softhsm_}))) {
-      return SetupProblem("Cannot write into " + directory_->path() + '.');
-    }
-    RETURN_IF_ERROR(StartDaemon());
+    RETURN_IF_ERROR(SetUpHsm());
+    RETURN_IF_ERROR(Write(kSandboxConfigFile, SandboxConfigText({options_.hsm, directory_->path(), hsm_module_})));
+    daemon_.emplace(ServerProcess::Options{{program_, "--config", In(kSandboxConfigFile)}, {}, In(kSandboxSocket),
+                                           In(kSandboxLog), In(kSandboxPidFile)},
+                    waiter_);
+    RETURN_IF_ERROR(BringUp(*daemon_, "The daemon"));
     return MakeToken();
   }
 
   Outcome<void> FindParts() {
     const std::string own = OwnDirectory();
-    const std::optional<std::string> program = FindDaemon(own);
-    const std::optional<std::string> module = FindModule(own);
-    if (!program) return SetupProblem("There is no cmkd beside this program.", "Say where it is: CMKD_DAEMON.");
-    if (!module) return SetupProblem("There is no libcmkd-pkcs11.so beside this program.", "Say where it is: CMKD_MODULE.");
-    program_ = *program;
-    module_ = *module;
-    if (options_.hsm != SandboxHsm::kSoftHsm2) return {};
-    const std::optional<std::string> softhsm = FindSoftHsm();
-    if (!softhsm) {
-      return SetupProblem("There is no libsofthsm2.so.", "Install softhsm2, or say where it is: CMKD_SOFTHSM2_MODULE.");
+    RETURN_IF_ERROR(Need(program_, FindDaemon(own), "cmkd", "CMKD_DAEMON"));
+    RETURN_IF_ERROR(Need(module_, FindModule("CMKD_MODULE", "libcmkd-pkcs11.so", own), "libcmkd-pkcs11.so", "CMKD_MODULE"));
+    switch (options_.hsm) {
+      case SandboxHsm::kSoftware: return {};
+      case SandboxHsm::kSoftHsm2: return Need(hsm_module_, FindSoftHsm(), "libsofthsm2.so", "CMKD_SOFTHSM2_MODULE");
+      case SandboxHsm::kFirmwareSim: break;
     }
-    softhsm_ = *softhsm;
+    constexpr char kSimulator[] = "libcmkd-firmware-sim.so";
+    RETURN_IF_ERROR(Need(host_, FindHsmHost(program_), "cmkd-hsm-host", "CMKD_HSM_HOST"));
+    return Need(hsm_module_, FindModule("CMKD_FIRMWARE_SIM_MODULE", kSimulator, own), kSimulator, "CMKD_FIRMWARE_SIM_MODULE");
+  }
+
+  static Outcome<void> Need(std::string& part, const std::optional<std::string>& found, const std::string& name,
+                            const std::string& variable) {
+    if (!found) return SetupProblem("There is no " + name + " to be found.", "Say where it is: " + variable + '.');
+    part = *found;
     return {};
   }
 
-  // SoftHSM2's own tool makes the token that the daemon will find.
-  Outcome<void> SetUpSoftHsm() {
+  Outcome<void> Write(const std::string& name, const std::string& text) const {
+    if (WriteFile(In(name), text)) return {};
+    return SetupProblem("Cannot write into " + directory_->path() + '.');
+  }
+
+  // An HSM comes with a token in it: that is its owner's business, and here we are the owner.
+  Outcome<void> SetUpHsm() {
+    if (options_.hsm == SandboxHsm::kSoftware) return {};
     const std::string pin = NewPin();
-    const bool written = ::mkdir(In(kSoftHsmTokens).c_str(), 0700) == 0 && WriteFile(In(kSoftHsmPinFile), pin + '\n') &&
-                         WriteFile(In(kSoftHsmConfigFile), "directories.tokendir = " + In(kSoftHsmTokens) +
-                                                               "\nobjectstore.backend = file\nlog.level = ERROR\n");
-    if (!written) return SetupProblem("Cannot write into " + directory_->path() + '.');
+    RETURN_IF_ERROR(Write(kSandboxHsmPinFile, pin + '\n'));
+    if (::mkdir(In(kSandboxHsmData).c_str(), 0700) != 0) return SetupProblem("Cannot write into " + directory_->path() + '.');
+    return options_.hsm == SandboxHsm::kSoftHsm2 ? SetUpSoftHsm(pin) : SetUpSimulator(pin);
+  }
+
+  // SoftHSM2 has a tool of its own for that.
+  Outcome<void> SetUpSoftHsm(const std::string& pin) {
+    RETURN_IF_ERROR(Write(kSoftHsmConfigFile, "directories.tokendir = " + In(kSandboxHsmData) +
+                                                  "\nobjectstore.backend = file\nlog.level = ERROR\n"));
     ChildOptions tool;
-    tool.arguments = {"softhsm2-util", "--module", softhsm_, "--init-token", "--free",  "--label",
-                      kSoftHsmLabel,   "--pin",    pin,      "--so-pin",     NewPin()};
-    tool.environment = {{"SOFTHSM2_CONF", In(kSoftHsmConfigFile)}};
+    tool.arguments = {"softhsm2-util",  "--module", hsm_module_, "--init-token", "--free",  "--label",
+                      kSandboxHsmLabel, "--pin",    pin,         "--so-pin",     NewPin()};
+    tool.environment = {HsmEnvironment(options_.hsm, directory_->path())};
     tool.output = In(kSandboxLog);
     const std::optional<pid_t> pid = StartChild(tool, waiter_);
     if (!pid) return SetupProblem("There can be no further process.");
@@ -131,24 +146,37 @@ class SandboxRun {
     return SetupProblem("softhsm2-util could not make a token.", "Is Debian's package softhsm2 installed?");
   }
 
-  Outcome<void> StartDaemon() {
-    daemon_.emplace(PrivateDaemon::Options{program_, In(kSandboxConfigFile), In(kSandboxSocket), In(kSandboxLog),
-                                           In(kSandboxPidFile)},
-                    waiter_);
-    if (!daemon_->Start()) return SetupProblem("There can be no further process.");
+  // The simulator is reached as the daemon will reach it: through a host process.
+  Outcome<void> SetUpSimulator(const std::string& pin) {
+    ServerProcess host({{host_, "--socket", In(kSandboxHsmSocket), "--module", hsm_module_, "--name", "setup"},
+                        {HsmEnvironment(options_.hsm, directory_->path())},
+                        In(kSandboxHsmSocket),
+                        In(kSandboxLog),
+                        {}},
+                       waiter_);
+    RETURN_IF_ERROR(BringUp(host, "The host of the simulated HSM"));
+    Administrator owner(In(kSandboxHsmSocket), kStartLimit, Administrator::Peer::kHsmHost);
+    ASSIGN_OR_RETURN(const CK_SLOT_ID slot, FirstSlot(owner));
+    SecretBytes user_pin(AsBytes(pin));
+    SecretBytes so_pin(AsBytes(NewPin()));
+    return InitialiseToken(owner, slot, kSandboxHsmLabel, so_pin, user_pin);
+  }
+
+  Outcome<void> BringUp(ServerProcess& server, const std::string& name) {
+    if (!server.Start()) return SetupProblem("There can be no further process.");
     const Clock::time_point limit = Clock::now() + kStartLimit;
     for (;;) {
-      const PrivateDaemon::State state = daemon_->Poll();
+      const ServerProcess::State state = server.Poll();
       if (interrupted_ != 0) return SetupProblem("Interrupted.");
-      if (state == PrivateDaemon::State::kUp) return {};
-      if (state == PrivateDaemon::State::kDown) return SetupProblem("The daemon did not start. The end of its log:");
-      if (Clock::now() >= limit) return SetupProblem("The daemon does not come up. The end of its log:");
+      if (state == ServerProcess::State::kUp) return {};
+      if (state == ServerProcess::State::kDown) return SetupProblem(name + " did not start. The end of its log:");
+      if (Clock::now() >= limit) return SetupProblem(name + " does not come up. The end of its log:");
       TakeSignal(kGlance);
     }
   }
 
   Outcome<void> MakeToken() {
-    Administrator administrator(In(kSandboxSocket), milliseconds(30'000));
+    Administrator administrator(In(kSandboxSocket), kStartLimit);
     Object arguments;
     arguments.Set("label", options_.label).Set("profile", options_.profile);
     ASSIGN_OR_RETURN(const Value made, administrator.Ask("token.create", arguments));
@@ -197,14 +225,14 @@ class SandboxRun {
 
   // Sees to the daemon while the command runs, and says how long it may be left alone; negative: until something happens.
   milliseconds TendDaemon() {
-    const PrivateDaemon::State before = last_state_;
+    const ServerProcess::State before = last_state_;
     last_state_ = daemon_->Poll();
     if (options_.restart_after_ms == 0) return milliseconds(-1);
     if (daemon_->faulted()) return milliseconds(-1);
-    if (last_state_ == PrivateDaemon::State::kStarting) return kGlance;
-    if (before == PrivateDaemon::State::kStarting) restart_at_ = Clock::now() + milliseconds(options_.restart_after_ms);
+    if (last_state_ == ServerProcess::State::kStarting) return kGlance;
+    if (before == ServerProcess::State::kStarting) restart_at_ = Clock::now() + milliseconds(options_.restart_after_ms);
     const auto left = std::chrono::duration_cast<milliseconds>(restart_at_ - Clock::now());
-    if (last_state_ == PrivateDaemon::State::kUp && left.count() > 0) return left;
+    if (last_state_ == ServerProcess::State::kUp && left.count() > 0) return left;
     if (options_.restart_graceful) {
       daemon_->Stop();
     } else {
@@ -212,7 +240,7 @@ class SandboxRun {
     }
     ++restarts_;
     daemon_->Start();
-    last_state_ = PrivateDaemon::State::kStarting;
+    last_state_ = ServerProcess::State::kStarting;
     return kGlance;
   }
 
@@ -236,13 +264,14 @@ class SandboxRun {
   SignalWaiter waiter_;
   std::string program_;
   std::string module_;
-  std::string softhsm_;
+  std::string host_;
+  std::string hsm_module_;
   const std::string pin_ = NewPin();
   const std::string so_pin_ = NewPin();
   // The order matters: the daemon ends before its directory does.
   std::unique_ptr<ThrowawayDirectory> directory_;
-  std::optional<PrivateDaemon> daemon_;
-  PrivateDaemon::State last_state_ = PrivateDaemon::State::kUp;
+  std::optional<ServerProcess> daemon_;
+  ServerProcess::State last_state_ = ServerProcess::State::kUp;
   Clock::time_point restart_at_;
   std::uint32_t restarts_ = 0;
   int interrupted_ = 0;

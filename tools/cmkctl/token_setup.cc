@@ -60,4 +60,16 @@ Outcome<void> InitialiseToken(Administrator& daemon, CK_SLOT_ID slot, std::strin
   return OnSession<CallId::C_CloseSession>(daemon, session);
 }
 
+Outcome<CK_SLOT_ID> FirstSlot(Administrator& daemon) {
+  std::array<CK_SLOT_ID, 64> slots{};
+  CK_ULONG count = slots.size();
+  spec::Call<CallId::C_GetSlotList> list;
+  list.token_present.value = CK_TRUE;
+  list.slots.list = slots.data();
+  list.slots.count = &count;
+  RETURN_IF_ERROR(daemon.Do(list));
+  if (count == 0) return Refused("CKR_TOKEN_NOT_PRESENT", "There is no slot with a token.");
+  return slots[0];
+}
+
 }  // namespace cmkd::tools

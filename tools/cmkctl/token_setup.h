@@ -12,6 +12,9 @@ namespace cmkd::tools {
 Outcome<void> InitialiseToken(Administrator& daemon, CK_SLOT_ID slot, std::string_view label, SecretBytes& so_pin,
                               SecretBytes& pin);
 
+// The first slot that has a token, initialised or not.
+Outcome<CK_SLOT_ID> FirstSlot(Administrator& daemon);
+
 // The longest label that CK_TOKEN_INFO has room for.
 inline constexpr std::size_t kTokenLabelBytesMax = 32;
 

@@ -1,25 +1,25 @@
-// A daemon that this process starts, watches, restarts and stops.
+// A server on a Unix socket that this process starts, watches, restarts and stops: the daemon, or a host of an HSM.
 #pragma once
 
 #include <sys/types.h>
 
-#include <chrono>
-#include <functional>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "tools/cmkctl/child_process.h"
 
 namespace cmkd::tools {
 
-class PrivateDaemon {
+class ServerProcess {
  public:
   struct Options {
-    std::string program;
-    std::string config;
-    std::string socket;
+    std::vector<std::string> arguments;  // the program first
+    std::vector<std::pair<std::string, std::string>> environment;
+    std::string socket;    // it is up when it listens there
     std::string log;
-    std::string pid_file;  // always holds the number of the process that runs now
+    std::string pid_file;  // holds the number of the process that runs now; empty: none
   };
   enum class State {
     kDown,      // not running
@@ -28,10 +28,10 @@ class PrivateDaemon {
   };
 
   // `waiter` is borrowed.
-  PrivateDaemon(Options options, SignalWaiter& waiter) : options_(std::move(options)), waiter_(waiter) {}
-  ~PrivateDaemon();
-  PrivateDaemon(const PrivateDaemon&) = delete;
-  PrivateDaemon& operator=(const PrivateDaemon&) = delete;
+  ServerProcess(Options options, SignalWaiter& waiter) : options_(std::move(options)), waiter_(waiter) {}
+  ~ServerProcess();
+  ServerProcess(const ServerProcess&) = delete;
+  ServerProcess& operator=(const ServerProcess&) = delete;
 
   // False when there can be no further process.
   bool Start();

@@ -1,5 +1,5 @@
-// Starting and stopping the daemon.
-#include "tools/cmkctl/private_daemon.h"
+// Starting and stopping it.
+#include "tools/cmkctl/server_process.h"
 
 #include <sys/wait.h>
 
@@ -25,11 +25,12 @@ std::string FaultOf(int wait_status) {
 
 }  // namespace
 
-PrivateDaemon::~PrivateDaemon() { Stop(); }
+ServerProcess::~ServerProcess() { Stop(); }
 
-bool PrivateDaemon::Start() {
+bool ServerProcess::Start() {
   ChildOptions child;
-  child.arguments = {options_.program, "--config", options_.config};
+  child.arguments = options_.arguments;
+  child.environment = options_.environment;
   child.output = options_.log;
   child.own_session = true;
   // It is nobody's service, whoever started this program.
@@ -38,18 +39,18 @@ bool PrivateDaemon::Start() {
   if (!pid) return false;
   pid_ = *pid;
   state_ = State::kStarting;
-  WritePidFile();
+  if (!options_.pid_file.empty()) WritePidFile();
   return true;
 }
 
 // Renamed into place, so that nobody reads half a number.
-void PrivateDaemon::WritePidFile() const {
+void ServerProcess::WritePidFile() const {
   const std::string fresh = options_.pid_file + ".new";
   std::ofstream(fresh, std::ios::trunc) << pid_ << '\n';
   std::rename(fresh.c_str(), options_.pid_file.c_str());
 }
 
-PrivateDaemon::State PrivateDaemon::Poll() {
+ServerProcess::State ServerProcess::Poll() {
   if (state_ == State::kDown) return state_;
   if (const std::optional<int> status = Reap(pid_)) {
     Ended(*status);
@@ -59,11 +60,11 @@ PrivateDaemon::State PrivateDaemon::Poll() {
   return state_;
 }
 
-void PrivateDaemon::Stop() {
+void ServerProcess::Stop() {
   if (state_ != State::kDown) Ended(StopChild(pid_, kPatience, waiter_));
 }
 
-void PrivateDaemon::Kill() {
+void ServerProcess::Kill() {
   if (state_ == State::kDown) return;
   ::kill(pid_, SIGKILL);
   int status = 0;
@@ -71,7 +72,7 @@ void PrivateDaemon::Kill() {
   Ended(status);
 }
 
-void PrivateDaemon::Ended(int wait_status) {
+void ServerProcess::Ended(int wait_status) {
   state_ = State::kDown;
   if (fault_.empty()) fault_ = FaultOf(wait_status);
 }

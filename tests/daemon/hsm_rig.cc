@@ -1,0 +1,284 @@
+// Folders, tokens and keys for the tests of the HSM back ends.
+#include "tests/daemon/hsm_rig.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "daemon/hsm/device.h"
+#include "firmware_sim/firmware_sim.h"
+#include "pkcs11/spec/key_facts.h"
+
+namespace cmkd::daemon {
+
+namespace {
+
+constexpr const char* kSoftHsmModules[] = {"/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+                                           "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so"};
+constexpr const char* kPin = "4711-0815";
+
+std::string FromEnvironment(const char* name, const std::string& fallback) {
+  const char* value = std::getenv(name);
+  return value != nullptr && *value != '\0' ? value : fallback;
+}
+
+#ifndef CMKD_BUILD_DIR
+#define CMKD_BUILD_DIR "."
+#endif
+
+std::string SimulatorModule() {
+  return FromEnvironment("CMKD_FIRMWARE_SIM_MODULE", CMKD_BUILD_DIR "/lib/libcmkd-firmware-sim.so");
+}
+
+std::string MakeFolder() {
+  std::string path = (std::filesystem::temp_directory_path() / "cmkd-hsm-XXXXXX").string();
+  EXPECT_NE(::mkdtemp(path.data()), nullptr);
+  return path;
+}
+
+void WritePrivate(const std::string& path, const std::string& content) {
+  std::ofstream(path) << content;
+  ::chmod(path.c_str(), 0600);
+}
+
+CK_BYTE_PTR Pointer(ByteView bytes) { return const_cast<CK_BYTE_PTR>(bytes.data()); }
+
+}  // namespace
+
+std::string NameOf(RigKind kind) {
+  switch (kind) {
+    case RigKind::kSimulatorInside: return "SimulatorInside";
+    case RigKind::kSoftHsmHosted: return "SoftHsmHosted";
+    case RigKind::kSimulatorHosted: return "SimulatorHosted";
+  }
+  return "";
+}
+
+std::string HsmRig::HostProgram() {
+#ifdef CMKD_HSM_HOST_PATH
+  return FromEnvironment("CMKD_HSM_HOST_PATH", CMKD_HSM_HOST_PATH);
+#else
+  return FromEnvironment("CMKD_HSM_HOST_PATH", CMKD_BUILD_DIR "/bin/cmkd-hsm-host");
+#endif
+}
+
+HsmRig::HsmRig(RigKind kind) : kind_(kind), folder_(MakeFolder()) {
+  surroundings_.state_directory = folder_;
+  surroundings_.simulated = {sim::FunctionList(), sim::Configure};
+  config_.name = "test";
+  if (kind == RigKind::kSimulatorInside) return;
+  config_.kind = HsmKind::kPkcs11;
+  config_.token_label = "cmkd test token";
+  config_.pin_file = folder_ + "/pin";
+  config_.host_program = HostProgram();
+  WritePrivate(config_.pin_file, std::string(kPin) + "\n");
+  if (!std::filesystem::exists(config_.host_program)) missing_ = config_.host_program + " is not built";
+  if (!missing_.empty()) return;
+  kind == RigKind::kSoftHsmHosted ? PrepareSoftHsm() : PrepareHostedSimulator();
+}
+
+HsmRig::~HsmRig() {
+  std::error_code ignored;
+  std::filesystem::remove_all(folder_, ignored);
+}
+
+void HsmRig::PrepareSoftHsm() {
+  for (const char* module : kSoftHsmModules) {
+    if (config_.module.empty() && std::filesystem::exists(module)) config_.module = module;
+  }
+  if (config_.module.empty()) {
+    missing_ = "SoftHSM is not installed";
+    return;
+  }
+  const std::string conf = folder_ + "/softhsm2.conf";
+  std::filesystem::create_directory(folder_ + "/tokens");
+  std::ofstream(conf) << "directories.tokendir = " << folder_ << "/tokens\nlog.level = ERROR\n";
+  const std::string command = "SOFTHSM2_CONF=" + conf + " softhsm2-util --init-token --free --label '" + config_.token_label +
+                              "' --pin " + kPin + " --so-pin " + kPin + " >/dev/null 2>&1";
+  if (std::system(command.c_str()) != 0) missing_ = "softhsm2-util cannot make a token";
+  config_.environment = {{"SOFTHSM2_CONF", conf}};
+}
+
+void HsmRig::PrepareHostedSimulator() {
+  config_.module = SimulatorModule();
+  if (!std::filesystem::exists(config_.module)) {
+    missing_ = config_.module + " is not built";
+    return;
+  }
+  const std::string flash = folder_ + "/flash";
+  sim::Configure(flash);
+  const Device device(sim::FunctionList());
+  Status made = device.Initialize();
+  if (made.ok()) made = device.InitializeToken(config_.token_label, AsBytes(kPin), AsBytes(kPin));
+  if (!made.ok()) missing_ = made.error().why;
+  (void)device.functions()->C_Finalize(nullptr);
+  config_.environment = {{"CMKD_FIRMWARE_SIM_DIR", flash}};
+}
+
+std::unique_ptr<Backend> HsmRig::Start() {
+  auto backend = StartBackend(config_, surroundings_);
+  EXPECT_TRUE(backend.ok()) << (backend.ok() ? "" : backend.error());
+  return backend.ok() ? std::move(*backend) : nullptr;
+}
+
+int HsmRig::HostPid() {
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    const std::string pid = entry.path().filename();
+    if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
+    std::ifstream file(entry.path() / "stat");
+    std::string text;
+    std::getline(file, text);
+    const std::size_t end = text.rfind(')');
+    if (end == std::string::npos || text.find("(cmkd-hsm-host") == std::string::npos) continue;
+    char state = 0;
+    int parent = 0;
+    if (std::sscanf(text.c_str() + end + 1, " %c %d", &state, &parent) == 2 && parent == ::getpid() && state != 'Z') {
+      return std::stoi(pid);
+    }
+  }
+  return 0;
+}
+
+KeyMaterial TestKey::PublicMaterial() const {
+  KeyMaterial material_of_public;
+  material_of_public.object_class = CKO_PUBLIC_KEY;
+  material_of_public.key_type = material.key_type;
+  material_of_public.public_key = public_attributes.get();
+  return material_of_public;
+}
+
+KeyName TestKey::PublicName() const {
+  KeyName public_name = name;
+  public_name.is_public = true;
+  return public_name;
+}
+
+KeyBench::KeyBench(Backend& backend) : backend_(backend) {
+  auto under = backend_.MakeWrappingKey(1);
+  EXPECT_TRUE(under.ok()) << (under.ok() ? "" : under.error().why);
+  if (under.ok()) under_ = *under;
+}
+
+TestKey KeyBench::Keep(CK_OBJECT_CLASS object_class, CK_KEY_TYPE type, Made made, bool extractable) {
+  TestKey key;
+  const std::uint32_t number = next_++;
+  std::memcpy(key.name.id.data(), &number, sizeof number);
+  std::memcpy(key.name.id.data() + 12, &number, sizeof number);
+  key.name.version = 1;
+  key.material.object_class = object_class;
+  key.material.key_type = type;
+  key.material.material = std::move(made.material);
+  key.material.extractable = extractable;
+  key.computed = std::move(made.computed);
+  return key;
+}
+
+TestKey KeyBench::Aes(CK_ULONG bytes, bool extractable) {
+  auto made = backend_.GenerateKey(Plain(CKM_AES_KEY_GEN), CKK_AES, bytes, under_);
+  EXPECT_TRUE(made.ok()) << (made.ok() ? "" : made.error().why);
+  return Keep(CKO_SECRET_KEY, CKK_AES, made.ok() ? std::move(*made) : Made{}, extractable);
+}
+
+TestKey KeyBench::Generic(CK_ULONG bytes, bool extractable) {
+  auto made = backend_.GenerateKey(Plain(CKM_GENERIC_SECRET_KEY_GEN), CKK_GENERIC_SECRET, bytes, under_);
+  EXPECT_TRUE(made.ok()) << (made.ok() ? "" : made.error().why);
+  return Keep(CKO_SECRET_KEY, CKK_GENERIC_SECRET, made.ok() ? std::move(*made) : Made{}, extractable);
+}
+
+TestKey KeyBench::Rsa() {
+  spec::Attributes parameters;
+  parameters.SetUlong(CKA_MODULUS_BITS, 2048);
+  parameters.SetBytes(CKA_PUBLIC_EXPONENT, Bytes{1, 0, 1});
+  auto made = backend_.GenerateKeyPair(Plain(CKM_RSA_PKCS_KEY_PAIR_GEN), CKK_RSA, parameters, under_);
+  EXPECT_TRUE(made.ok()) << (made.ok() ? "" : made.error().why);
+  if (!made.ok()) return {};
+  TestKey key = Keep(CKO_PRIVATE_KEY, CKK_RSA, {made->material, made->private_computed}, false);
+  key.public_attributes = std::make_shared<spec::Attributes>(made->public_computed);
+  return key;
+}
+
+TestKey KeyBench::Curve(CK_MECHANISM_TYPE mechanism, CK_KEY_TYPE type, std::string_view curve) {
+  spec::Attributes parameters;
+  const spec::Curve* row = spec::FindCurveByName(curve);
+  EXPECT_NE(row, nullptr);
+  parameters.Set(CKA_EC_PARAMS, AsBytes(row->oid));
+  auto made = backend_.GenerateKeyPair(Plain(mechanism), type, parameters, under_);
+  EXPECT_TRUE(made.ok()) << (made.ok() ? "" : made.error().why);
+  if (!made.ok()) return {};
+  TestKey key = Keep(CKO_PRIVATE_KEY, type, {made->material, made->private_computed}, false);
+  key.public_attributes = std::make_shared<spec::Attributes>(made->public_computed);
+  return key;
+}
+
+Fallible<Bytes> KeyBench::Do(const KeyName& name, const KeyMaterial& material, CK_MECHANISM mechanism, ByteView input, Init init,
+                             Transform transform) {
+  Bytes output;
+  RETURN_IF_ERROR(backend_.Run([&](CK_FUNCTION_LIST_PTR f, Backend::Lease& lease) -> CK_RV {
+    const auto key = lease.Load(name, material);
+    if (!key.ok()) return key.error().rv;
+    if (const CK_RV rv = (f->*init)(lease.session(), &mechanism, *key); rv != CKR_OK) return rv;
+    output.resize(input.size() + 1024);
+    CK_ULONG length = output.size();
+    const CK_RV rv = (f->*transform)(lease.session(), Pointer(input), input.size(), output.data(), &length);
+    if (rv != CKR_OK) return rv;
+    output.resize(length);
+    return CKR_OK;
+  }));
+  return output;
+}
+
+Fallible<Bytes> KeyBench::Encrypt(const TestKey& key, CK_MECHANISM mechanism, ByteView input, bool with_public) {
+  return Do(with_public ? key.PublicName() : key.name, with_public ? key.PublicMaterial() : key.material, mechanism, input,
+            &CK_FUNCTION_LIST::C_EncryptInit, &CK_FUNCTION_LIST::C_Encrypt);
+}
+
+Fallible<Bytes> KeyBench::Decrypt(const TestKey& key, CK_MECHANISM mechanism, ByteView input) {
+  return Do(key.name, key.material, mechanism, input, &CK_FUNCTION_LIST::C_DecryptInit, &CK_FUNCTION_LIST::C_Decrypt);
+}
+
+Fallible<Bytes> KeyBench::Sign(const TestKey& key, CK_MECHANISM mechanism, ByteView input) {
+  return Do(key.name, key.material, mechanism, input, &CK_FUNCTION_LIST::C_SignInit, &CK_FUNCTION_LIST::C_Sign);
+}
+
+Status KeyBench::Verify(const TestKey& key, CK_MECHANISM mechanism, ByteView input, ByteView signature, bool with_public) {
+  const KeyMaterial material = with_public ? key.PublicMaterial() : key.material;
+  return backend_.Run([&](CK_FUNCTION_LIST_PTR f, Backend::Lease& lease) -> CK_RV {
+    const auto handle = lease.Load(with_public ? key.PublicName() : key.name, material);
+    if (!handle.ok()) return handle.error().rv;
+    if (const CK_RV rv = f->C_VerifyInit(lease.session(), &mechanism, *handle); rv != CKR_OK) return rv;
+    return f->C_Verify(lease.session(), Pointer(input), input.size(), Pointer(signature), signature.size());
+  });
+}
+
+Fallible<Bytes> KeyBench::Fingerprint(const TestKey& key) {
+  CK_BYTE iv[12] = {};
+  CK_GCM_PARAMS gcm{iv, sizeof iv, 96, nullptr, 0, 128};
+  return Encrypt(key, With(CKM_AES_GCM, gcm), AsBytes("sixteen bytes..."));
+}
+
+std::size_t KeyBench::CountObjects() {
+  std::size_t count = 0;
+  const Status counted = backend_.Run([&](CK_FUNCTION_LIST_PTR f, Backend::Lease& lease) -> CK_RV {
+    count = 0;
+    if (const CK_RV rv = f->C_FindObjectsInit(lease.session(), nullptr, 0); rv != CKR_OK) return rv;
+    CK_OBJECT_HANDLE found[64];
+    CK_ULONG got = 0;
+    CK_RV rv = CKR_OK;
+    do {
+      rv = f->C_FindObjects(lease.session(), found, std::size(found), &got);
+      count += got;
+    } while (rv == CKR_OK && got != 0);
+    (void)f->C_FindObjectsFinal(lease.session());
+    return rv;
+  });
+  EXPECT_TRUE(counted.ok()) << (counted.ok() ? "" : counted.error().why);
+  return count;
+}
+
+}  // namespace cmkd::daemon
