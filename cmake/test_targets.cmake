@@ -39,9 +39,10 @@ function(cmkd_test_folder name)
     PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${name}" RUN_SERIAL ${serial} SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
 endfunction()
 
-# cmkd_script_tests(NAME [PATTERN globs] [TIMEOUT s] [SERIAL]): scripts of tests/NAME as ctest entries; exit 77 is a skip.
+# cmkd_script_tests(NAME [PATTERN globs] [EXCLUDE regexes] [TIMEOUT s] [SERIAL] [INSIDE command...]): scripts of tests/NAME as
+# ctest entries, started by the command when there is one; exit 77 is a skip.
 function(cmkd_script_tests name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "SERIAL" "TIMEOUT" "PATTERN;EXCLUDE")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "SERIAL" "TIMEOUT" "PATTERN;EXCLUDE;INSIDE")
   if(NOT arg_PATTERN)
     set(arg_PATTERN *_test.sh)
   endif()
@@ -52,7 +53,7 @@ function(cmkd_script_tests name)
   cmkd_sources(scripts ${arg_PATTERN} EXCLUDE ${arg_EXCLUDE})
   foreach(script IN LISTS scripts)
     cmake_path(GET script STEM test)
-    add_test(NAME "${name}.${test}" COMMAND bash "${script}" WORKING_DIRECTORY "${PROJECT_BINARY_DIR}")
+    add_test(NAME "${name}.${test}" COMMAND ${arg_INSIDE} bash "${script}" WORKING_DIRECTORY "${PROJECT_BINARY_DIR}")
     set_tests_properties("${name}.${test}" PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${name}" SKIP_RETURN_CODE 77
       ENVIRONMENT "${CMKD_TEST_ENVIRONMENT}")
     if(arg_SERIAL)

@@ -46,7 +46,7 @@ AuditId BootId() {
   return id;
 }
 
-std::string Reason(const std::string& what) { return what + ": " + std::strerror(errno); }
+std::string Reason(const std::string& what) { return what + ": " + ::strerrordesc_np(errno); }
 
 }  // namespace
 

@@ -15,7 +15,7 @@ namespace {
 using Outcome = Result<void, std::string>;
 
 Failure<std::string> Trouble(const std::string& path, const char* what) {
-  return Failure{path + ": " + what + ": " + std::strerror(errno)};
+  return Failure{path + ": " + what + ": " + ::strerrordesc_np(errno)};
 }
 
 bool WriteAll(int file, ByteView bytes) {

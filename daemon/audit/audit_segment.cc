@@ -16,7 +16,7 @@ namespace cmkd::daemon {
 
 std::string SegmentName(std::uint64_t number) {
   char name[48];
-  std::snprintf(name, sizeof name, "audit-%08llu.log", static_cast<unsigned long long>(number));
+  (void)std::snprintf(name, sizeof name, "audit-%08llu.log", static_cast<unsigned long long>(number));
   return name;
 }
 

@@ -3,16 +3,16 @@
 
 #include <unistd.h>
 
+#include <cstddef>
+#include <cstdio>
 #include <cstdlib>
-#include <cstring>
 
 namespace cmkd::daemon {
 
 void CryptoFailed(const char* step) {
-  char line[160] = "<2>cmkd: the crypto library failed at: ";
-  std::strncat(line, step, 80);
-  std::strcat(line, "\n");
-  (void)!::write(STDERR_FILENO, line, std::strlen(line));
+  char line[160];
+  const int size = std::snprintf(line, sizeof line, "<2>cmkd: the crypto library failed at: %.80s\n", step);
+  if (size > 0) (void)!::write(STDERR_FILENO, line, static_cast<std::size_t>(size));
   std::abort();
 }
 

@@ -119,8 +119,10 @@ Status Pkcs11Backend::Attempt(const Job& job) {
     }
     const std::uint64_t generation = session->generation();
     session.reset();
-    if (loss == Loss::kSession) RETURN_IF_ERROR(link_.Recover(generation));
-    if (again) return Fail(CKR_DEVICE_ERROR, std::move(status.error().why), spec::kHsmRefused);
+    // Also for a key: without a login, a device does not see its private objects.
+    RETURN_IF_ERROR(link_.Recover(generation));
+    if (!again) continue;
+    return Fail(loss == Loss::kKey ? CKR_FUNCTION_FAILED : CKR_DEVICE_ERROR, std::move(status.error().why), spec::kHsmRefused);
   }
 }
 

@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <mutex>
 
-#include "pkcs11/spec/vendor.h"
-
 namespace cmkd::daemon {
 
 CK_MECHANISM_TYPE MechanismOf(WrapFormat format) {
@@ -44,7 +42,7 @@ Fallible<CK_OBJECT_HANDLE> WrappingKeys::Find(CK_SESSION_HANDLE session, std::ui
   const Fallible<CK_OBJECT_HANDLE> found = device_.FindOne(session, CKO_SECRET_KEY, reference);
   if (!found.ok()) {
     if (found.error().rv != CKR_OBJECT_HANDLE_INVALID) return found;
-    return Fail(CKR_FUNCTION_FAILED, "wrapping key not usable: " + found.error().why, spec::kHsmRefused);
+    return Fail(CKR_UNWRAPPING_KEY_HANDLE_INVALID, "wrapping key not usable: " + found.error().why);
   }
   const std::unique_lock lock(mutex_);
   std::erase_if(known_, [&](const Known& known) { return Equal(known.reference, reference); });

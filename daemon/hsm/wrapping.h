@@ -37,7 +37,7 @@ std::optional<WrappedBlob> DecodeBlob(ByteView bytes);
 class WrappingKeys {
  public:
   explicit WrappingKeys(const Device& device) : device_(device) {}
-  // Errors: CKR_FUNCTION_FAILED with kHsmRefused when the device does not have the key; the device's own.
+  // Errors: CKR_UNWRAPPING_KEY_HANDLE_INVALID when the device does not have the key; the device's own.
   Fallible<CK_OBJECT_HANDLE> Find(CK_SESSION_HANDLE session, std::uint64_t generation, ByteView reference);
   void Forget(ByteView reference);
   void Clear();

@@ -72,14 +72,21 @@ Fallible<Candidate> CurrentCandidate(const Invocation& invocation, const Object&
   return std::move(candidates.front());
 }
 
+bool IsOffered(const store::TokenRecord* token, const Backend& backend, const spec::MechanismRow& row) {
+  const bool managed = token != nullptr && token->profile == cmk::TokenProfile::kManaged;
+  return (row.standing == spec::Standing::kApproved || !managed) && backend.FindMechanism(row.type) != nullptr;
+}
+
 Fallible<const spec::MechanismRow*> CheckMechanism(const Invocation& invocation, const CK_MECHANISM& mechanism, CK_FLAGS operation) {
   const spec::MechanismRow* row = spec::FindMechanism(mechanism.mechanism);
-  if (row == nullptr || row->standing != spec::Standing::kApproved || (row->operations & operation) == 0) {
-    return Fail(CKR_MECHANISM_INVALID, "the mechanism is not offered for this", spec::kMechanismNotAllowed);
+  if (row == nullptr || (row->operations & operation) == 0) {
+    return Fail(CKR_MECHANISM_INVALID, "there is no such mechanism for this", spec::kMechanismNotAllowed);
   }
+  ASSIGN_OR_RETURN(const auto token, TokenOf(invocation));
   ASSIGN_OR_RETURN(const Backend* backend, BackendOf(invocation));
-  const CK_MECHANISM_INFO* device = backend->FindMechanism(row->type);
-  if (device == nullptr) return Fail(CKR_MECHANISM_INVALID, "the token's HSM does not have the mechanism", spec::kMechanismNotAllowed);
+  if (!IsOffered(token.get(), *backend, *row)) {
+    return Fail(CKR_MECHANISM_INVALID, "the token does not offer the mechanism", spec::kMechanismNotAllowed);
+  }
   RETURN_IF_ERROR(spec::CheckParameter(*row, mechanism));
   return row;
 }

@@ -25,6 +25,10 @@ Fallible<std::vector<Candidate>> Candidates(const Invocation& invocation, const 
 // The first candidate: for uses that have only one.
 Fallible<Candidate> CurrentCandidate(const Invocation& invocation, const Object& key, cmk::Use use, Moment moment);
 
+// Whether tokens of this profile offer the mechanism at all: it is in the table, the device has it, and legacy ones (whose
+// cryptography is past its time) only where any PKCS#11 program must find what it expects.
+bool IsOffered(const store::TokenRecord* token, const Backend& backend, const spec::MechanismRow& row);
+
 // Whether the mechanism may be used with the key for this: offered by the token, fits the key's type and size, is among
 // CKA_ALLOWED_MECHANISMS, and the key has the usage attribute. CKR_MECHANISM_INVALID, CKR_KEY_TYPE_INCONSISTENT,
 // CKR_KEY_SIZE_RANGE, CKR_MECHANISM_PARAM_INVALID, CKR_KEY_FUNCTION_NOT_PERMITTED.

@@ -3,6 +3,7 @@
 
 #include "daemon/service/access.h"
 #include "daemon/service/handlers.h"
+#include "daemon/service/key_use.h"
 #include "daemon/service/pins.h"
 #include "pkcs11/spec/mechanism_table.h"
 #include "pkcs11/spec/product.h"
@@ -105,24 +106,31 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GetTokenInfo>& call) 
 
 namespace {
 
-// A mechanism is offered when the table has it, it is approved, and the token's device can do it.
-bool IsOffered(const Backend& backend, const spec::MechanismRow& row) {
-  return row.standing == spec::Standing::kApproved && backend.FindMechanism(row.type) != nullptr;
-}
+// The token of a slot with its device; a free slot has no token yet and the default device.
+struct SlotView {
+  Records::TokenPtr token;
+  const Backend* backend = nullptr;
+  bool offers(const spec::MechanismRow& row) const { return IsOffered(token.get(), *backend, row); }
+};
 
-Fallible<Backend*> BackendOfSlot(const Invocation& invocation, CK_SLOT_ID slot) {
-  if (IsFreeSlot(invocation, slot)) return invocation.daemon.backends.Get(invocation.daemon.config.tokens.default_hsm);
-  ASSIGN_OR_RETURN(const auto token, invocation.daemon.records.GetTokenBySlot(slot));
-  return invocation.daemon.backends.Get(token->hsm);
+Fallible<SlotView> ViewSlot(const Invocation& invocation, CK_SLOT_ID slot) {
+  SlotView view;
+  std::string hsm = invocation.daemon.config.tokens.default_hsm;
+  if (!IsFreeSlot(invocation, slot)) {
+    ASSIGN_OR_RETURN(view.token, invocation.daemon.records.GetTokenBySlot(slot));
+    hsm = view.token->hsm;
+  }
+  ASSIGN_OR_RETURN(view.backend, invocation.daemon.backends.Get(hsm));
+  return view;
 }
 
 }  // namespace
 
 Status Handle(Invocation& invocation, spec::Call<CallId::C_GetMechanismList>& call) {
-  ASSIGN_OR_RETURN(const Backend* backend, BackendOfSlot(invocation, call.slot.value));
+  ASSIGN_OR_RETURN(const SlotView slot, ViewSlot(invocation, call.slot.value));
   std::vector<CK_MECHANISM_TYPE> types;
   for (const spec::MechanismRow& row : spec::Mechanisms()) {
-    if (IsOffered(*backend, row)) types.push_back(row.type);
+    if (slot.offers(row)) types.push_back(row.type);
   }
   const CK_RV rv = call.mechanisms.Put(types);
   if (rv != CKR_OK) return Fail(rv, "the list is too short");
@@ -130,10 +138,10 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GetMechanismList>& ca
 }
 
 Status Handle(Invocation& invocation, spec::Call<CallId::C_GetMechanismInfo>& call) {
-  ASSIGN_OR_RETURN(const Backend* backend, BackendOfSlot(invocation, call.slot.value));
+  ASSIGN_OR_RETURN(const SlotView slot, ViewSlot(invocation, call.slot.value));
   const spec::MechanismRow* row = spec::FindMechanism(call.type.value);
-  if (row == nullptr || !IsOffered(*backend, *row)) return Fail(CKR_MECHANISM_INVALID, "the token does not have this mechanism");
-  const CK_MECHANISM_INFO& device = *backend->FindMechanism(row->type);
+  if (row == nullptr || !slot.offers(*row)) return Fail(CKR_MECHANISM_INVALID, "the token does not have this mechanism");
+  const CK_MECHANISM_INFO& device = *slot.backend->FindMechanism(row->type);
   const std::uint32_t unit = row->shown_in == spec::SizeUnit::kBytes ? 8 : 1;
   CK_MECHANISM_INFO& info = *call.info.value;
   info.ulMinKeySize = row->shown_in == spec::SizeUnit::kNone ? 0 : row->key_bits_min / unit;
@@ -143,9 +151,11 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GetMechanismInfo>& ca
     info.ulMinKeySize = std::max(info.ulMinKeySize, std::min(device.ulMinKeySize, info.ulMaxKeySize));
     info.ulMaxKeySize = std::max(info.ulMinKeySize, std::min(info.ulMaxKeySize, device.ulMaxKeySize));
   }
-  info.flags = row->operations & (device.flags | ~static_cast<CK_FLAGS>(CKF_ENCRYPT | CKF_DECRYPT | CKF_DIGEST | CKF_SIGN |
-                                                                      CKF_VERIFY | CKF_WRAP | CKF_UNWRAP | CKF_DERIVE));
-  if (!backend->software()) info.flags |= CKF_HW;
+  // The row's operations as far as the device has them; curve flags are the row's own; message calls are not served.
+  constexpr CK_FLAGS kDevices = CKF_ENCRYPT | CKF_DECRYPT | CKF_DIGEST | CKF_SIGN | CKF_VERIFY | CKF_WRAP | CKF_UNWRAP | CKF_DERIVE;
+  constexpr CK_FLAGS kMessages = CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT | CKF_MESSAGE_SIGN | CKF_MESSAGE_VERIFY;
+  info.flags = row->operations & (device.flags | ~kDevices) & ~kMessages;
+  if (!slot.backend->software()) info.flags |= CKF_HW;
   return {};
 }
 

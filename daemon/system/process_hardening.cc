@@ -16,7 +16,7 @@ namespace {
 constexpr std::size_t kWantedLockableBytes = 64 << 20;
 
 void Expect(Hardening& hardening, bool done, const char* measure) {
-  if (!done) hardening.missing.push_back(std::string(measure) + " was refused: " + std::strerror(errno));
+  if (!done) hardening.missing.push_back(std::string(measure) + " was refused: " + ::strerrordesc_np(errno));
 }
 
 // Raises the soft limit to the hard one, and the hard one too if this process may.

@@ -14,7 +14,7 @@ namespace {
 Failure<std::string> Refuse(const std::string& path, const std::string& what) { return Failure{path + ": " + what}; }
 
 Failure<std::string> Refuse(const std::string& path, const char* what, int reason) {
-  return Refuse(path, std::string(what) + ": " + std::strerror(reason));
+  return Refuse(path, std::string(what) + ": " + ::strerrordesc_np(reason));
 }
 
 Result<void, std::string> MakeParents(const std::string& path) {

@@ -1,4 +1,5 @@
-// The bounds of what may be asked of a key, per bounds profile: one row for each service whose rules a token may follow.
+// The bounds of what may be asked of a key, per bounds profile: one row for each service whose rules a token may
+// follow.
 #pragma once
 
 #include <array>

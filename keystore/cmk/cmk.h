@@ -92,10 +92,10 @@ struct Cmk {
   Timestamp created;
   Dates dates;
   std::optional<CmkState> state_before_deletion;
-  Duration rotation_period;         // 0: no scheduled rotation
-  KeyVersionNumber current;         // 0 while there is no material
+  Duration rotation_period;          // 0: no scheduled rotation
+  KeyVersionNumber current;          // 0 while there is no material
   std::vector<KeyVersion> versions;  // ascending by number
-  Bytes request_tag;                // of the client request that made it; empty when there was none
+  Bytes request_tag;                 // of the client request that made it; empty when there was none
 
   bool operator==(const Cmk&) const = default;
 

@@ -20,23 +20,25 @@ struct UseRow {
 };
 
 // clang-format off
+using R = Refusal;
 constexpr std::array kByKeyState{
-    UseRow<CmkState>{CmkState::kPreActive,       Refusal::kKeyPreActive,       Refusal::kKeyPreActive,       kYes},
-    UseRow<CmkState>{CmkState::kPendingImport,   Refusal::kKeyPendingImport,   Refusal::kKeyPendingImport,   kYes},
-    UseRow<CmkState>{CmkState::kEnabled,         kYes,                         kYes,                         kYes},
-    UseRow<CmkState>{CmkState::kDisabled,        Refusal::kKeyDisabled,        Refusal::kKeyDisabled,        kYes},
-    UseRow<CmkState>{CmkState::kArchived,        Refusal::kKeyArchived,        kYes,                         kYes},
-    UseRow<CmkState>{CmkState::kPendingDeletion, Refusal::kKeyPendingDeletion, Refusal::kKeyPendingDeletion, Refusal::kKeyPendingDeletion},
-    UseRow<CmkState>{CmkState::kDestroyed,       Refusal::kKeyDestroyed,       Refusal::kKeyDestroyed,       Refusal::kKeyDestroyed},
+    UseRow<CmkState>{CmkState::kPreActive,       R::kKeyPreActive,       R::kKeyPreActive,       kYes},
+    UseRow<CmkState>{CmkState::kPendingImport,   R::kKeyPendingImport,   R::kKeyPendingImport,   kYes},
+    UseRow<CmkState>{CmkState::kEnabled,         kYes,                   kYes,                   kYes},
+    UseRow<CmkState>{CmkState::kDisabled,        R::kKeyDisabled,        R::kKeyDisabled,        kYes},
+    UseRow<CmkState>{CmkState::kArchived,        R::kKeyArchived,        kYes,                   kYes},
+    UseRow<CmkState>{CmkState::kPendingDeletion, R::kKeyPendingDeletion, R::kKeyPendingDeletion,
+                                                                                                R::kKeyPendingDeletion},
+    UseRow<CmkState>{CmkState::kDestroyed,       R::kKeyDestroyed,       R::kKeyDestroyed,       R::kKeyDestroyed},
 };
 
 constexpr std::array kByVersionState{
-    UseRow<VersionState>{VersionState::kPendingImport, Refusal::kVersionPendingImport, Refusal::kVersionPendingImport, kYes},
-    UseRow<VersionState>{VersionState::kCurrent,       kYes,                           kYes,                           kYes},
-    UseRow<VersionState>{VersionState::kRetired,       Refusal::kVersionRetired,       kYes,                           kYes},
-    UseRow<VersionState>{VersionState::kBlocked,       Refusal::kVersionBlocked,       Refusal::kVersionBlocked,       kYes},
-    UseRow<VersionState>{VersionState::kCompromised,   Refusal::kVersionCompromised,   Refusal::kVersionCompromised,   kYes},
-    UseRow<VersionState>{VersionState::kDestroyed,     Refusal::kVersionDestroyed,     Refusal::kVersionDestroyed,     kYes},
+    UseRow<VersionState>{VersionState::kPendingImport, R::kVersionPendingImport, R::kVersionPendingImport, kYes},
+    UseRow<VersionState>{VersionState::kCurrent,       kYes,                     kYes,                     kYes},
+    UseRow<VersionState>{VersionState::kRetired,       R::kVersionRetired,       kYes,                     kYes},
+    UseRow<VersionState>{VersionState::kBlocked,       R::kVersionBlocked,       R::kVersionBlocked,       kYes},
+    UseRow<VersionState>{VersionState::kCompromised,   R::kVersionCompromised,   R::kVersionCompromised,   kYes},
+    UseRow<VersionState>{VersionState::kDestroyed,     R::kVersionDestroyed,     R::kVersionDestroyed,     kYes},
 };
 // clang-format on
 

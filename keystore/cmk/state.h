@@ -32,17 +32,17 @@ enum class VersionState : std::uint8_t {
 };
 
 enum class CmkEvent : std::uint8_t {
-  kMaterialReady = 1,   // the imported material has been verified and is in hand
-  kActivate,            // an operator does not wait for the activation date
+  kMaterialReady = 1,  // the imported material has been verified and is in hand
+  kActivate,           // an operator does not wait for the activation date
   kEnable,
   kDisable,
   kArchive,
   kUnarchive,
-  kRotate,              // a new current version, on demand
-  kScheduleDeletion,    // start the waiting period, or extend it
+  kRotate,            // a new current version, on demand
+  kScheduleDeletion,  // start the waiting period, or extend it
   kCancelDeletion,
-  kTick,                // time has passed: do what is due, if anything is
-  kMaterialGone,        // the HSM has confirmed that no material of this key is left
+  kTick,          // time has passed: do what is due, if anything is
+  kMaterialGone,  // the HSM has confirmed that no material of this key is left
 };
 
 // Why something is not allowed. 0 is no refusal and never travels in a Result. The numbers are the detail codes that
@@ -125,7 +125,8 @@ std::optional<CmkState> CmkStateFromName(std::string_view name);
 
 // State, rule and remedy as three sentences on one line.
 std::string Explain(Refusal refusal);
-// Whether an attempt that ends in this refusal is alarmed (a key that waits for its deletion is still wanted by somebody).
+// Whether an attempt that ends in this refusal is alarmed (a key that waits for its deletion is still wanted by
+// somebody).
 bool RaisesAlarm(Refusal refusal);
 
 }  // namespace cmkd::cmk

@@ -16,14 +16,14 @@ namespace cmkd::cmk {
 // A row's condition.
 enum class When : std::uint8_t {
   kAlways,
-  kActivationAhead,      // now is before the activation date
-  kActivationReached,    // it is not, and there is one
-  kRotationDue,          // now is at or after the date of the next scheduled rotation
-  kDeletionDue,          // now is at or after the deletion date
-  kDestructionStarted,   // the point of no return has been passed
-  kNoWindow,             // the waiting period asked for is zero
-  kHadNoMaterial,        // deletion was scheduled while the key waited for its import
-  kProfileReenables,     // the bounds profile leads a cancelled deletion back to Enabled, and no activation date is ahead
+  kActivationAhead,     // now is before the activation date
+  kActivationReached,   // it is not, and there is one
+  kRotationDue,         // now is at or after the date of the next scheduled rotation
+  kDeletionDue,         // now is at or after the deletion date
+  kDestructionStarted,  // the point of no return has been passed
+  kNoWindow,            // the waiting period asked for is zero
+  kHadNoMaterial,       // deletion was scheduled while the key waited for its import
+  kProfileReenables,  // the bounds profile leads a cancelled deletion back to Enabled, and no activation date is ahead
 };
 
 constexpr std::string_view Name(When when) {

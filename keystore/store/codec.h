@@ -1,5 +1,5 @@
-// Bytes of records, written and read forward. The reader is bounded, fails for good at the first mistake, and accepts one
-// encoding of each value only, so that what decodes is what would be encoded.
+// Bytes of records, written and read forward. The reader is bounded, fails for good at the first mistake, and accepts
+// one encoding of each value only, so that what decodes is what would be encoded.
 #pragma once
 
 #include <concepts>

@@ -13,10 +13,10 @@ namespace cmkd::store {
 // A step is one call that changes something: each Next…, Raise…, Put…, Delete… and Commit of a WriteTxn.
 enum class Fault : std::uint8_t {
   kNone,
-  kFailBefore,        // the step is refused (kIo) and has not happened
-  kFailAfter,         // the step has happened, and is answered with kIo nevertheless
-  kPowerLossBefore,   // everything from this step on fails until Restart; what was not committed is gone
-  kPowerLossAfter,    // likewise, but this step still happened: a commit is durable and never answered
+  kFailBefore,       // the step is refused (kIo) and has not happened
+  kFailAfter,        // the step has happened, and is answered with kIo nevertheless
+  kPowerLossBefore,  // everything from this step on fails until Restart; what was not committed is gone
+  kPowerLossAfter,   // likewise, but this step still happened: a commit is durable and never answered
 };
 
 class FaultStore : public Store {

@@ -22,7 +22,8 @@ constexpr auto kGrowPatience = std::chrono::seconds(2);
 void StopOnAssert(MDB_env*, const char* message) {
   std::fputs("cmkd: the store's LMDB library stopped on: ", stderr);
   std::fputs(message, stderr);
-  std::fputs("\ncmkd: stopping; nothing acknowledged is lost. Check the disk and the memory of this machine.\n", stderr);
+  std::fputs("\ncmkd: stopping; nothing acknowledged is lost. Check the disk and the memory of this machine.\n",
+             stderr);
   std::abort();
 }
 
@@ -121,8 +122,8 @@ StoreResult<MDB_txn*> LmdbEnv::BeginWrite() {
 int LmdbEnv::CommitWrite(MDB_txn* txn) { return ::mdb_txn_commit(txn); }
 void LmdbEnv::AbortWrite(MDB_txn* txn) { ::mdb_txn_abort(txn); }
 
-// Moves the map to a larger one once 70 % of it is in use. No reader, no writer may be there; if readers do not leave in
-// time, the next writer tries again.
+// Moves the map to a larger one once 70 % of it is in use. No reader, no writer may be there; if readers do not leave
+// in time, the next writer tries again.
 void LmdbEnv::GrowAhead() {
   MDB_envinfo info;
   MDB_stat stat;

@@ -1,5 +1,5 @@
-// One LMDB environment: opened once, read from any thread, written by one at a time, grown ahead of need. LMDB's caveats
-// live here and nowhere else.
+// One LMDB environment: opened once, read from any thread, written by one at a time, grown ahead of need. LMDB's
+// caveats live here and nowhere else.
 #pragma once
 
 #include <lmdb.h>

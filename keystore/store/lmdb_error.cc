@@ -46,8 +46,9 @@ Failure<StoreError> SystemFailure(int code, const std::string& what) {
 }
 
 Failure<StoreError> CorruptFailure(const std::string& what) {
-  return Refuse(StoreErrorKind::kCorrupt, what + ": the store is damaged or was changed by something else; stop using it, "
-                                                 "keep a copy of it and restore a backup");
+  return Refuse(StoreErrorKind::kCorrupt, what +
+                                              ": the store is damaged or was changed by something else; stop using it, "
+                                              "keep a copy of it and restore a backup");
 }
 
 }  // namespace cmkd::store

@@ -129,13 +129,15 @@ class FileWalk {
   // Both meta pages, of which LMDB believes the newer. They are written in turn, so their numbers follow each other;
   // anything else means that one of them was altered, and perhaps that an older state would be shown.
   StoreResult<void> ReadMetas() {
-    if (file_bytes_ == 0) return Refuse(StoreErrorKind::kHalfMade, "the store's file is empty: its making was interrupted");
+    if (file_bytes_ == 0)
+      return Refuse(StoreErrorKind::kHalfMade, "the store's file is empty: its making was interrupted");
     ASSIGN_OR_RETURN(const Bytes first, ReadAt(0, 4096));
     const auto meta0 = ParseMeta(first, 0);
     const std::uint64_t second_at = meta0 && IsPageSize(meta0->page_bytes) ? meta0->page_bytes : 4096;
     ASSIGN_OR_RETURN(const Bytes second, ReadAt(second_at, 4096));
     const auto meta1 = ParseMeta(second, 1);
-    if (!meta0 && !meta1) return Refuse(StoreErrorKind::kForeign, "the file is not an LMDB database of this machine's kind");
+    if (!meta0 && !meta1)
+      return Refuse(StoreErrorKind::kForeign, "the file is not an LMDB database of this machine's kind");
     const bool never_committed = (!meta0 || meta0->transaction == 0) && (!meta1 || meta1->transaction == 0);
     if (meta0 && never_committed)
       return Refuse(StoreErrorKind::kHalfMade, "the store's file has never had a commit: its making was interrupted");
@@ -152,8 +154,8 @@ class FileWalk {
     return {};
   }
 
-  // The free pages are LMDB's to write over: none may be named twice or lie outside. Pages that LMDB counts and the file
-  // does not have yet must all be free.
+  // The free pages are LMDB's to write over: none may be named twice or lie outside. Pages that LMDB counts and the
+  // file does not have yet must all be free.
   StoreResult<void> CheckFreePages() {
     std::vector<std::uint64_t> free_pages;
     RETURN_IF_ERROR(WalkTree(meta_.free, [&](const Node& node) -> StoreResult<void> {
@@ -209,7 +211,8 @@ class FileWalk {
       return CorruptFailure("a page lies outside the store's file");
     RETURN_IF_ERROR(Use(first, count));
     ASSIGN_OR_RETURN(Bytes bytes, ReadAt(first * meta_.page_bytes, count * meta_.page_bytes));
-    if (bytes.size() != count * meta_.page_bytes) return CorruptFailure("the store's file ends in the middle of a page");
+    if (bytes.size() != count * meta_.page_bytes)
+      return CorruptFailure("the store's file ends in the middle of a page");
     return bytes;
   }
 
@@ -227,7 +230,8 @@ class FileWalk {
   }
 
   StoreResult<void> WalkTree(const Tree& tree, const EachNode& each) {
-    if (tree.root == kNoPage) return tree.entries == 0 ? StoreResult<void>() : CorruptFailure("a tree has lost its root");
+    if (tree.root == kNoPage)
+      return tree.entries == 0 ? StoreResult<void>() : CorruptFailure("a tree has lost its root");
     if (tree.depth == 0 || tree.depth > kDepthMax) return CorruptFailure("a tree has an impossible depth");
     tree_ = &tree;
     last_key_.reset();
@@ -236,7 +240,8 @@ class FileWalk {
       ++entries;
       return each(node);
     }));
-    return entries == tree.entries ? StoreResult<void>() : CorruptFailure("a tree does not have as many entries as it says");
+    return entries == tree.entries ? StoreResult<void>()
+                                   : CorruptFailure("a tree does not have as many entries as it says");
   }
 
   // Every key of this page lies in [`low`, `high`), where a search for it will look; an absent bound is no bound.
@@ -304,7 +309,8 @@ class FileWalk {
     const std::uint16_t flags = At<std::uint16_t>(bytes, 4);
     const std::size_t key_bytes = At<std::uint16_t>(bytes, 6);
     Node node;
-    if (key_bytes > kKeyBytesBound || key_bytes > bytes.size() - kNodeHeaderBytes || (key_bytes == 0 && !(branch && first)))
+    if (key_bytes > kKeyBytesBound || key_bytes > bytes.size() - kNodeHeaderBytes ||
+        (key_bytes == 0 && !(branch && first)))
       return CorruptFailure("a key has an impossible length");
     node.key = bytes.subspan(kNodeHeaderBytes, key_bytes);
     if (branch) {

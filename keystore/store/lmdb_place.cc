@@ -34,7 +34,8 @@ constexpr std::uint32_t kUnfitFileSystems[] = {
 
 class Descriptor {
  public:
-  Descriptor(const std::string& path, int flags, mode_t mode = 0) : fd_(::open(path.c_str(), flags | O_CLOEXEC, mode)) {}
+  Descriptor(const std::string& path, int flags, mode_t mode = 0)
+      : fd_(::open(path.c_str(), flags | O_CLOEXEC, mode)) {}
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
   ~Descriptor() {
@@ -54,8 +55,9 @@ StoreResult<void> CheckFileSystem(int fd, const std::string& path) {
   if (::fstatfs(fd, &status) != 0) return SystemFailure(errno, "cannot look at the file system of " + path);
   for (const std::uint32_t unfit : kUnfitFileSystems)
     if (static_cast<std::uint32_t>(status.f_type) == unfit)
-      return Unsafe(path + " is on a network or user-space file system, which does not keep the promises a store is built "
-                           "on; use a local disk");
+      return Unsafe(path +
+                    " is on a network or user-space file system, which does not keep the promises a store is built "
+                    "on; use a local disk");
   return {};
 }
 
@@ -64,7 +66,8 @@ StoreResult<void> CheckOwner(int fd, const std::string& path, mode_t kind) {
   if (::fstat(fd, &status) != 0) return SystemFailure(errno, "cannot look at " + path);
   if ((status.st_mode & S_IFMT) != kind) return Unsafe(path + " is not what a store is made of");
   if (status.st_uid != ::geteuid()) return Unsafe(path + " belongs to another user");
-  if ((status.st_mode & 077) != 0) return Unsafe(path + " is open to other users; chmod it to 0700 (directory) or 0600 (file)");
+  if ((status.st_mode & 077) != 0)
+    return Unsafe(path + " is open to other users; chmod it to 0700 (directory) or 0600 (file)");
   if (kind == S_IFREG && status.st_nlink != 1) return Unsafe(path + " has another name somewhere");
   return {};
 }
@@ -134,7 +137,8 @@ StoreResult<void> CheckPlace(const std::string& path, bool allow_any_file_system
   if (directory.get() < 0) return SystemFailure(errno, "cannot open " + path);
   const std::string data = DataFile(path);
   const Descriptor file(data, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-  if (file.get() < 0 && errno == ENOENT) return Refuse(StoreErrorKind::kForeign, path + " holds something, but no store");
+  if (file.get() < 0 && errno == ENOENT)
+    return Refuse(StoreErrorKind::kForeign, path + " holds something, but no store");
   if (file.get() < 0 && errno == ELOOP) return Unsafe(data + " is a symbolic link");
   if (file.get() < 0) return SystemFailure(errno, "cannot open " + data);
   RETURN_IF_ERROR(CheckOwner(directory.get(), path, S_IFDIR));
@@ -157,7 +161,8 @@ StoreResult<void> FinishMaking(const std::string& making, const std::string& pat
   RETURN_IF_ERROR(Sync(DataFile(making), O_RDONLY));
   RETURN_IF_ERROR(Sync(making, O_RDONLY | O_DIRECTORY));
   // Replaces an empty directory and nothing else.
-  if (::rename(making.c_str(), Beside(path, "").c_str()) != 0) return SystemFailure(errno, "cannot name the store " + path);
+  if (::rename(making.c_str(), Beside(path, "").c_str()) != 0)
+    return SystemFailure(errno, "cannot name the store " + path);
   return Sync(ParentOf(path), O_RDONLY | O_DIRECTORY);
 }
 

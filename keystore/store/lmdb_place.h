@@ -1,4 +1,5 @@
-// The place of a store on disk: its directory, its lock, who may touch it, and how it comes into being whole or not at all.
+// The place of a store on disk: its directory, its lock, who may touch it, and how it comes into being whole or not at
+// all.
 #pragma once
 
 #include <string>
@@ -31,11 +32,12 @@ inline std::string DataFile(const std::string& directory) { return directory + "
 // Whether nothing is there: no directory, or an empty one. kForeign when `path` is no directory.
 StoreResult<bool> IsVacant(const std::string& path);
 
-// Refuses what is not fit for keys: a directory or file of another owner, open to others, on a file system that does not
-// keep LMDB's promises; kForeign for a directory without a data file, kNotFound for none.
+// Refuses what is not fit for keys: a directory or file of another owner, open to others, on a file system that does
+// not keep LMDB's promises; kForeign for a directory without a data file, kNotFound for none.
 StoreResult<void> CheckPlace(const std::string& path, bool allow_any_file_system);
 
-// An empty private directory beside `path` in which to make the store; what an interrupted making left there is removed.
+// An empty private directory beside `path` in which to make the store; what an interrupted making left there is
+// removed.
 StoreResult<std::string> BeginMaking(const std::string& path, bool allow_any_file_system);
 // Puts everything made on disk, and only then the name `path` on it.
 StoreResult<void> FinishMaking(const std::string& making, const std::string& path);

@@ -1,5 +1,5 @@
-// The store on disk: opening and making, and the two kinds of transaction. Every change goes through LmdbWriteTxn, which
-// keeps the indexes, the count and the fingerprint in step with the records.
+// The store on disk: opening and making, and the two kinds of transaction. Every change goes through LmdbWriteTxn,
+// which keeps the indexes, the count and the fingerprint in step with the records.
 #include "keystore/store/lmdb_store.h"
 
 #include <algorithm>
@@ -176,7 +176,8 @@ class LmdbWriteTxn : public Reads<WriteTxn> {
       return done;
     }
     const StoreErrorKind kind = done.error().kind;
-    const bool refused = kind == StoreErrorKind::kNotFound || kind == StoreErrorKind::kTaken || kind == StoreErrorKind::kInvalid;
+    const bool refused =
+        kind == StoreErrorKind::kNotFound || kind == StoreErrorKind::kTaken || kind == StoreErrorKind::kInvalid;
     if (!refused) spoiled_ = done.error();
     if (kind == StoreErrorKind::kFull) env_.AskForRoom();
     return done;
@@ -440,9 +441,9 @@ StoreResult<MetaRecord> ReadMetaRecord(LmdbEnv& env, const Sealer& sealer) {
   const Seals unknown(sealer, StoreId{});
   const auto value = SealedTable(txn, env.dbi(), unknown).FindRaw(Key(Database::kMeta).view());
   StoreResult<MetaRecord> meta =
-      !value.ok()  ? StoreResult<MetaRecord>(Failure{value.error()})
-      : !*value    ? StoreResult<MetaRecord>(Refuse(StoreErrorKind::kForeign, "the database was not made by this program"))
-                   : Seals::OpenMeta(sealer, **value);
+      !value.ok() ? StoreResult<MetaRecord>(Failure{value.error()})
+      : !*value ? StoreResult<MetaRecord>(Refuse(StoreErrorKind::kForeign, "the database was not made by this program"))
+                : Seals::OpenMeta(sealer, **value);
   env.EndRead(txn);
   return meta;
 }
@@ -450,7 +451,8 @@ StoreResult<MetaRecord> ReadMetaRecord(LmdbEnv& env, const Sealer& sealer) {
 StoreResult<void> CheckMeta(const MetaRecord& meta, std::uint64_t transaction, const LmdbOptions& options) {
   if (options.expected_id && *options.expected_id != meta.meta.id)
     return Refuse(StoreErrorKind::kForeign, "this is another store than the one the HSM knows");
-  if (meta.lmdb_transaction != transaction) return CorruptFailure("LMDB shows another state than the one last committed");
+  if (meta.lmdb_transaction != transaction)
+    return CorruptFailure("LMDB shows another state than the one last committed");
   if (meta.meta.generation < options.minimum_generation)
     return Refuse(StoreErrorKind::kTooOld, "the store is at generation " + std::to_string(meta.meta.generation) +
                                                ", the HSM has seen " + std::to_string(options.minimum_generation) +

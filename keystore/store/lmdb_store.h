@@ -30,9 +30,9 @@ struct LmdbOptions {
   bool allow_any_file_system = false;
 };
 
-// Makes a new, empty store as the directory `path`, which must not exist (or be empty), in an existing directory. All of
-// it is on disk before it appears under its name. `id` must be random. Errors: kForeign (something is there), kUnsafe,
-// kLocked, kIo, kFull.
+// Makes a new, empty store as the directory `path`, which must not exist (or be empty), in an existing directory. All
+// of it is on disk before it appears under its name. `id` must be random. Errors: kForeign (something is there),
+// kUnsafe, kLocked, kIo, kFull.
 StoreResult<void> CreateLmdbStore(const std::string& path, const Sealer& sealer, const StoreId& id, Timestamp now,
                                   const LmdbOptions& options = {});
 

@@ -77,8 +77,8 @@ StoreResult<std::vector<Posting>> OpenPostings(const SealedTable& table, const T
   return postings;
 }
 
-// The first serial at or above `least` that all postings have. Each jumps to the highest the others have reached, so the
-// work is bounded by the shortest of them.
+// The first serial at or above `least` that all postings have. Each jumps to the highest the others have reached, so
+// the work is bounded by the shortest of them.
 StoreResult<std::optional<ObjectSerial>> NextCommon(std::vector<Posting>& postings, ObjectSerial least) {
   std::size_t agreeing = 0;
   for (std::size_t i = 0; agreeing < postings.size(); i = (i + 1) % postings.size()) {

@@ -32,7 +32,8 @@ const char* WhyNot(const TokenRecord& token) {
   std::uint32_t before = 0;
   for (const WrappingEpoch& epoch : token.epochs) {
     if (epoch.number <= before) return "wrapping epochs are out of order";
-    if (!Within(epoch.state, EpochState::kPending, EpochState::kDestroyed)) return "a wrapping epoch has no known state";
+    if (!Within(epoch.state, EpochState::kPending, EpochState::kDestroyed))
+      return "a wrapping epoch has no known state";
     if (epoch.hsm_reference.size() > kHsmReferenceBytesMax) return "a reference to a wrapping key is too long";
     before = epoch.number;
   }
@@ -91,7 +92,8 @@ const char* WhyNot(const Cmk& cmk) {
 }
 
 const char* WhyNot(const RequestRecord& request) {
-  if (request.tag.empty() || request.tag.size() > RequestRecord::kTagBytesMax) return "a request tag has a wrong length";
+  if (request.tag.empty() || request.tag.size() > RequestRecord::kTagBytesMax)
+    return "a request tag has a wrong length";
   if (request.body_digest.size() > kRequestTagBytesMax) return "a request digest is too long";
   if (request.objects.size() > kRequestObjectsMax) return "a request made too many objects";
   return nullptr;
@@ -374,8 +376,7 @@ std::optional<Cmk> DecodeCmk(const cmk::CmkId& id, ByteView bytes) {
   cmk.deletion_protected = reader.Bool();
   cmk.created = reader.Time();
   cmk.dates = ReadDates(reader);
-  cmk.state_before_deletion =
-      reader.Optional([&] { return reader.Enum8(CmkState::kPreActive, CmkState::kDestroyed); });
+  cmk.state_before_deletion = reader.Optional([&] { return reader.Enum8(CmkState::kPreActive, CmkState::kDestroyed); });
   cmk.rotation_period = reader.Span();
   cmk.current = {reader.U32()};
   const std::size_t versions = reader.Count(kVersionsMax);

@@ -1,21 +1,22 @@
 // What is in the store, byte by byte, and the bounds of it. Numbers are big-endian everywhere. Times are seconds since
 // 1970, signed, in eight bytes. Schema 1.
 //
+// clang-format off
 // One LMDB tree (the unnamed database, no flags); the first byte of a key says which database of ours it belongs to.
 //
-//   database         key after that byte                             value
-//   0x01 meta        (nothing)                                       "cmkdstor" | schema | 0x01 | store id 16 | sealed Meta
-//   0x10 token       token 16                                        sealed Token
-//   0x20 object      serial 8                                        sealed Object
-//   0x21 of token    token 16 | serial 8                             mark
-//   0x22 term        token 16 | tag of term 16 | serial 8            mark
-//   0x23 count       token 16                                        sealed Count
-//   0x30 cmk         cmk 16                                          sealed Cmk
-//   0x31 of token    token 16 | cmk 16                               mark
-//   0x32 name        token 16 | tag of name 16 | cmk 16              mark
-//   0x33 due         time 8, its sign bit inverted | cmk 16          mark
-//   0x40 request     tag of request tag 16                           sealed Request
-//   0x41 expiry      time 8, its sign bit inverted | tag 16          mark
+//   database         key after that byte                      value
+//   0x01 meta        (nothing)                                "cmkdstor" | schema | 0x01 | store id 16 | sealed Meta
+//   0x10 token       token 16                                 sealed Token
+//   0x20 object      serial 8                                 sealed Object
+//   0x21 of token    token 16 | serial 8                      mark
+//   0x22 term        token 16 | tag of term 16 | serial 8     mark
+//   0x23 count       token 16                                 sealed Count
+//   0x30 cmk         cmk 16                                   sealed Cmk
+//   0x31 of token    token 16 | cmk 16                        mark
+//   0x32 name        token 16 | tag of name 16 | cmk 16       mark
+//   0x33 due         time 8, its sign bit inverted | cmk 16   mark
+//   0x40 request     tag of request tag 16                    sealed Request
+//   0x41 expiry      time 8, its sign bit inverted | tag 16   mark
 //
 // Sealed value: schema 1 byte | database 1 byte | Sealer::Seal(associated, record).
 //   associated: store id 16 | schema 1 | database 1 | the whole key. So a record is bound to its place and its store.
@@ -25,13 +26,13 @@
 // Tag of a request tag: Sealer::Tag(0x05 | store id | request tag)
 //   so that keys show no label, no identifier and not even that two tokens use the same one.
 //
-// Fingerprint of an entry: Sealer::Tag(0x01 | store id | key length 2 | key | value length 4 | first 16 and last 16 bytes
-// of the value, or all of it up to 32). The exclusive or of all of them but Meta's is in Meta: an entry taken out, put
+// Fingerprint of an entry: Sealer::Tag(0x01 | store id | key length 2 | key | value length 4 | the value's first 16 and
+// last 16 bytes, or all of it up to 32). The exclusive or of all of them but Meta's is in Meta: an entry taken out, put
 // back from an older copy or brought in from elsewhere is found when the store is opened. (The tags are never shown, so
 // nobody can choose entries whose sum stays the same.)
 //
-// Records. Each begins with its layout version, 1. "block" is a length in 4 bytes and that many bytes; "text" is a block;
-// "opt X" is 0, or 1 and X; "list X" is a count in 4 bytes and that many X.
+// Records. Each begins with its layout version, 1. "block" is a length in 4 bytes and that many bytes; "text" is a
+// block; "opt X" is 0, or 1 and X; "list X" is a count in 4 bytes and that many X.
 //
 //   Meta     1 | created 8 | generation 8 | LMDB transaction 8 | highest time 8 | next object serial 8 | next slot 8
 //              | entries 8 | fingerprint 16
@@ -50,6 +51,7 @@
 //   Request  1 | tag block | body digest block | list serial 8 | expires 8
 //
 // The id of a token, object and CMK is in its key only.
+// clang-format on
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,6 @@
-// The door to the store's cryptography. The store says what is to be sealed and bound; how, and with which key, is decided
-// by whoever implements this (the daemon, over an AEAD with a key held by the HSM side). No crypto library here.
+// The door to the store's cryptography. The store says what is to be sealed and bound; how, and with which key, is
+// decided by whoever implements this (the daemon, over an AEAD with a key held by the HSM side). No crypto library
+// here.
 #pragma once
 
 #include <array>
@@ -32,8 +33,9 @@ class Sealer {
   // The plaintext, if `sealed` is what Seal gave for the same `associated`. Nothing unverified is ever returned.
   virtual Result<Bytes, SealError> Open(ByteView associated, ByteView sealed) const = 0;
 
-  // A keyed, deterministic message authentication code: a pseudo-random function of `message` for those without the key.
-  // Its key must not be the sealing key. Cannot fail; an implementation that could not compute it stops the process.
+  // A keyed, deterministic message authentication code: a pseudo-random function of `message` for those without the
+  // key. Its key must not be the sealing key. Cannot fail; an implementation that could not compute it stops the
+  // process.
   virtual KeyedTag Tag(ByteView message) const = 0;
 };
 

@@ -138,7 +138,8 @@ Sealer::KeyedTag Seals::Fingerprint(ByteView key, ByteView value) const {
     size += view.size();
   };
   const auto number = [&](std::size_t value_of, int bytes) {
-    for (int shift = 8 * bytes - 8; shift >= 0; shift -= 8) message[size++] = static_cast<std::uint8_t>(value_of >> shift);
+    for (int shift = 8 * bytes - 8; shift >= 0; shift -= 8)
+      message[size++] = static_cast<std::uint8_t>(value_of >> shift);
   };
   // A key longer than ours is none of ours; its length alone gives it away.
   number(key.size(), 2);

@@ -69,8 +69,8 @@ class SealedTable {
   StoreResult<void> Delete(const Key& key);
   StoreResult<void> PutMeta();
 
-  // Calls `each` with every entry from `from` on whose key begins with `prefix`, in order, until it returns false. Marks
-  // are verified before; sealed values are passed as they lie there. Nothing may be written meanwhile.
+  // Calls `each` with every entry from `from` on whose key begins with `prefix`, in order, until it returns false.
+  // Marks are verified before; sealed values are passed as they lie there. Nothing may be written meanwhile.
   using Each = std::function<StoreResult<bool>(ByteView key, ByteView value)>;
   StoreResult<void> Scan(const Key& prefix, ByteView from, const Each& each) const;
 

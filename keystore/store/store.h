@@ -1,12 +1,13 @@
 // What the daemon says to its store: records found and put, in transactions. Three implementations obey the same suite:
 // LMDB (lmdb_store.h), memory (memory_store.h) and faults on purpose (fault_store.h). Knows no PKCS#11.
 //
-// Threads: a Store may be used from any thread. One ReadTxn or WriteTxn is used by one thread at a time; a WriteTxn stays
-// with the thread that began it. There is one WriteTxn at a time: BeginWrite waits for the one before. Keep both short,
-// and never hold one across a wait for a client or an HSM. A thread must not begin a transaction while it holds another.
+// Threads: a Store may be used from any thread. One ReadTxn or WriteTxn is used by one thread at a time; a WriteTxn
+// stays with the thread that began it. There is one WriteTxn at a time: BeginWrite waits for the one before. Keep both
+// short, and never hold one across a wait for a client or an HSM. A thread must not begin a transaction while it holds
+// another.
 //
-// Errors: a record that does not open is kCorrupt, never "not found". Find… gives an empty optional when there is no such
-// record; Get… gives kNotFound.
+// Errors: a record that does not open is kCorrupt, never "not found". Find… gives an empty optional when there is no
+// such record; Get… gives kNotFound.
 #pragma once
 
 #include <cstddef>
@@ -47,7 +48,8 @@ class ReadTxn {
   // The objects of `token` that have every one of `terms` (all its objects when there are none), ascending by serial,
   // those above `after` only, at most `limit`. Costs as much as the rarest term has objects, however many others there
   // are. Private objects are included: who may see them is the daemon's to say.
-  virtual StoreResult<std::vector<cmk::ObjectSerial>> FindObjects(const cmk::TokenId& token, std::span<const Term> terms,
+  virtual StoreResult<std::vector<cmk::ObjectSerial>> FindObjects(const cmk::TokenId& token,
+                                                                  std::span<const Term> terms,
                                                                   cmk::ObjectSerial after = {},
                                                                   std::size_t limit = kNoLimit) const = 0;
   // How many objects `token` has; 0 for a token that is not there. Does not count them one by one.
@@ -55,7 +57,8 @@ class ReadTxn {
 
   virtual StoreResult<std::optional<cmk::Cmk>> FindCmk(const cmk::CmkId& id) const = 0;
   // The keys of `token` with exactly this name, ascending by id. Destroyed keys have given their name back.
-  virtual StoreResult<std::vector<cmk::CmkId>> FindCmksByName(const cmk::TokenId& token, std::string_view name) const = 0;
+  virtual StoreResult<std::vector<cmk::CmkId>> FindCmksByName(const cmk::TokenId& token,
+                                                              std::string_view name) const = 0;
   // Ascending by id, those above `after` only, at most `limit`: a page, stable while keys come and go.
   virtual StoreResult<std::vector<cmk::Cmk>> ListCmks(const cmk::CmkId& after, std::size_t limit) const = 0;
   virtual StoreResult<std::vector<cmk::Cmk>> ListCmksOfToken(const cmk::TokenId& token, const cmk::CmkId& after,
@@ -136,8 +139,8 @@ class Store {
   // `label` names the change ("key.create"), for logs and for faults on purpose; it must outlive the transaction.
   virtual StoreResult<std::unique_ptr<WriteTxn>> BeginWrite(const char* label) = 0;
 
-  // Moves with every commit; one atomic load. A decoded record may be kept for as long as this number has not moved from
-  // what it was *before* the BeginRead that found the record, and no longer.
+  // Moves with every commit; one atomic load. A decoded record may be kept for as long as this number has not moved
+  // from what it was *before* the BeginRead that found the record, and no longer.
   virtual std::uint64_t Generation() const = 0;
 
   // The random name of this store, given at its making. Never changes.

@@ -1,5 +1,5 @@
-// The records of the store besides the CMK: plain values. What the bytes in them mean (attribute types, index terms, PIN
-// verifiers) is the daemon's business.
+// The records of the store besides the CMK: plain values. What the bytes in them mean (attribute types, index terms,
+// PIN verifiers) is the daemon's business.
 #pragma once
 
 #include <cstdint>

@@ -71,18 +71,20 @@ UsageGroups DefaultGroups(const TemplateContext& context, CK_FLAGS operations) {
   return partner != 0 ? partner : OneGroup(context.key_type, operations);
 }
 
-// Footnote 9: when the template asks for no usage, all that the key type can do, as other tokens have it and programs
-// rely on; when it asks for any, only those. A public key's part in a derivation needs no flag.
+// Footnote 9: a usage that the template does not name. On a general token each is what the key type can do, as other
+// tokens have it and programs rely on (pkcs11-tool asks for decryption and then unwraps). On a managed token a key that
+// names a usage has only what it names. A public key's part in a derivation needs no flag.
 void AddUsages(const TemplateContext& context, bool named, Attributes& object) {
   const CK_FLAGS operations = OperationsOf(context.key_type);
   const UsageGroups groups = DefaultGroups(context, operations);
+  const bool only_named = named && context.profile == Profile::kManaged;
   for (const Usage& usage : kUsages) {
     if (object.Has(usage.attribute)) continue;
     const AttributeRow* row = FindAttribute(usage.attribute, context.object_class, context.key_type);
     if (row == nullptr || row->initial != Default::kUsage) continue;
     const bool fits = (operations & usage.operation) != 0 && (groups & usage.group) != 0;
     const bool of_public = usage.attribute == CKA_DERIVE && context.object_class == CKO_PUBLIC_KEY;
-    object.SetBool(usage.attribute, !named && fits && !of_public);
+    object.SetBool(usage.attribute, !only_named && fits && !of_public);
   }
 }
 

@@ -158,7 +158,7 @@ Status CheckMeaning(const TemplateContext& context, const AttributeRow& row, con
     case CKA_CLASS: return CheckEqual(row, attribute, context.object_class);
     case CKA_KEY_TYPE:
     case CKA_CERTIFICATE_TYPE: return CheckEqual(row, attribute, context.key_type);
-    case CKA_CERTIFICATE_CATEGORY: return CheckRange(row, attribute, CK_CERTIFICATE_CATEGORY_OTHER_ENTITY);
+    case CKA_CERTIFICATE_CATEGORY:  // both have four values, from 0 on
     case CKA_JAVA_MIDP_SECURITY_DOMAIN: return CheckRange(row, attribute, CK_SECURITY_DOMAIN_THIRD_PARTY);
     case CKA_VALUE: return CheckMaterialLength(context, row, attribute);
     case CKA_VALUE_LEN: return CheckAskedLength(context, row, attribute);

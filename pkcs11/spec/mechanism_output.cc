@@ -46,8 +46,7 @@ std::optional<std::size_t> OutputLength(const MechanismRow& row, const CK_MECHAN
       const std::size_t tag_bytes = ReadGcm(mechanism).tag_bits / 8;
       return encrypting ? input_bytes + tag_bytes : Less(input_bytes, tag_bytes);
     }
-    case OutputRule::kKeyWrap:
-      return encrypting ? RoundUp(input_bytes, kSemiblockBytes) + kSemiblockBytes : Less(input_bytes, kSemiblockBytes);
+    case OutputRule::kKeyWrap:  // keys of other lengths are padded with zeros, so both round up
     case OutputRule::kKeyWrapPad:
       return encrypting ? RoundUp(input_bytes, kSemiblockBytes) + kSemiblockBytes : Less(input_bytes, kSemiblockBytes);
     case OutputRule::kDigest: return DigestLength(row.digest);

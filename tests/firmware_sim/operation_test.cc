@@ -10,7 +10,7 @@ class OperationTest : public DeviceTest {
  protected:
   // One call with a buffer of this size; 0 asks for the length only.
   using Function = CK_RV (*)(CK_SESSION_HANDLE, CK_BYTE_PTR, CK_ULONG, CK_BYTE_PTR, CK_ULONG_PTR);
-  CK_RV Call(Function function, const Bytes& in, std::size_t room, Bytes& out) {
+  CK_RV Call(Function function, const Bytes& in, std::size_t room) {
     out.assign(room, 0);
     CK_ULONG bytes = room;
     rv = function(session, const_cast<CK_BYTE*>(in.data()), in.size(), room == 0 ? nullptr : out.data(), &bytes);
@@ -18,7 +18,7 @@ class OperationTest : public DeviceTest {
     if (rv == CKR_OK && room != 0) out.resize(bytes);
     return rv;
   }
-  CK_RV CallFinal(CK_RV (*function)(CK_SESSION_HANDLE, CK_BYTE_PTR, CK_ULONG_PTR), std::size_t room, Bytes& out) {
+  CK_RV CallFinal(CK_RV (*function)(CK_SESSION_HANDLE, CK_BYTE_PTR, CK_ULONG_PTR), std::size_t room) {
     out.assign(room, 0);
     CK_ULONG bytes = room;
     rv = function(session, room == 0 ? nullptr : out.data(), &bytes);
@@ -38,22 +38,22 @@ TEST_F(OperationTest, LengthQueryKeepsTheOperationActive) {
   const CK_GCM_PARAMS gcm = Gcm(kIv12);
   const Bytes text(33, 4);
   ASSERT_EQ(f->C_EncryptInit(session, M(CKM_AES_GCM, gcm), key), CKR_OK);
-  EXPECT_EQ(Call(f->C_Encrypt, text, 0, out), CKR_OK);
+  EXPECT_EQ(Call(f->C_Encrypt, text, 0), CKR_OK);
   EXPECT_EQ(needed, 49u);
-  EXPECT_EQ(Call(f->C_Encrypt, text, 48, out), CKR_BUFFER_TOO_SMALL);
+  EXPECT_EQ(Call(f->C_Encrypt, text, 48), CKR_BUFFER_TOO_SMALL);
   EXPECT_EQ(needed, 49u);
-  EXPECT_EQ(Call(f->C_Encrypt, text, 49, out), CKR_OK);
-  EXPECT_EQ(Call(f->C_Encrypt, text, 49, out), CKR_OPERATION_NOT_INITIALIZED);
+  EXPECT_EQ(Call(f->C_Encrypt, text, 49), CKR_OK);
+  EXPECT_EQ(Call(f->C_Encrypt, text, 49), CKR_OPERATION_NOT_INITIALIZED);
 }
 
 TEST_F(OperationTest, SignatureLengthQueryKeepsTheOperationActive) {
   const Pair pair = GenerateCurve(CKM_EC_KEY_PAIR_GEN, "P-256");
   const Bytes hash(32, 4);
   ASSERT_EQ(f->C_SignInit(session, M(CKM_ECDSA), pair.private_key), CKR_OK);
-  EXPECT_EQ(Call(f->C_Sign, hash, 0, out), CKR_OK);
+  EXPECT_EQ(Call(f->C_Sign, hash, 0), CKR_OK);
   EXPECT_EQ(needed, 64u);
-  EXPECT_EQ(Call(f->C_Sign, hash, 63, out), CKR_BUFFER_TOO_SMALL);
-  EXPECT_EQ(Call(f->C_Sign, hash, 64, out), CKR_OK);
+  EXPECT_EQ(Call(f->C_Sign, hash, 63), CKR_BUFFER_TOO_SMALL);
+  EXPECT_EQ(Call(f->C_Sign, hash, 64), CKR_OK);
   EXPECT_EQ(Verify(M(CKM_ECDSA), pair.public_key, hash, out), CKR_OK);
 }
 
@@ -62,9 +62,9 @@ TEST_F(OperationTest, BufferThatJustFitsWhatIsLeftAfterThePaddingIsEnough) {
   const Bytes text(20, 4);
   const Bytes sealed = Encrypt(M(CKM_AES_CBC_PAD, kIv16), key, text);
   ASSERT_EQ(f->C_DecryptInit(session, M(CKM_AES_CBC_PAD, kIv16), key), CKR_OK);
-  EXPECT_EQ(Call(f->C_Decrypt, sealed, 19, out), CKR_BUFFER_TOO_SMALL);
+  EXPECT_EQ(Call(f->C_Decrypt, sealed, 19), CKR_BUFFER_TOO_SMALL);
   EXPECT_EQ(needed, 20u);
-  EXPECT_EQ(Call(f->C_Decrypt, sealed, 20, out), CKR_OK);
+  EXPECT_EQ(Call(f->C_Decrypt, sealed, 20), CKR_OK);
   EXPECT_EQ(out, text);
 }
 
@@ -79,11 +79,11 @@ TEST_F(OperationTest, RsaDecryptionTakesABufferThatJustFits) {
     const Bytes sealed = Encrypt(mechanism, pair.public_key, text);
     ASSERT_EQ(rv, CKR_OK);
     ASSERT_EQ(f->C_DecryptInit(session, mechanism, pair.private_key), CKR_OK);
-    EXPECT_EQ(Call(f->C_Decrypt, sealed, 0, out), CKR_OK);
+    EXPECT_EQ(Call(f->C_Decrypt, sealed, 0), CKR_OK);
     EXPECT_GE(needed, 20u);
-    EXPECT_EQ(Call(f->C_Decrypt, sealed, 19, out), CKR_BUFFER_TOO_SMALL);
+    EXPECT_EQ(Call(f->C_Decrypt, sealed, 19), CKR_BUFFER_TOO_SMALL);
     EXPECT_EQ(needed, 20u);
-    EXPECT_EQ(Call(f->C_Decrypt, sealed, 20, out), CKR_OK);
+    EXPECT_EQ(Call(f->C_Decrypt, sealed, 20), CKR_OK);
     EXPECT_EQ(out, text);
   }
 }
@@ -91,11 +91,11 @@ TEST_F(OperationTest, RsaDecryptionTakesABufferThatJustFits) {
 TEST_F(OperationTest, FailureEndsTheOperation) {
   const auto key = GenerateAes();
   ASSERT_EQ(f->C_EncryptInit(session, M(CKM_AES_CBC, kIv16), key), CKR_OK);
-  EXPECT_EQ(Call(f->C_Encrypt, Bytes(15), 64, out), CKR_DATA_LEN_RANGE);
-  EXPECT_EQ(Call(f->C_Encrypt, Bytes(16), 64, out), CKR_OPERATION_NOT_INITIALIZED);
+  EXPECT_EQ(Call(f->C_Encrypt, Bytes(15), 64), CKR_DATA_LEN_RANGE);
+  EXPECT_EQ(Call(f->C_Encrypt, Bytes(16), 64), CKR_OPERATION_NOT_INITIALIZED);
   ASSERT_EQ(f->C_EncryptInit(session, M(CKM_AES_CBC, kIv16), key), CKR_OK);
   EXPECT_EQ(f->C_Encrypt(session, nullptr, 5, nullptr, nullptr), CKR_ARGUMENTS_BAD);
-  EXPECT_EQ(Call(f->C_Encrypt, Bytes(16), 64, out), CKR_OPERATION_NOT_INITIALIZED);
+  EXPECT_EQ(Call(f->C_Encrypt, Bytes(16), 64), CKR_OPERATION_NOT_INITIALIZED);
 }
 
 TEST_F(OperationTest, VerificationEndsTheOperationWhateverItSays) {
@@ -119,8 +119,8 @@ TEST_F(OperationTest, SecondInitIsRefusedAndNullMechanismCancels) {
 TEST_F(OperationTest, SinglePartCallIsRefusedInAMultiPartOperation) {
   const auto key = GenerateAes();
   ASSERT_EQ(f->C_EncryptInit(session, M(CKM_AES_CBC, kIv16), key), CKR_OK);
-  EXPECT_EQ(Call(f->C_EncryptUpdate, Bytes(16), 16, out), CKR_OK);
-  EXPECT_EQ(Call(f->C_Encrypt, Bytes(16), 16, out), CKR_OPERATION_ACTIVE);
+  EXPECT_EQ(Call(f->C_EncryptUpdate, Bytes(16), 16), CKR_OK);
+  EXPECT_EQ(Call(f->C_Encrypt, Bytes(16), 16), CKR_OPERATION_ACTIVE);
 }
 
 TEST_F(OperationTest, SinglePartMechanismRefusesParts) {
@@ -149,10 +149,10 @@ TEST_F(OperationTest, PartsGiveWhatOnePartGives) {
         for (std::size_t at = 0; at < in.size(); at += step) {
           const Bytes part(in.begin() + static_cast<std::ptrdiff_t>(at),
                            in.begin() + static_cast<std::ptrdiff_t>(std::min(in.size(), at + step)));
-          ASSERT_EQ(Call(encrypting ? f->C_EncryptUpdate : f->C_DecryptUpdate, part, 128, out), CKR_OK);
+          ASSERT_EQ(Call(encrypting ? f->C_EncryptUpdate : f->C_DecryptUpdate, part, 128), CKR_OK);
           joined.insert(joined.end(), out.begin(), out.end());
         }
-        ASSERT_EQ(CallFinal(encrypting ? f->C_EncryptFinal : f->C_DecryptFinal, 128, out), CKR_OK);
+        ASSERT_EQ(CallFinal(encrypting ? f->C_EncryptFinal : f->C_DecryptFinal, 128), CKR_OK);
         joined.insert(joined.end(), out.begin(), out.end());
         EXPECT_EQ(joined, encrypting ? whole : text) << "step " << step;
       }
@@ -165,9 +165,9 @@ TEST_F(OperationTest, UpdateWithTooSmallABufferTakesNothing) {
   const Bytes text(32, 3);
   const Bytes whole = Encrypt(M(CKM_AES_CBC, kIv16), key, text);
   ASSERT_EQ(f->C_EncryptInit(session, M(CKM_AES_CBC, kIv16), key), CKR_OK);
-  EXPECT_EQ(Call(f->C_EncryptUpdate, text, 31, out), CKR_BUFFER_TOO_SMALL);
+  EXPECT_EQ(Call(f->C_EncryptUpdate, text, 31), CKR_BUFFER_TOO_SMALL);
   EXPECT_EQ(needed, 32u);
-  EXPECT_EQ(Call(f->C_EncryptUpdate, text, 32, out), CKR_OK);
+  EXPECT_EQ(Call(f->C_EncryptUpdate, text, 32), CKR_OK);
   EXPECT_EQ(out, whole);
 }
 
@@ -176,12 +176,12 @@ TEST_F(OperationTest, FinalWithTooSmallABufferCanBeRepeated) {
   const Bytes text(19, 3);
   const Bytes whole = Encrypt(M(CKM_AES_CBC_PAD, kIv16), key, text);
   ASSERT_EQ(f->C_DecryptInit(session, M(CKM_AES_CBC_PAD, kIv16), key), CKR_OK);
-  ASSERT_EQ(Call(f->C_DecryptUpdate, whole, 16, out), CKR_OK);
-  EXPECT_EQ(CallFinal(f->C_DecryptFinal, 2, out), CKR_BUFFER_TOO_SMALL);
+  ASSERT_EQ(Call(f->C_DecryptUpdate, whole, 16), CKR_OK);
+  EXPECT_EQ(CallFinal(f->C_DecryptFinal, 2), CKR_BUFFER_TOO_SMALL);
   EXPECT_EQ(needed, 3u);
-  EXPECT_EQ(CallFinal(f->C_DecryptFinal, 3, out), CKR_OK);
+  EXPECT_EQ(CallFinal(f->C_DecryptFinal, 3), CKR_OK);
   EXPECT_EQ(out, Bytes(3, 3));
-  EXPECT_EQ(CallFinal(f->C_DecryptFinal, 3, out), CKR_OPERATION_NOT_INITIALIZED);
+  EXPECT_EQ(CallFinal(f->C_DecryptFinal, 3), CKR_OPERATION_NOT_INITIALIZED);
 }
 
 TEST_F(OperationTest, GcmDecryptionInPartsGivesNothingBeforeTheTag) {
@@ -190,7 +190,7 @@ TEST_F(OperationTest, GcmDecryptionInPartsGivesNothingBeforeTheTag) {
   Bytes sealed = Encrypt(M(CKM_AES_GCM, gcm), key, Bytes(100, 3));
   sealed.back() ^= 1;
   ASSERT_EQ(f->C_DecryptInit(session, M(CKM_AES_GCM, gcm), key), CKR_OK);
-  EXPECT_EQ(Call(f->C_DecryptUpdate, sealed, 200, out), CKR_OK);
+  EXPECT_EQ(Call(f->C_DecryptUpdate, sealed, 200), CKR_OK);
   EXPECT_TRUE(out.empty());
   out.assign(200, 0xee);
   CK_ULONG bytes = out.size();
@@ -247,14 +247,14 @@ TEST_F(OperationTest, KeyInUseSurvivesItsObject) {
   const auto key = GenerateAes();
   ASSERT_EQ(f->C_EncryptInit(session, M(CKM_AES_ECB), key), CKR_OK);
   ASSERT_EQ(f->C_DestroyObject(session, key), CKR_OK);
-  EXPECT_EQ(Call(f->C_Encrypt, Bytes(16), 16, out), CKR_OK);
+  EXPECT_EQ(Call(f->C_Encrypt, Bytes(16), 16), CKR_OK);
   EXPECT_EQ(f->C_EncryptInit(session, M(CKM_AES_ECB), key), CKR_KEY_HANDLE_INVALID);
 }
 
 TEST_F(OperationTest, DigestOfAKeyIsRefusedForSensitiveOnes) {
   ASSERT_EQ(f->C_DigestInit(session, M(CKM_SHA256)), CKR_OK);
   EXPECT_EQ(f->C_DigestKey(session, SecretKey(CKK_GENERIC_SECRET, Bytes{'a', 'b', 'c'})), CKR_OK);
-  ASSERT_EQ(CallFinal(f->C_DigestFinal, 32, out), CKR_OK);
+  ASSERT_EQ(CallFinal(f->C_DigestFinal, 32), CKR_OK);
   EXPECT_EQ(out, Digest(CKM_SHA256, Bytes{'a', 'b', 'c'}));
   ASSERT_EQ(f->C_DigestInit(session, M(CKM_SHA256)), CKR_OK);
   EXPECT_EQ(f->C_DigestKey(session, GenerateAes()), CKR_KEY_INDIGESTIBLE);

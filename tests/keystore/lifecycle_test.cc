@@ -52,9 +52,9 @@ Cmk KeyIn(CmkState state) {
   cmk.created = kDay0 - Days(100);
   const bool without = state == CmkState::kPendingImport || state == CmkState::kDestroyed;
   cmk.versions.push_back({{1},
-                          state == CmkState::kPendingImport  ? VersionState::kPendingImport
-                          : state == CmkState::kDestroyed    ? VersionState::kDestroyed
-                                                             : VersionState::kCurrent,
+                          state == CmkState::kPendingImport ? VersionState::kPendingImport
+                          : state == CmkState::kDestroyed   ? VersionState::kDestroyed
+                                                            : VersionState::kCurrent,
                           cmk.created,
                           {},
                           without ? Material{} : SomeMaterial(),
@@ -146,7 +146,8 @@ void ExpectSound(const Cmk& cmk, Timestamp now) {
     ASSERT_EQ(cmk.versions[i].number.value, i + 1);
     current += cmk.versions[i].state == VersionState::kCurrent;
     const bool has_material = cmk.versions[i].material.kind != Material::Kind::kNone;
-    const bool should = cmk.versions[i].state == VersionState::kCurrent || cmk.versions[i].state == VersionState::kRetired;
+    const bool should =
+        cmk.versions[i].state == VersionState::kCurrent || cmk.versions[i].state == VersionState::kRetired;
     ASSERT_EQ(has_material, should);
   }
   const bool without = cmk.state == CmkState::kPendingImport || cmk.state == CmkState::kDestroyed ||
@@ -295,8 +296,8 @@ TEST(Lifecycle, DestructionOnceBegunIsFinishedAndNeverCancelled) {
 }
 
 TEST(Lifecycle, MaterialIsNotDeclaredGoneWhileTheKeyLives) {
-  for (const CmkState state : {CmkState::kPreActive, CmkState::kEnabled, CmkState::kDisabled, CmkState::kArchived,
-                               CmkState::kPendingDeletion})
+  for (const CmkState state :
+       {CmkState::kPreActive, CmkState::kEnabled, CmkState::kDisabled, CmkState::kArchived, CmkState::kPendingDeletion})
     EXPECT_EQ(Decide(KeyIn(state), CmkEvent::kMaterialGone, kDay0 - Seconds(1), kDefaults).error(),
               Refusal::kMaterialStillThere);
 }
@@ -332,7 +333,8 @@ TEST(Lifecycle, GeneralTokensDestroyAtOnceUnlessAskedToWait) {
 TEST(Lifecycle, AScheduledDeletionOnlyMovesLater) {
   const Cmk cmk = KeyIn(CmkState::kPendingDeletion);
   const Timestamp now = kDay0 - Days(10);
-  EXPECT_EQ(Decide(cmk, {CmkEvent::kScheduleDeletion, Days(10)}, now, kDefaults).error(), Refusal::kDeletionOnlyExtends);
+  EXPECT_EQ(Decide(cmk, {CmkEvent::kScheduleDeletion, Days(10)}, now, kDefaults).error(),
+            Refusal::kDeletionOnlyExtends);
   const auto longer = Decide(cmk, {CmkEvent::kScheduleDeletion, Days(11)}, now, kDefaults);
   ASSERT_TRUE(longer.ok());
   EXPECT_EQ(longer->dates.deletion_date, kDay0 + Days(1));
@@ -494,8 +496,8 @@ void PrintTables(std::ostream& out) {
     }
   out << "\n| number | refusal | state | rule | remedy | alarm |\n|---|---|---|---|---|---|\n";
   for (const RefusalRow& row : Refusals())
-    out << "| " << static_cast<int>(row.refusal) << " | " << row.name << " | " << row.state << " | " << row.rule << " | "
-        << row.remedy << " | " << (row.alarm ? "yes" : "") << " |\n";
+    out << "| " << static_cast<int>(row.refusal) << " | " << row.name << " | " << row.state << " | " << row.rule
+        << " | " << row.remedy << " | " << (row.alarm ? "yes" : "") << " |\n";
   out << "\n| profile | deletion window | default | rotation period | default | disabled first | cancel returns to |\n"
       << "|---|---|---|---|---|---|---|\n";
   const auto days = [](Duration duration) { return duration.seconds / 86400; };

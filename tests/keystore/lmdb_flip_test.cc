@@ -1,5 +1,5 @@
-// Flipped bits in the store's file: opening refuses, or everything is exactly as it was and goes on working. Each try runs
-// in a child process, so that a crash would be seen as one; none is allowed.
+// Flipped bits in the store's file: opening refuses, or everything is exactly as it was and goes on working. Each try
+// runs in a child process, so that a crash would be seen as one; none is allowed.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>

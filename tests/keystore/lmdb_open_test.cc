@@ -1,5 +1,5 @@
-// What the LMDB store refuses to open, and why: nothing there, half-made, foreign, damaged, cut short, too old, not safe,
-// not ours to open.
+// What the LMDB store refuses to open, and why: nothing there, half-made, foreign, damaged, cut short, too old, not
+// safe, not ours to open.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <lmdb.h>
@@ -261,9 +261,7 @@ void Tamper(const std::string& path, const std::function<void(MDB_txn*, MDB_dbi)
   ::mdb_env_close(env);
 }
 
-Bytes Copy(const MDB_val& value) {
-  return ToBytes({static_cast<const std::uint8_t*>(value.mv_data), value.mv_size});
-}
+Bytes Copy(const MDB_val& value) { return ToBytes({static_cast<const std::uint8_t*>(value.mv_data), value.mv_size}); }
 
 TEST_F(LmdbOpen, RecordsChangedBehindItsBackAreNoticed) {
   Create();

@@ -1,5 +1,5 @@
-// Records as bytes: what is encoded decodes to the same, every truncated prefix and every trailing byte is refused, and a
-// flipped bit gives either a refusal or a record that encodes to exactly the flipped bytes.
+// Records as bytes: what is encoded decodes to the same, every truncated prefix and every trailing byte is refused, and
+// a flipped bit gives either a refusal or a record that encodes to exactly the flipped bytes.
 #include "keystore/store/records.h"
 
 #include <gtest/gtest.h>
@@ -42,8 +42,13 @@ TEST(Records, MetaHoldsTheProperties) {
   HoldsTheProperties<MetaRecord>(
       [](Random& random) {
         MetaRecord meta;
-        meta.meta = {RandomId<StoreId>(random), kStoreSchema, {static_cast<std::int64_t>(random())}, random(),
-                     {static_cast<std::int64_t>(random())}, random(), random()};
+        meta.meta = {RandomId<StoreId>(random),
+                     kStoreSchema,
+                     {static_cast<std::int64_t>(random())},
+                     random(),
+                     {static_cast<std::int64_t>(random())},
+                     random(),
+                     random()};
         meta.lmdb_transaction = random();
         meta.entries = random();
         for (std::uint8_t& byte : meta.fingerprint) byte = static_cast<std::uint8_t>(random());
@@ -53,20 +58,17 @@ TEST(Records, MetaHoldsTheProperties) {
 }
 
 TEST(Records, TokenHoldsTheProperties) {
-  HoldsTheProperties<TokenRecord>(RandomToken, [](const TokenRecord& token, ByteView bytes) {
-    return DecodeToken(token.id, bytes);
-  });
+  HoldsTheProperties<TokenRecord>(
+      RandomToken, [](const TokenRecord& token, ByteView bytes) { return DecodeToken(token.id, bytes); });
 }
 
 TEST(Records, ObjectHoldsTheProperties) {
-  HoldsTheProperties<ObjectRecord>(RandomObject, [](const ObjectRecord& object, ByteView bytes) {
-    return DecodeObject(object.serial, bytes);
-  });
+  HoldsTheProperties<ObjectRecord>(
+      RandomObject, [](const ObjectRecord& object, ByteView bytes) { return DecodeObject(object.serial, bytes); });
 }
 
 TEST(Records, CmkHoldsTheProperties) {
-  HoldsTheProperties<cmk::Cmk>(RandomCmk,
-                               [](const cmk::Cmk& cmk, ByteView bytes) { return DecodeCmk(cmk.id, bytes); });
+  HoldsTheProperties<cmk::Cmk>(RandomCmk, [](const cmk::Cmk& cmk, ByteView bytes) { return DecodeCmk(cmk.id, bytes); });
 }
 
 TEST(Records, RequestHoldsTheProperties) {
@@ -114,25 +116,60 @@ void IsBounded(Record record, Change change, std::size_t bound) {
 
 TEST(Records, EveryBoundHoldsOnBothSides) {
   const TokenRecord token = SomeToken(1);
-  IsBounded(token, [](auto& t, std::size_t n) { t.label.assign(n, 'x'); }, TokenRecord::kLabelBytesMax);
-  IsBounded(token, [](auto& t, std::size_t n) { t.serial.assign(n, 'x'); }, TokenRecord::kSerialBytesMax);
-  IsBounded(token, [](auto& t, std::size_t n) { t.hsm.assign(n, 'x'); }, kHsmNameBytesMax);
-  IsBounded(token, [](auto& t, std::size_t n) { t.so_pin.verifier.assign(n, 1); }, kVerifierBytesMax);
-  IsBounded(token, [](auto& t, std::size_t n) { t.user_pin.verifier.assign(n, 1); }, kVerifierBytesMax);
+  IsBounded(
+      token, [](auto& t, std::size_t n) { t.label.assign(n, 'x'); }, TokenRecord::kLabelBytesMax);
+  IsBounded(
+      token, [](auto& t, std::size_t n) { t.serial.assign(n, 'x'); }, TokenRecord::kSerialBytesMax);
+  IsBounded(
+      token, [](auto& t, std::size_t n) { t.hsm.assign(n, 'x'); }, kHsmNameBytesMax);
+  IsBounded(
+      token, [](auto& t, std::size_t n) { t.so_pin.verifier.assign(n, 1); }, kVerifierBytesMax);
+  IsBounded(
+      token, [](auto& t, std::size_t n) { t.user_pin.verifier.assign(n, 1); }, kVerifierBytesMax);
 
   const ObjectRecord object = SomeObject(token.id, {});
-  IsBounded(object, [](auto& o, std::size_t n) { o.attributes.assign(n, {1, {1}}); }, kAttributesMax);
-  IsBounded(object, [](auto& o, std::size_t n) { o.attributes = {{1, Bytes(n, 1)}}; }, kAttributeBytesMax);
-  IsBounded(object, [](auto& o, std::size_t n) { o.terms.assign(n, {1, {1}}); }, kTermsMax);
-  IsBounded(object, [](auto& o, std::size_t n) { o.terms = {{1, Bytes(n, 1)}}; }, kTermBytesMax);
-  IsBounded(object, [](auto& o, std::size_t n) { o.terms = {{static_cast<std::uint32_t>(n), {}}}; }, kReservedTerms - 1);
+  IsBounded(
+      object,
+      [](auto& o, std::size_t n) {
+        o.attributes.assign(n, {1, {1}});
+      },
+      kAttributesMax);
+  IsBounded(
+      object,
+      [](auto& o, std::size_t n) {
+        o.attributes = {{1, Bytes(n, 1)}};
+      },
+      kAttributeBytesMax);
+  IsBounded(
+      object,
+      [](auto& o, std::size_t n) {
+        o.terms.assign(n, {1, {1}});
+      },
+      kTermsMax);
+  IsBounded(
+      object,
+      [](auto& o, std::size_t n) {
+        o.terms = {{1, Bytes(n, 1)}};
+      },
+      kTermBytesMax);
+  IsBounded(
+      object,
+      [](auto& o, std::size_t n) {
+        o.terms = {{static_cast<std::uint32_t>(n), {}}};
+      },
+      kReservedTerms - 1);
 
   const cmk::Cmk cmk = SomeCmk(1, token.id, "name");
-  IsBounded(cmk, [](auto& c, std::size_t n) { c.name.assign(n, 'x'); }, kNameBytesMax);
-  IsBounded(cmk, [](auto& c, std::size_t n) { c.description.assign(n, 'x'); }, kDescriptionBytesMax);
-  IsBounded(cmk, [](auto& c, std::size_t n) { c.spec.assign(n, 'x'); }, kSpecBytesMax);
-  IsBounded(cmk, [](auto& c, std::size_t n) { c.request_tag.assign(n, 1); }, kRequestTagBytesMax);
-  IsBounded(cmk, [](auto& c, std::size_t n) { c.versions[0].material.blob.assign(n, 1); }, kMaterialBytesMax);
+  IsBounded(
+      cmk, [](auto& c, std::size_t n) { c.name.assign(n, 'x'); }, kNameBytesMax);
+  IsBounded(
+      cmk, [](auto& c, std::size_t n) { c.description.assign(n, 'x'); }, kDescriptionBytesMax);
+  IsBounded(
+      cmk, [](auto& c, std::size_t n) { c.spec.assign(n, 'x'); }, kSpecBytesMax);
+  IsBounded(
+      cmk, [](auto& c, std::size_t n) { c.request_tag.assign(n, 1); }, kRequestTagBytesMax);
+  IsBounded(
+      cmk, [](auto& c, std::size_t n) { c.versions[0].material.blob.assign(n, 1); }, kMaterialBytesMax);
   const auto versions = [](cmk::Cmk& c, std::size_t n) {
     const cmk::KeyVersion first = c.versions[0];
     c.versions.assign(n, first);
@@ -141,8 +178,10 @@ TEST(Records, EveryBoundHoldsOnBothSides) {
   IsBounded(cmk, versions, kVersionsMax);
 
   RequestRecord request{{1}, {}, {}, {}};
-  IsBounded(request, [](auto& r, std::size_t n) { r.tag.assign(n, 1); }, RequestRecord::kTagBytesMax);
-  IsBounded(request, [](auto& r, std::size_t n) { r.objects.assign(n, {1}); }, kRequestObjectsMax);
+  IsBounded(
+      request, [](auto& r, std::size_t n) { r.tag.assign(n, 1); }, RequestRecord::kTagBytesMax);
+  IsBounded(
+      request, [](auto& r, std::size_t n) { r.objects.assign(n, {1}); }, kRequestObjectsMax);
   request.tag.clear();
   EXPECT_FALSE(CheckRecord(request).ok());
 }

@@ -1,6 +1,10 @@
 // Faults at every step: whatever fails and whenever, a change is there whole or not at all, and what was acknowledged
 // stays.
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
+
+#include <filesystem>
 
 #include "keystore/cmk/lifecycle.h"
 #include "tests/keystore/store_testing.h"
@@ -129,6 +133,77 @@ TEST(StoreFaults, WithoutTheSealingKeyNothingIsWrittenAndNothingLost) {
   }
   sealer.set_unavailable(false);
   EXPECT_EQ(Traces(*store), kAllTraces);
+}
+
+// The largest size a file of this process may have, while this lives; writing beyond is refused as on a full disk.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(std::uint64_t bytes) : handler_(::signal(SIGXFSZ, SIG_IGN)) {
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit{bytes, before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+  ~FileSizeLimit() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    ::signal(SIGXFSZ, handler_);
+  }
+
+ private:
+  rlimit before_{};
+  sighandler_t handler_;
+};
+
+StoreResult<void> AddObject(Store& store, std::size_t bytes) {
+  ASSIGN_OR_RETURN(auto txn, store.BeginWrite("object.create"));
+  ObjectRecord object = SomeObject(IdOf<cmk::TokenId>(1), {});
+  object.attributes = {{1, Bytes(bytes, 1)}};
+  ASSIGN_OR_RETURN(object.serial, txn->NextObjectSerial());
+  RETURN_IF_ERROR(txn->PutObject(object));
+  return txn->Commit();
+}
+
+TEST(StoreFaults, AFullDiskIsSaidAndNothingIsLostAndItGoesOnWithSpace) {
+  StoreUnderTest store(StoreKind::kLmdb);
+  MustDo(MakeKey(*store));
+  const std::uint64_t generation = store->Generation();
+  std::uint64_t added = 0;
+  {
+    const FileSizeLimit limit(std::filesystem::file_size(store.lmdb_path() + "/data.mdb") + 200'000);
+    StoreResult<void> result;
+    while ((result = AddObject(*store, 10'000)).ok() && added < 1000) ++added;
+    ASSERT_FALSE(result.ok());
+    EXPECT_EQ(result.error().kind, StoreErrorKind::kFull) << result.error().sentence;
+    EXPECT_EQ(store->Generation(), generation + added);
+    EXPECT_EQ(Traces(*store), kAllTraces - 1 + static_cast<int>(added) + (added == 0)) << "reading goes on";
+  }
+  MustDo(AddObject(*store, 10'000));
+  store.Reopen();
+  EXPECT_EQ(store->Generation(), generation + added + 1);
+  EXPECT_EQ(Must(Must(store->BeginRead())->CountObjects(IdOf<cmk::TokenId>(1))), 2 + added + 1);
+}
+
+TEST(StoreFaults, AChangeLargerThanTheMapGoesThroughWhenTriedAgain) {
+  StoreUnderTest store(StoreKind::kLmdb);  // its map begins with one MiB
+  int refused = 0;
+  const auto once = [&]() -> StoreResult<void> {
+    ASSIGN_OR_RETURN(auto txn, store->BeginWrite("large"));
+    for (int i = 0; i < 6; ++i) {
+      ObjectRecord object = SomeObject(IdOf<cmk::TokenId>(1), {});
+      object.attributes = {{1, Bytes(500'000, 1)}};
+      ASSIGN_OR_RETURN(object.serial, txn->NextObjectSerial());
+      RETURN_IF_ERROR(txn->PutObject(object));
+    }
+    return txn->Commit();
+  };
+  for (StoreResult<void> result = once(); !result.ok(); result = once()) {
+    ASSERT_EQ(result.error().kind, StoreErrorKind::kFull);
+    ASSERT_LT(++refused, 8);
+  }
+  EXPECT_GT(refused, 0);
+  store.Reopen();
+  EXPECT_EQ(Must(Must(store->BeginRead())->CountObjects(IdOf<cmk::TokenId>(1))), 6u);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// The LMDB store against the memory store: the same random changes on both, the same answers from both, and a full check
-// of the file after each restart.
+// The LMDB store against the memory store: the same random changes on both, the same answers from both, and a full
+// check of the file after each restart.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -81,7 +81,8 @@ class Model : public ::testing::Test {
     ASSERT_NO_FATAL_FAILURE(same([](ReadTxn& txn) { return txn.DueBefore({INT64_MAX}); }));
     ASSERT_NO_FATAL_FAILURE(same([](ReadTxn& txn) { return txn.DueBefore(kTestDay, 3); }));
     for (std::uint64_t tag = 0; tag < 8; ++tag)
-      ASSERT_NO_FATAL_FAILURE(same([&](ReadTxn& txn) { return txn.FindRequest(Bytes{static_cast<std::uint8_t>(tag)}, now_); }));
+      ASSERT_NO_FATAL_FAILURE(
+          same([&](ReadTxn& txn) { return txn.FindRequest(Bytes{static_cast<std::uint8_t>(tag)}, now_); }));
     for (std::uint64_t i = 0; i < kTokens; ++i) {
       const auto token = IdOf<cmk::TokenId>(i);
       ASSERT_NO_FATAL_FAILURE(same([&](ReadTxn& txn) { return txn.CountObjects(token); }));

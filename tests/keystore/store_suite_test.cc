@@ -71,11 +71,17 @@ TEST_P(StoreSuite, IsBornEmptyWithAnIdAndAGeneration) {
 
 TEST_P(StoreSuite, GenerationMovesByOneWithEveryCommitAndOnlyThen) {
   const std::uint64_t before = store_->Generation();
-  { auto txn = Write(); MustDo(txn->PutToken(SomeToken(1))); }
+  {
+    auto txn = Write();
+    MustDo(txn->PutToken(SomeToken(1)));
+  }
   EXPECT_EQ(store_->Generation(), before) << "abandoned";
   MustDo(Write()->Commit());
   EXPECT_EQ(store_->Generation(), before) << "nothing written";
-  Do([](WriteTxn& txn) { MustDo(txn.PutToken(SomeToken(1))); MustDo(txn.PutToken(SomeToken(2))); });
+  Do([](WriteTxn& txn) {
+    MustDo(txn.PutToken(SomeToken(1)));
+    MustDo(txn.PutToken(SomeToken(2)));
+  });
   EXPECT_EQ(store_->Generation(), before + 1);
   EXPECT_EQ(Must(Read()->ReadMeta()).generation, before + 1);
   store_.Reopen();
@@ -129,7 +135,10 @@ TEST_P(StoreSuite, AReaderKeepsTheViewItBeganWith) {
   auto reader = Read();
   const std::uint64_t generation = Must(reader->ReadMeta()).generation;
   std::thread([&] {
-    Do([&](WriteTxn& txn) { MustDo(txn.DeleteToken(token_)); MustDo(txn.PutToken(SomeToken(2))); });
+    Do([&](WriteTxn& txn) {
+      MustDo(txn.DeleteToken(token_));
+      MustDo(txn.PutToken(SomeToken(2)));
+    });
   }).join();
   EXPECT_TRUE(Must(reader->FindToken(token_)).has_value());
   EXPECT_FALSE(Must(reader->FindToken(other_token_)).has_value());
@@ -380,7 +389,10 @@ TEST_P(StoreSuite, KnowsWhatIsDue) {
   EXPECT_EQ(due(kTestDay + Days(10), 1), std::vector{d_old});
   rotates.dates.next_rotation = kTestDay + Days(20);
   dies.state = cmk::CmkState::kDestroyed;
-  Do([&](WriteTxn& txn) { MustDo(txn.PutCmk(rotates)); MustDo(txn.PutCmk(dies)); });
+  Do([&](WriteTxn& txn) {
+    MustDo(txn.PutCmk(rotates));
+    MustDo(txn.PutCmk(dies));
+  });
   EXPECT_EQ(due(kTestDay + Days(10)), std::vector{d_old});
   EXPECT_EQ(due(kTestDay + Days(20)).size(), 2u);
 }

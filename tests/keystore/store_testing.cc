@@ -132,8 +132,8 @@ TokenRecord RandomToken(Random& random) {
   token.flags = static_cast<std::uint32_t>(random());
   token.created = RandomTime(random);
   for (std::uint64_t i = Below(random, 4); i > 0; --i) {
-    token.epochs.push_back({token.next_epoch, RandomBytes(random, 40),
-                            RandomEnum(random, EpochState::kPending, EpochState::kDestroyed)});
+    token.epochs.push_back(
+        {token.next_epoch, RandomBytes(random, 40), RandomEnum(random, EpochState::kPending, EpochState::kDestroyed)});
     token.next_epoch += 1 + static_cast<std::uint32_t>(Below(random, 3));
   }
   if (Below(random, 2) != 0) token.deletion_window = Seconds(static_cast<std::int64_t>(Below(random, 1 << 30)));
@@ -147,7 +147,8 @@ ObjectRecord RandomObject(Random& random) {
   if (Below(random, 2) != 0) object.cmk = RandomId<cmk::CmkId>(random);
   if (Below(random, 2) != 0) object.version = cmk::KeyVersionNumber{static_cast<std::uint32_t>(random())};
   object.is_private = Below(random, 2) != 0;
-  for (std::uint64_t i = Below(random, 8); i > 0; --i) object.attributes.push_back({random(), RandomBytes(random, 300)});
+  for (std::uint64_t i = Below(random, 8); i > 0; --i)
+    object.attributes.push_back({random(), RandomBytes(random, 300)});
   for (std::uint64_t i = Below(random, 5); i > 0; --i)
     object.terms.push_back({static_cast<std::uint32_t>(Below(random, 100)), RandomBytes(random, 40)});
   return object;

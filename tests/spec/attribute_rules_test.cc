@@ -318,12 +318,21 @@ TEST(Usages, AreAllOfTheKeyTypeWhenNoneIsAskedFor) {
   EXPECT_FALSE(key.Bool(CKA_DERIVE, true));
 }
 
-TEST(Usages, AreOnlyThoseAskedForWhenAnyIs) {
+TEST(Usages, OfAManagedKeyAreOnlyThoseAskedForWhenAnyIs) {
   TemplateBuilder builder;
   builder.Ulong(CKA_VALUE_LEN, 32).Bool(CKA_ENCRYPT, true);
-  const Attributes key = Generated(builder);
+  const Attributes key = Generated(builder, Profile::kManaged);
   EXPECT_TRUE(key.Bool(CKA_ENCRYPT));
   EXPECT_FALSE(key.Bool(CKA_DECRYPT, true));
+  EXPECT_FALSE(key.Bool(CKA_WRAP, true));
+}
+
+// pkcs11-tool asks for decryption and then unwraps with the key.
+TEST(Usages, OfAGeneralKeyAreAllThatTheTemplateDoesNotRefuse) {
+  TemplateBuilder builder;
+  builder.Ulong(CKA_VALUE_LEN, 32).Bool(CKA_DECRYPT, true).Bool(CKA_WRAP, false);
+  const Attributes key = Generated(builder);
+  EXPECT_TRUE(key.Bool(CKA_DECRYPT) && key.Bool(CKA_UNWRAP));
   EXPECT_FALSE(key.Bool(CKA_WRAP, true));
 }
 
