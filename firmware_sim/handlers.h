@@ -68,6 +68,20 @@ Status FinishVerify(Context&, OperationKind kind, ByteView signature);
 Status Handle(Context&, spec::Call<CallId::C_Verify>&);
 Status Handle(Context&, spec::Call<CallId::C_DigestKey>&);
 
+// handlers_messages.cc
+Status WholeMessage(Context&, OperationKind kind, const spec::ParameterInOut& parameter, ByteView aad, ByteView in,
+                    const spec::BytesOut& out);
+Status BeginMessage(Context&, OperationKind kind, const spec::ParameterInOut& parameter, ByteView aad);
+Status NextMessage(Context&, OperationKind kind, const spec::ParameterInOut& parameter, ByteView in, const spec::BytesOut& out,
+                   CK_FLAGS flags);
+Status EndMessages(Context&, OperationKind kind);
+
+// handlers_dual.cc
+Status Handle(Context&, spec::Call<CallId::C_DigestEncryptUpdate>&);
+Status Handle(Context&, spec::Call<CallId::C_DecryptDigestUpdate>&);
+Status Handle(Context&, spec::Call<CallId::C_SignEncryptUpdate>&);
+Status Handle(Context&, spec::Call<CallId::C_DecryptVerifyUpdate>&);
+
 // The families: what a call does to which operation is in its row of the call table.
 template <CallId id>
 Status Handle(Context& context, spec::BeginWithKey<id>& call) {
@@ -92,6 +106,24 @@ Status Handle(Context& context, spec::Feed<id>& call) {
   constexpr OperationKind kKind = spec::Row(id).operation;
   if constexpr (spec::Row(id).phase == Phase::kFinal) return FinishVerify(context, kKind, call.input.view());
   else return FeedPart(context, kKind, call.input.view());
+}
+
+template <CallId id>
+Status Handle(Context& context, spec::TransformMessage<id>& call) {
+  return WholeMessage(context, spec::Row(id).operation, call.parameter, call.associated_data.view(), call.input.view(),
+                      call.output);
+}
+template <CallId id>
+Status Handle(Context& context, spec::BeginMessageAead<id>& call) {
+  return BeginMessage(context, spec::Row(id).operation, call.parameter, call.associated_data.view());
+}
+template <CallId id>
+Status Handle(Context& context, spec::NextMessageAead<id>& call) {
+  return NextMessage(context, spec::Row(id).operation, call.parameter, call.input.view(), call.output, call.flags.value);
+}
+template <CallId id>
+Status Handle(Context& context, spec::SessionOnly<id>&) {
+  return EndMessages(context, spec::Row(id).operation);
 }
 
 // Everything else the device does not have.

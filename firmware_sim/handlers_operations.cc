@@ -10,6 +10,7 @@ namespace {
 
 bool IsCipher(OperationKind kind) { return kind == OperationKind::kEncrypt || kind == OperationKind::kDecrypt; }
 bool IsSignature(OperationKind kind) { return kind == OperationKind::kSign || kind == OperationKind::kVerify; }
+bool IsMessages(OperationKind kind) { return kind == OperationKind::kMessageEncrypt || kind == OperationKind::kMessageDecrypt; }
 bool IsSupported(OperationKind kind) { return IsCipher(kind) || IsSignature(kind) || kind == OperationKind::kDigest; }
 
 // The operation that a call goes on with. Errors: CKR_OPERATION_NOT_INITIALIZED; CKR_USER_NOT_LOGGED_IN when the key wants to be
@@ -148,6 +149,7 @@ Status DigestFinal(Context& context, const spec::BytesOut& out) {
 }
 
 Status PrepareOperation(Operation& operation, OperationKind kind, const CK_MECHANISM& mechanism) {
+  if (IsMessages(kind)) return {};  // each message brings its own parameter
   if (kind == OperationKind::kDigest) {
     ASSIGN_OR_RETURN(operation.digest, MakeDigest(operation.row->digest));
     return {};
@@ -166,7 +168,7 @@ Status PrepareOperation(Operation& operation, OperationKind kind, const CK_MECHA
 }  // namespace
 
 Status BeginOperation(Context& context, OperationKind kind, const CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key) {
-  if (!IsSupported(kind)) return Fail(CKR_FUNCTION_NOT_SUPPORTED, "not a function of this device");
+  if (!IsSupported(kind) && !IsMessages(kind)) return Fail(CKR_FUNCTION_NOT_SUPPORTED, "not a function of this device");
   auto& slot = context.session->operation(kind);
   // NULL cancels (3.0).
   if (mechanism == nullptr) {

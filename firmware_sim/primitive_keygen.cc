@@ -75,9 +75,7 @@ Fallible<RsaNumbers> CompleteRsa(const Parts& parts, CK_RV refusal) {
   const BigNumber n = ToNumber(parts[Part::kModulus]), d = ToNumber(parts[Part::kPrivateExponent]);
   const BigNumber e = ToNumber(parts[Part::kPublicExponent]);
   BigNumber p = ToNumber(parts[Part::kPrime1]), q = ToNumber(parts[Part::kPrime2]);
-  // CKA_PUBLIC_EXPONENT is optional on a private key; nearly all keys have this one, and a wrong guess is noticed below.
-  if (BN_is_zero(e.get())) BN_set_word(e.get(), RSA_F4);
-  if (BN_is_zero(n.get()) || BN_is_zero(d.get())) return Fail(refusal, "RSA key without modulus or private exponent");
+  if (BN_is_zero(n.get()) || BN_is_zero(d.get()) || BN_is_zero(e.get())) return Fail(refusal, "RSA key without its exponents");
   // What the modular arithmetic below can take; PreparePrivate() judges the rest.
   if (!BN_is_odd(n.get()) || BN_num_bits(n.get()) > 16384 || BN_cmp(d.get(), n.get()) >= 0 || BN_cmp(e.get(), n.get()) >= 0) {
     return Fail(refusal, "RSA numbers out of range");

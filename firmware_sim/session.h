@@ -20,13 +20,14 @@ namespace cmkd::sim {
 struct Operation {
   const spec::MechanismRow* row = nullptr;
   ObjectPtr object;  // before what uses its key, so that it goes after it
-  std::unique_ptr<Cipher> cipher;
+  std::unique_ptr<Cipher> cipher;  // of a message operation: only while a message goes on in parts
   std::unique_ptr<Signature> signature;
   std::unique_ptr<Digest> digest;
   CK_ULONG tag_bits = 0;          // of GCM
   bool in_parts = false;          // an Update was called: only Final may end it
   bool needs_login = false;       // CKA_ALWAYS_AUTHENTICATE, and C_Login(CKU_CONTEXT_SPECIFIC) has not been called
   std::optional<SecretBytes> pending;  // what Final made and the caller had no room for
+  std::size_t message_bytes = 0;        // of the message that is being decrypted in parts
   std::vector<CK_OBJECT_HANDLE> found;  // C_FindObjects
   std::size_t found_given = 0;
 };

@@ -52,7 +52,7 @@ write_config() {
 start_daemon() {
   daemon_is_up && return 0
   stop_daemon
-  "$build/bin/cmkd" --config "$home/cmkd.toml" >>"$home/cmkd.log" 2>&1 &
+  setsid "$build/bin/cmkd" --config "$home/cmkd.toml" </dev/null >>"$home/cmkd.log" 2>&1 &
   echo $! >"$home/cmkd.pid"
   local tries
   for ((tries = 0; tries < 200; ++tries)); do
@@ -77,7 +77,13 @@ make_key() {
   show "$cmkctl" key create --token "$token" --name "$key" --id "$key_id" --spec AES-256 --usage wrap
 }
 
-p11() { show pkcs11-tool --module "$module" --token-label "$token" --login --pin env:CMKD_PIN "$@" 2>&1 | grep -v '^Using slot' || true; }
+# pkcs11-tool, logged in; its chatter is shown only when it fails.
+p11() {
+  local shown=$*
+  printf '  $ pkcs11-tool … %s\n' "${shown//$home\//}"
+  pkcs11-tool --module "$module" --token-label "$token" --login --pin env:CMKD_PIN "$@" >"$home/pkcs11-tool.log" 2>&1 ||
+    { cat "$home/pkcs11-tool.log" >&2; fail "pkcs11-tool failed"; }
+}
 
 # Debian 12's pkcs11-tool (OpenSC 0.23) encrypts only with ECB and CBC, whose ciphertext cannot say which version of a key made
 # it. So the file goes under a data key, and the data key under the CMK with AES-KEY-WRAP, whose integrity check finds the
@@ -85,18 +91,18 @@ p11() { show pkcs11-tool --module "$module" --token-label "$token" --login --pin
 protect_file() {
   local iv=000102030405060708090a0b0c0d0e0f
   printf 'This was written before the key was rotated.\n' >"$home/letter.txt"
-  p11 --keygen --key-type AES:32 --id 02 --label data --usage-decrypt --sensitive --extractable >/dev/null
+  p11 --keygen --key-type AES:32 --id 02 --label data --usage-decrypt --sensitive --extractable
   p11 --encrypt --mechanism AES-CBC-PAD --iv $iv --id 02 --input-file "$home/letter.txt" --output-file "$home/letter.enc"
   p11 --wrap --mechanism AES-KEY-WRAP --id $key_id --application-id 02 --output-file "$home/letter.key"
-  p11 --delete-object --type secrkey --id 02 >/dev/null
+  p11 --delete-object --type secrkey --id 02
 }
 
 open_file() {
   local iv=000102030405060708090a0b0c0d0e0f
-  p11 --unwrap --mechanism AES-KEY-WRAP --id $key_id --input-file "$home/letter.key" --key-type AES: --application-id 03 >/dev/null
+  p11 --unwrap --mechanism AES-KEY-WRAP --id $key_id --input-file "$home/letter.key" --key-type AES: --application-id 03
   rm -f "$home/letter.dec"
   p11 --decrypt --mechanism AES-CBC-PAD --iv $iv --id 03 --input-file "$home/letter.enc" --output-file "$home/letter.dec"
-  p11 --delete-object --type secrkey --id 03 >/dev/null
+  p11 --delete-object --type secrkey --id 03
   cmp -s "$home/letter.txt" "$home/letter.dec" || fail "the file did not come back as it was"
 }
 
@@ -118,8 +124,8 @@ show "$cmkctl" key rotate "$token/$key"
 say "The old data key still opens"
 open_file
 sed 's/^/  /' "$home/letter.dec"
-say "What happened, as the audit log has it"
-show "$cmkctl" audit show --limit 8
+say "What happened to the CMK, as the audit log has it"
+show "$cmkctl" audit show --key "$token/$key" --limit 8
 
 say "To go on, with any PKCS#11 program:"
 cat <<LINES

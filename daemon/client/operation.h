@@ -21,6 +21,8 @@ class OwnedMechanism {
   CK_MECHANISM* pointer() const { return shape_.value; }
 
  private:
+  void Modernise();
+
   wire::Arena arena_;
   spec::Mechanism shape_;
 };

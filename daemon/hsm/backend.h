@@ -90,6 +90,8 @@ class Backend {
   // failure must be repeatable.
   using Work = std::function<CK_RV(CK_FUNCTION_LIST_PTR, Lease&)>;
   virtual Status Run(const Work& work) = 0;
+  // The same for work that leaves an operation active (an Init whose parts come later): on success the lease in which it runs.
+  virtual Fallible<std::unique_ptr<Lease>> Begin(const Work& work) = 0;
 
   // Makes the wrapping key of a new epoch: AES-256, a token object of the device, sensitive, never extractable.
   virtual Fallible<WrappingKey> MakeWrappingKey(std::uint32_t epoch) = 0;

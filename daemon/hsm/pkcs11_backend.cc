@@ -102,37 +102,54 @@ Fallible<std::unique_ptr<Backend::Lease>> Pkcs11Backend::Acquire() {
 }
 
 Status Pkcs11Backend::Attempt(const Job& job) {
+  auto session = AttemptAndKeep(job);
+  RETURN_IF_ERROR(std::move(session));
+  return {};
+}
+
+Fallible<std::unique_ptr<Pkcs11Backend::Session>> Pkcs11Backend::AttemptAndKeep(const Job& job) {
   for (bool again = false;; again = true) {
     ASSIGN_OR_RETURN(std::unique_ptr<Session> session, TakeSession());
     if (has_leftovers_.load(std::memory_order_relaxed)) DestroyLeftovers(*session);
     Status status = job(*session);
-    const Loss loss = status.ok() ? Loss::kNone : ClassifyLoss(status.error().rv);
-    if (loss == Loss::kNone) {
-      if (!status.ok() && status.error().detail == 0 && IsFault(status.error().rv)) status.error().detail = spec::kHsmRefused;
-      return status;
-    }
+    if (status.ok()) return session;
+    Error& error = status.error();
+    const Loss loss = ClassifyLoss(error.rv);
+    // Some modules leave an operation active that has failed; whoever gets their session next must not pay for it.
+    const bool dirty = error.rv == CKR_OPERATION_ACTIVE;
     if (loss == Loss::kKey) {
       session->ForgetPinned();
       wrapping_.Clear();
-    } else {
+    } else if (loss == Loss::kSession || dirty) {
       session->Break();
+    }
+    if (loss == Loss::kNone && (again || !dirty)) {
+      if (error.detail == 0 && IsFault(error.rv)) error.detail = spec::kHsmRefused;
+      return Failure<Error>{std::move(error)};
     }
     const std::uint64_t generation = session->generation();
     session.reset();
     // Also for a key: without a login, a device does not see its private objects.
-    RETURN_IF_ERROR(link_.Recover(generation));
+    if (loss != Loss::kNone) RETURN_IF_ERROR(link_.Recover(generation));
     if (!again) continue;
-    return Fail(loss == Loss::kKey ? CKR_FUNCTION_FAILED : CKR_DEVICE_ERROR, std::move(status.error().why), spec::kHsmRefused);
+    return Fail(loss == Loss::kKey ? CKR_FUNCTION_FAILED : CKR_DEVICE_ERROR, std::move(error.why), spec::kHsmRefused);
   }
 }
 
-Status Pkcs11Backend::Run(const Work& work) {
-  return Attempt([&](Session& session) -> Status {
+Pkcs11Backend::Job Pkcs11Backend::JobOf(const Work& work) {
+  return [this, &work](Session& session) -> Status {
     const CK_RV rv = work(functions(), session);
     if (rv == CKR_OK) return {};
     if (const Error* error = session.load_error(); error != nullptr && error->rv == rv) return Failure<Error>{*error};
     return Fail(rv, "HSM " + name_ + ": " + spec::ReturnValueName(rv));
-  });
+  };
+}
+
+Status Pkcs11Backend::Run(const Work& work) { return Attempt(JobOf(work)); }
+
+Fallible<std::unique_ptr<Backend::Lease>> Pkcs11Backend::Begin(const Work& work) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Lease> lease, AttemptAndKeep(JobOf(work)));
+  return lease;
 }
 
 Status Pkcs11Backend::FillRandom(MutableBytes out) {

@@ -47,6 +47,7 @@ class Pkcs11Backend final : public Backend {
 
   Fallible<std::unique_ptr<Lease>> Acquire() override;
   Status Run(const Work& work) override;
+  Fallible<std::unique_ptr<Lease>> Begin(const Work& work) override;
 
   Fallible<WrappingKey> MakeWrappingKey(std::uint32_t epoch) override;
   Status DestroyWrappingKey(const WrappingKey& key) override;
@@ -86,6 +87,9 @@ class Pkcs11Backend final : public Backend {
 
   // Takes a session and does the job; once more when the device lost something in between.
   Status Attempt(const Job& job);
+  Fallible<std::unique_ptr<Session>> AttemptAndKeep(const Job& job);
+  // A piece of work as a job: its code with what is known about it.
+  Job JobOf(const Work& work);
   Fallible<std::unique_ptr<Session>> TakeSession();
 
   // ---- pkcs11_backend_load.cc: keys into the device

@@ -2,6 +2,7 @@
 // The rule "an error ends the operation, a length query or a buffer too small does not" stands here and nowhere else.
 #include <algorithm>
 
+#include "daemon/crypto/oaep.h"
 #include "daemon/service/handlers.h"
 #include "daemon/service/key_use.h"
 #include "pkcs11/spec/key_facts.h"
@@ -99,8 +100,10 @@ Status RunOnce(Invocation& invocation, const Operation& operation, const KindRow
     const Status status = backend->Run([&](CK_FUNCTION_LIST_PTR device, Backend::Lease& lease) -> CK_RV {
       if (const CK_RV rv = StartOnDevice(device, lease, kind, operation, candidate); rv != CKR_OK) return rv;
       const CK_RV rv = once(device, lease.session());
-      if (rv == CKR_BUFFER_TOO_SMALL) lease.Break();
-      return rv;
+      if (rv != CKR_BUFFER_TOO_SMALL) return rv;
+      // The room was what the mechanism's row says; a device that wants more is at fault, not the caller.
+      lease.Break();
+      return CKR_DEVICE_ERROR;
     });
     if (status.ok()) {
       if (candidate != nullptr) invocation.audit.version = candidate->version.value;
@@ -150,6 +153,51 @@ bool TakePending(Operation& operation, const spec::BytesOut& output, ByteView in
     status = {};
   }
   return true;
+}
+
+// ---- OAEP on devices that do only some of it: the device does the private-key operation, the padding comes off here.
+
+bool MustUnpadHere(const Invocation& invocation, const Operation& operation) {
+  if (operation.kind != OperationKind::kDecrypt || operation.row->recipe != spec::Recipe::kRsaOaep) return false;
+  const auto backend = BackendOf(invocation);
+  return backend.ok() && !(*backend)->software() && (*backend)->FindMechanism(CKM_RSA_X_509) != nullptr;
+}
+
+// OpenSSL's name of a digest mechanism that OAEP may use.
+std::string_view DigestName(CK_MECHANISM_TYPE digest) {
+  switch (digest) {
+    case CKM_SHA_1: return "SHA1";
+    case CKM_SHA224: return "SHA224";
+    case CKM_SHA256: return "SHA256";
+    case CKM_SHA384: return "SHA384";
+    case CKM_SHA512: return "SHA512";
+    default: return "";
+  }
+}
+
+Fallible<SecretBytes> DecryptOaepHere(Invocation& invocation, const Operation& operation, const KindRow& kind, ByteView input) {
+  const std::size_t modulus = (operation.key_bits + 7) / 8;
+  if (input.size() != modulus) return Fail(CKR_ENCRYPTED_DATA_LEN_RANGE, "the ciphertext is not as long as the modulus");
+  ASSIGN_OR_RETURN(const std::vector<Candidate> candidates, CandidatesOf(invocation, operation, kind));
+  ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
+  SecretBytes block(modulus);
+  CK_ULONG length = modulus;
+  RETURN_IF_ERROR(backend->Run([&](CK_FUNCTION_LIST_PTR device, Backend::Lease& lease) -> CK_RV {
+    const auto handle = lease.Load(candidates.front().name, candidates.front().material);
+    if (!handle.ok()) return handle.error().rv;
+    CK_MECHANISM raw{CKM_RSA_X_509, nullptr, 0};
+    if (const CK_RV rv = device->C_DecryptInit(lease.session(), &raw, *handle); rv != CKR_OK) return rv;
+    length = modulus;
+    return device->C_Decrypt(lease.session(), const_cast<CK_BYTE_PTR>(input.data()), input.size(), block.bytes().data(), &length);
+  }));
+  invocation.audit.version = candidates.front().version.value;
+  if (length != modulus) return Fail(CKR_DEVICE_ERROR, "the device gave a block of another length");
+  CK_RSA_PKCS_OAEP_PARAMS parameters{};
+  std::memcpy(&parameters, operation.mechanism->get().pParameter, sizeof parameters);
+  const ByteView label(static_cast<const std::uint8_t*>(parameters.pSourceData), parameters.ulSourceDataLen);
+  auto plain = RemoveOaep(block.view(), DigestName(parameters.hashAlg), DigestName(spec::MgfDigest(parameters.mgf)), label);
+  if (!plain) return Fail(CKR_ENCRYPTED_DATA_INVALID, "the padding is wrong");
+  return std::move(*plain);
 }
 
 // ---- Begin
@@ -206,12 +254,18 @@ Status TransformOnce(Invocation& invocation, Operation& operation, const KindRow
     *output.length = length;
     return query ? Status{} : TooSmall();
   }
-  // Straight into the answer when it is sure to fit; otherwise beside it, to see how long it is.
-  const bool fits = output.capacity() >= length;
-  CK_BYTE_PTR into = fits ? output.data : invocation.arena.Allocate(length);
-  CK_ULONG made = length;
+  // Straight into the answer when it is sure to fit; otherwise beside it, to see how long it is. Some devices want room for
+  // the whole input, although what comes out of a padding is shorter.
+  const std::size_t room = LengthIsExact(operation) ? length : std::max(length, input.size());
+  const bool fits = output.capacity() >= room;
+  CK_BYTE_PTR into = fits ? output.data : invocation.arena.Allocate(room);
+  CK_ULONG made = room;
+  if (MustUnpadHere(invocation, operation)) {
+    ASSIGN_OR_RETURN(const SecretBytes plain, DecryptOaepHere(invocation, operation, kind, input));
+    return Deliver(invocation, operation, output, plain.view(), input);
+  }
   RETURN_IF_ERROR(RunOnce(invocation, operation, kind, [&](CK_FUNCTION_LIST_PTR device, CK_SESSION_HANDLE session) {
-    made = length;
+    made = room;
     return (device->*kind.single)(session, const_cast<CK_BYTE_PTR>(input.data()), input.size(), into, &made);
   }));
   if (!fits) return Deliver(invocation, operation, output, {into, made}, input);

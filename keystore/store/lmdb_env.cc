@@ -141,10 +141,12 @@ void LmdbEnv::GrowAhead() {
   gate_moved_.notify_all();
 }
 
-bool LmdbEnv::IsSound() {
+std::optional<std::size_t> LmdbEnv::LastTransaction() {
   const auto txn = BeginRead();
-  if (txn.ok()) EndRead(*txn);
-  return txn.ok();
+  if (!txn.ok()) return std::nullopt;
+  const std::size_t last = ::mdb_txn_id(*txn);
+  EndRead(*txn);
+  return last;
 }
 
 void LmdbEnv::CheckReaders() {

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,10 +36,11 @@ class LmdbEnv {
   int CommitWrite(MDB_txn* txn);
   void AbortWrite(MDB_txn* txn);
 
-  // After kFull from the map: the next BeginWrite makes more room whatever the figures say.
-  void AskForRoom() { wants_room_ = true; }
-  // False once LMDB has failed in the middle of a meta page and refuses every further transaction.
-  bool IsSound();
+  // After a failure with `code`: if it was the map that was full, the next BeginWrite makes more room.
+  void AskForRoom(int code) { wants_room_ = wants_room_ || code == MDB_MAP_FULL; }
+  // The number of the last transaction that is on disk; nothing once LMDB has failed in the middle of a meta page and
+  // refuses every further transaction.
+  std::optional<std::size_t> LastTransaction();
   // Frees the places of readers that ended without saying so.
   void CheckReaders();
   std::size_t MapBytes() const;

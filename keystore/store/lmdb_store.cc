@@ -179,7 +179,7 @@ class LmdbWriteTxn : public Reads<WriteTxn> {
     const bool refused =
         kind == StoreErrorKind::kNotFound || kind == StoreErrorKind::kTaken || kind == StoreErrorKind::kInvalid;
     if (!refused) spoiled_ = done.error();
-    if (kind == StoreErrorKind::kFull) env_.AskForRoom();
+    if (kind == StoreErrorKind::kFull) env_.AskForRoom(MDB_MAP_FULL);
     return done;
   }
 
@@ -343,7 +343,7 @@ StoreResult<void> LmdbWriteTxn::Commit() {
   meta_.lmdb_transaction = ::mdb_txn_id(txn_);
   StoreResult<void> written = table_.PutMeta();
   if (!written.ok()) {
-    if (written.error().kind == StoreErrorKind::kFull) env_.AskForRoom();
+    if (written.error().kind == StoreErrorKind::kFull) env_.AskForRoom(MDB_MAP_FULL);
     Abort();
     return written;
   }
@@ -355,10 +355,13 @@ StoreResult<void> LmdbWriteTxn::Commit() {
     return {};
   }
   Failure<StoreError> failure = LmdbFailure(code, "cannot commit to the store");
-  // No space: LMDB never got to the meta page, the change is simply not there. Anything else leaves it open whether it
-  // is, and a disk that has refused to sync once may drop what it claims to have (fsync(2)).
-  if (failure.error.kind == StoreErrorKind::kFull && env_.IsSound()) {
-    env_.AskForRoom();
+  // A full disk comes as ENOSPC or, after a short write, as EIO. Either way LMDB gives up before it touches the meta
+  // page, and whatever it did write lies in pages that nothing refers to. Once it has failed in the meta page itself it
+  // says so to every transaction after.
+  if (env_.LastTransaction() == shared_.meta.lmdb_transaction) {
+    failure.error.kind = StoreErrorKind::kFull;
+    failure.error.sentence += " (is the disk full?); nothing was changed";
+    env_.AskForRoom(code);
   } else {
     failure.error.kind = StoreErrorKind::kIo;
     shared_.broken = failure.error;

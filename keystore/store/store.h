@@ -122,8 +122,9 @@ class WriteTxn : public ReadTxn {
   virtual StoreResult<void> PutRequest(const RequestRecord& request, Timestamp now) = 0;
 
   // Makes the change durable before it returns; then, and only then, Generation() has moved by one (a transaction that
-  // wrote nothing moves nothing). On kFull nothing was changed. On kIo it is not known whether the change was made, and
-  // the store refuses further writes until it is opened again. The transaction is over either way.
+  // wrote nothing moves nothing). On kFull (no space, or the disk refused a write) nothing was changed and a later try
+  // may go through. On kIo it is not known whether the change was made, and the store refuses further writes until it
+  // is opened again. The transaction is over either way.
   virtual StoreResult<void> Commit() = 0;
 };
 

@@ -349,6 +349,37 @@ TEST_P(BackendTest, ALeaseKeepsItsKeyWhateverTheCacheDoes) {
   (*lease)->Break();
 }
 
+TEST_P(BackendTest, AnOperationThatWasBegunGoesOnInItsLease) {
+  const TestKey key = bench_->Generic(32);
+  auto lease = backend_->Begin([&](CK_FUNCTION_LIST_PTR f, Backend::Lease& session) -> CK_RV {
+    const auto handle = session.Load(key.name, key.material);
+    if (!handle.ok()) return handle.error().rv;
+    CK_MECHANISM hmac = Plain(CKM_SHA256_HMAC);
+    return f->C_SignInit(session.session(), &hmac, *handle);
+  });
+  ASSERT_GOOD(lease);
+  Bytes message = ToBytes(kMessage);
+  CK_BYTE mac[32];
+  CK_ULONG length = sizeof mac;
+  CK_FUNCTION_LIST_PTR f = backend_->functions();
+  ASSERT_EQ(f->C_SignUpdate((*lease)->session(), message.data(), message.size()), CKR_OK);
+  ASSERT_EQ(f->C_SignFinal((*lease)->session(), mac, &length), CKR_OK);
+  EXPECT_GOOD(bench_->Verify(key, Plain(CKM_SHA256_HMAC), kMessage, {mac, length}, false));
+}
+
+TEST_P(BackendTest, ASessionWithAnOperationLeftInItIsNotTheNextOnesTrouble) {
+  const TestKey key = bench_->Generic(32);
+  {
+    auto lease = backend_->Acquire();
+    ASSERT_GOOD(lease);
+    const auto handle = (*lease)->Load(key.name, key.material);
+    ASSERT_GOOD(handle);
+    CK_MECHANISM hmac = Plain(CKM_SHA256_HMAC);
+    ASSERT_EQ(backend_->functions()->C_SignInit((*lease)->session(), &hmac, *handle), CKR_OK);
+  }
+  EXPECT_GOOD(bench_->Sign(key, Plain(CKM_SHA256_HMAC), kMessage));
+}
+
 TEST_P(BackendTest, AForgottenKeyLeavesTheDevice) {
   const TestKey key = bench_->Aes();
   const std::size_t before = bench_->CountObjects();
@@ -495,8 +526,8 @@ TEST_P(BackendTest, AKilledHostCostsAThreadAtMostOneError) {
   }
   std::atomic<bool> stop{false};
   std::atomic<int> wrong{0};
-  std::vector<int> errors(kThreads);
-  std::vector<int> served(kThreads);
+  std::vector<std::atomic<int>> errors(kThreads);
+  std::vector<std::atomic<int>> served(kThreads);
   std::vector<std::thread> threads;
   for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([&, t] {
@@ -516,12 +547,10 @@ TEST_P(BackendTest, AKilledHostCostsAThreadAtMostOneError) {
     ASSERT_GT(pid, 0);
     ASSERT_EQ(::kill(pid, SIGKILL), 0);
     // Until the new host has served everybody.
-    const std::vector<int> before = served;
     const auto deadline = steady_clock::now() + std::chrono::seconds(20);
-    for (int t = 0; t < kThreads; ++t) {
-      while (served[static_cast<std::size_t>(t)] < before[static_cast<std::size_t>(t)] + 3 && steady_clock::now() < deadline) {
-        std::this_thread::sleep_for(milliseconds(5));
-      }
+    for (std::atomic<int>& count : served) {
+      const int before = count;
+      while (count < before + 3 && steady_clock::now() < deadline) std::this_thread::sleep_for(milliseconds(5));
     }
   }
   stop = true;

@@ -84,7 +84,7 @@ done
 ended_by() {
   local signal=$1 wanted=$2 got=0 pid
   rm -f "$work/daemon"
-  # A shell starts background jobs with SIGINT ignored; perl's or env's way out of that is the program's own business.
+  # A shell starts background jobs with SIGINT ignored.
   env --default-signal=INT "$cmkctl" sandbox -- sh -c 'echo "$CMKD_DAEMON_PID" >"$1.new"; mv "$1.new" "$1"; exec sleep 60' sh \
     "$work/daemon" >"$log" 2>&1 &
   pid=$!
