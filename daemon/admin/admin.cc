@@ -489,6 +489,7 @@ Fallible<Json> Answer(Invocation& invocation, std::string_view text) {
   for (const Verb& verb : kVerbs) {
     if (verb.name != name) continue;
     invocation.audit_text = name;
+    if (verb.reserved) invocation.urgency = AuditLog::Urgency::kReserved;
     if (!invocation.daemon.audit.Healthy() && !verb.reserved) {
       return Fail(CKR_FUNCTION_FAILED, "the audit log cannot be written", spec::kAuditBlocked);
     }

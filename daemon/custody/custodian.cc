@@ -27,9 +27,10 @@ Id NewId() {
 }
 
 Fallible<cmk::Cmk> Decided(const cmk::Cmk& key, const cmk::Request& request, Timestamp now, const cmk::Bounds& bounds,
-                           std::optional<cmk::Material> material = std::nullopt) {
+                           std::optional<cmk::Material> material = std::nullopt, cmk::Effect* effect = nullptr) {
   auto decided = cmk::Decide(key, request, now, bounds);
   if (!decided.ok()) return Translate(decided.error(), Moment::kManage);
+  if (effect != nullptr) *effect = decided->effect;
   return cmk::Apply(key, *decided, now, std::move(material));
 }
 
@@ -298,18 +299,21 @@ void Custodian::DropMaterial(const std::string& hsm, const cmk::Cmk& key, bool d
 Fallible<cmk::Cmk> Custodian::Change(const cmk::CmkId& id, const cmk::Request& request) {
   cmk::Cmk changed;
   std::string hsm;
+  cmk::Effect effect = cmk::Effect::kNone;
   {
     STORE_OR_RETURN(const Txn txn, store_.BeginWrite(cmk::Name(request.event).data()));
     STORE_OR_RETURN(const auto found, txn->FindCmk(id));
     if (!found) return Fail(CKR_OBJECT_HANDLE_INVALID, "no key has this id", spec::kNotFound);
     STORE_OR_RETURN(const store::TokenRecord token, txn->GetToken(found->token));
     hsm = token.hsm;
-    ASSIGN_OR_RETURN(changed, Decided(*found, request, clock_.Now(), BoundsOf(token)));
+    ASSIGN_OR_RETURN(changed, Decided(*found, request, clock_.Now(), BoundsOf(token), std::nullopt, &effect));
     RETURN_IF_STORE_ERROR(txn->PutCmk(changed));
     RETURN_IF_STORE_ERROR(txn->Commit());
   }
   // Out of use, out of the device: a key that may not be used has no business being unwrapped there.
-  if (changed.state != cmk::CmkState::kEnabled) DropMaterial(hsm, changed, false);
+  if (changed.state != cmk::CmkState::kEnabled) DropMaterial(hsm, changed, effect == cmk::Effect::kDestroyMaterial);
+  // The intention is durable before the act; its completion is an event of its own.
+  if (effect == cmk::Effect::kDestroyMaterial) return Change(id, cmk::CmkEvent::kMaterialGone);
   return changed;
 }
 

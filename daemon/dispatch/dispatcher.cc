@@ -113,7 +113,8 @@ bool ClientConversation::Serve(const wire::FrameHeader& header, ByteView payload
                         .trailers = {},
                         .audit = {},
                         .audit_text = {},
-                        .changed = false};
+                        .changed = false,
+                        .urgency = AuditLog::Urgency::kNormal};
   spec::Call<id> call;
   if constexpr (id == CallId::Hello) {
     // A hello that cannot be believed ends the connection.
@@ -176,8 +177,9 @@ bool ClientConversation::Record(Invocation& invocation, const spec::CallRow& row
   record.rv = rv;
   record.detail = detail;
   record.text = invocation.audit_text;
-  if (daemon_.audit.Append(record) == 0) return false;
-  return !invocation.changed || daemon_.audit.Flush();
+  if (daemon_.audit.Append(record, invocation.urgency) == 0) return false;
+  // A change that may use the reserved room must go on while the disk is full: it is in the log, on disk when there is room.
+  return !invocation.changed || daemon_.audit.Flush() || invocation.urgency == AuditLog::Urgency::kReserved;
 }
 
 }  // namespace

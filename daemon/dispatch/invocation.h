@@ -36,6 +36,8 @@ struct Invocation {
   std::string audit_text;
   // The store was changed: the audit record is on disk before the answer.
   bool changed = false;
+  // Disable and cancel-deletion may use the room that the audit log has set aside.
+  AuditLog::Urgency urgency = AuditLog::Urgency::kNormal;
 };
 
 }  // namespace cmkd::daemon

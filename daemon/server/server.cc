@@ -150,8 +150,8 @@ void Server::Stop() {
     }
   }
   Reap(true);
+  // The socket's file stays: it tells new clients that a daemon belongs here and may be on its way back.
   listener_.Close();
-  ::unlink(options_.socket_path.c_str());
   ::close(stop_event_);
   stop_event_ = -1;
 }

@@ -119,6 +119,10 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_UnwrapKey>& call) {
   const CK_MECHANISM& mechanism = *call.mechanism.value;
   ASSIGN_OR_RETURN(const auto token, TokenOf(invocation));
   ASSIGN_OR_RETURN(const spec::MechanismRow* row, CheckMechanism(invocation, mechanism, CKF_UNWRAP));
+  // What PKCS #1 v1.5 unwraps is not authenticated: on a managed token it would be a way to plant keys (DESIGN section 7).
+  if (row->type == CKM_RSA_PKCS && token->profile == cmk::TokenProfile::kManaged) {
+    return Fail(CKR_MECHANISM_INVALID, "a managed token does not unwrap by PKCS #1 v1.5", spec::kMechanismNotAllowed);
+  }
   ASSIGN_OR_RETURN(const ObjectPtr unwrapping, FindVisible(invocation, call.unwrapping_key.value, CKR_UNWRAPPING_KEY_HANDLE_INVALID));
   RecordKey(invocation, *unwrapping, mechanism.mechanism);
   if (!unwrapping->has_material()) return Fail(CKR_UNWRAPPING_KEY_HANDLE_INVALID, "keys are unwrapped with secret and private keys");

@@ -2,6 +2,7 @@
 #include "pkcs11/remote/client.h"
 
 #include <time.h>
+#include <unistd.h>
 
 #include <cerrno>
 
@@ -46,7 +47,10 @@ CK_RV Client::Borrow(ConnectionPtr& connection) {
       return CKR_OK;
     }
   }
-  const std::chrono::milliseconds give_up = Now() + (connected_before() ? options_.wait : std::chrono::milliseconds(0));
+  // A daemon that stops leaves its socket's file behind; where there is none, there is nothing to wait for.
+  const bool was_there = ::access(options_.socket_path.c_str(), F_OK) == 0;
+  const std::chrono::milliseconds first = was_there ? options_.first_wait : std::chrono::milliseconds(0);
+  const std::chrono::milliseconds give_up = Now() + (connected_before() ? options_.wait : first);
   for (std::chrono::milliseconds pause{2};; pause = std::min(pause * 2, std::chrono::milliseconds(100))) {
     connection = TryConnect();
     if (connection != nullptr) return CKR_OK;

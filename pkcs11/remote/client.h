@@ -27,6 +27,8 @@ struct Options {
   std::chrono::milliseconds slow_deadline{300'000};
   // How long a call waits for a daemon that was there before to come back.
   std::chrono::milliseconds wait{10'000};
+  // How long the first call of a process waits when a daemon's socket is there but nobody listens: it is being restarted.
+  std::chrono::milliseconds first_wait{2'000};
 };
 
 // One connection with its buffers; used by one thread at a time.

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <functional>
 #include <set>
 #include <thread>
@@ -87,7 +88,9 @@ TEST_F(ModuleTest, TakesEveryLawfulFormOfInitialiseArguments) {
       arguments.UnlockMutex = NoLock;
     }
     const CK_RV rv = p11_->C_Initialize(&arguments);
-    if (rv == CKR_OK) EXPECT_EQ(p11_->C_Finalize(nullptr), CKR_OK);
+    if (rv == CKR_OK) {
+      EXPECT_EQ(p11_->C_Finalize(nullptr), CKR_OK);
+    }
     return rv;
   };
   EXPECT_EQ(form(0, false), CKR_OK);
@@ -174,7 +177,7 @@ TEST_F(ModuleTest, TheHostGetsNoSigpipe) {
     ASSERT_TRUE(daemon_.KillAndStart());
     EXPECT_EQ(SessionState(), CK_STATE{CKS_RW_USER_FUNCTIONS});
   }
-  EXPECT_EQ(pipes, 0);
+  EXPECT_EQ(static_cast<int>(pipes), 0);
   ::sigaction(SIGPIPE, &before, nullptr);
 }
 

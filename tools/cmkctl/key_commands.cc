@@ -1,4 +1,6 @@
 // cmkctl key create, list, show, disable, enable, rotate, schedule-deletion, cancel-deletion.
+#include <time.h>
+
 #include <algorithm>
 #include <cctype>
 
@@ -168,6 +170,17 @@ std::string_view VerbOf(KeyChange change) {
   return {};
 }
 
+// A token may have no waiting period; then there is no "until then".
+std::string DeletionSentence(const std::string& name, const Value& key) {
+  const std::string date = key.Text("deletion_date");
+  const std::optional<std::int64_t> seconds = ParseUtc(date);
+  if (seconds && *seconds <= static_cast<std::int64_t>(::time(nullptr))) {
+    return name + " is being destroyed now: it had no waiting period.\n";
+  }
+  return name + " will be destroyed on " + LocalTime(date) + "; until then: cmkctl key cancel-deletion " +
+         Harmless(key.Text("id")) + "\n";
+}
+
 std::string Sentence(KeyChange change, const Value& key) {
   const std::string name = "Key " + Harmless(key.Text("name"));
   switch (change) {
@@ -175,9 +188,7 @@ std::string Sentence(KeyChange change, const Value& key) {
     case KeyChange::kEnable: return name + " is enabled.\n";
     case KeyChange::kRotate:
       return name + " is rotated: version " + key.Text("current_version") + " protects from now on, older ones still open.\n";
-    case KeyChange::kScheduleDeletion:
-      return name + " will be destroyed on " + LocalTime(key.Text("deletion_date")) +
-             "; until then: cmkctl key cancel-deletion " + Harmless(key.Text("id")) + "\n";
+    case KeyChange::kScheduleDeletion: return DeletionSentence(name, key);
     case KeyChange::kCancelDeletion: return name + " will not be deleted; it is " + key.Text("state") + ".\n";
   }
   return {};
