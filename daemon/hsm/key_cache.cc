@@ -23,10 +23,10 @@ class KeyCache::Entry {
   const KeyName name;
   const std::uint64_t generation;
   const bool extractable;
-  CachedKey key;                   // written before `ready`
+  CachedKey key;  // written before `ready`
   std::atomic<bool> ready{false};
   std::atomic<bool> used{true};
-  std::mutex mutex;                // done, error
+  std::mutex mutex;  // done, error
   std::condition_variable finished;
   bool done = false;
   std::optional<Error> error;
@@ -82,11 +82,13 @@ std::size_t KeyCache::Hash::operator()(const KeyName& name) const {
   // Ids are random; a few of their bits are as good as any hash.
   std::uint64_t bits = 0;
   std::memcpy(&bits, name.id.data(), sizeof bits);
-  return static_cast<std::size_t>(bits ^ (std::uint64_t{name.version} * 0x9E3779B97F4A7C15u) ^ (name.is_public ? 1u : 0u));
+  return static_cast<std::size_t>(bits ^ (std::uint64_t{name.version} * 0x9E3779B97F4A7C15u) ^
+                                  (name.is_public ? 1u : 0u));
 }
 
 KeyCache::KeyCache(std::size_t entries_max, Destroy destroy)
-    : shard_entries_max_(std::max<std::size_t>(1, entries_max / ShardCount(entries_max))), destroy_(std::move(destroy)) {
+    : shard_entries_max_(std::max<std::size_t>(1, entries_max / ShardCount(entries_max))),
+      destroy_(std::move(destroy)) {
   for (std::size_t i = 0; i < ShardCount(entries_max); ++i) shards_.push_back(std::make_unique<Shard>());
 }
 
@@ -132,6 +134,7 @@ Fallible<KeyCache::Pin> KeyCache::FindOrLoad(const KeyName& name, std::uint64_t 
       mine = true;
       Shrink(shard, gone);
     }
+    entry->used.store(true, std::memory_order_relaxed);
   }
   gone.clear();
   if (mine) {

@@ -1,5 +1,5 @@
-// KeyCache: which key of the store is which object in the device, bounded, with the least recently used going first. A pin keeps an
-// object in the device while somebody works with it, whatever happens to its place in the cache meanwhile.
+// KeyCache: which key of the store is which object in the device, bounded, with the least recently used going first. A
+// pin keeps an object in the device while somebody works with it, whatever happens to its place in the cache meanwhile.
 //
 // All functions are safe from any thread. A hit takes one shared lock of one of several shards.
 #pragma once
@@ -25,7 +25,7 @@ struct CachedKey {
   std::uint32_t home = 0;        // the home session that made the object; its destruction goes there
   bool owned = false;            // a session object, to be destroyed with its last pin
   bool extractable = false;
-  Bytes wrapping_reference;      // the wrapping key it came from; empty for public and resident keys
+  Bytes wrapping_reference;  // the wrapping key it came from; empty for public and resident keys
 };
 
 class KeyCache {
@@ -44,7 +44,8 @@ class KeyCache {
   KeyCache(const KeyCache&) = delete;
   KeyCache& operator=(const KeyCache&) = delete;
 
-  // The key as it is in the device in this generation, or nullptr. `extractable` asks for an object that may be wrapped.
+  // The key as it is in the device in this generation, or nullptr. `extractable` asks for an object that may be
+  // wrapped.
   Pin Find(const KeyName& name, std::uint64_t generation, bool extractable);
   // The same; a key that is not there is loaded by one thread while others that want it wait. Errors: those of `load`.
   Fallible<Pin> FindOrLoad(const KeyName& name, std::uint64_t generation, bool extractable, const Load& load);

@@ -122,7 +122,8 @@ TEST_F(KeyCacheTest, ForgetsAllThatCameFromAWrappingKey) {
 
 TEST_F(KeyCacheTest, AFailureIsNotRemembered) {
   KeyCache cache(8, device_.Destroyer());
-  const auto failed = cache.FindOrLoad(Name(1), 1, false, []() -> Fallible<CachedKey> { return Fail(CKR_DEVICE_ERROR, "no"); });
+  const auto failed =
+      cache.FindOrLoad(Name(1), 1, false, []() -> Fallible<CachedKey> { return Fail(CKR_DEVICE_ERROR, "no"); });
   ASSERT_FALSE(failed.ok());
   EXPECT_EQ(failed.error().rv, CKR_DEVICE_ERROR);
   EXPECT_EQ(cache.size(), 0u);
