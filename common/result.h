@@ -20,8 +20,8 @@ class [[nodiscard]] Result {
   using Value = T;
   using Error = E;
 
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}                      // NOLINT
-  Result(Failure<E> failure) : state_(std::in_place_index<1>, std::move(failure.error)) {}   // NOLINT
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}                     // NOLINT
+  Result(Failure<E> failure) : state_(std::in_place_index<1>, std::move(failure.error)) {}  // NOLINT
 
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
@@ -59,15 +59,15 @@ class [[nodiscard]] Result<void, E> : public Result<Unit, E> {
 
 // Leaves the function with the error of `expression`, if it has one.
 #define RETURN_IF_ERROR(expression) RETURN_IF_ERROR_NAMED(CMKD_CONCAT(status_, __LINE__), expression)
-#define RETURN_IF_ERROR_NAMED(name, expression)                  \
-  do {                                                           \
-    auto name = (expression);                                    \
+#define RETURN_IF_ERROR_NAMED(name, expression)                      \
+  do {                                                               \
+    auto name = (expression);                                        \
     if (!name.ok()) return ::cmkd::Failure{std::move(name.error())}; \
   } while (false)
 
 // Declares or assigns `target` from the value of `expression`, or leaves with its error.
 #define ASSIGN_OR_RETURN(target, ...) ASSIGN_OR_RETURN_NAMED(CMKD_CONCAT(result_, __LINE__), target, __VA_ARGS__)
-#define ASSIGN_OR_RETURN_NAMED(name, target, ...)                \
-  auto name = (__VA_ARGS__);                                     \
+#define ASSIGN_OR_RETURN_NAMED(name, target, ...)                  \
+  auto name = (__VA_ARGS__);                                       \
   if (!name.ok()) return ::cmkd::Failure{std::move(name.error())}; \
   target = std::move(name).value()

@@ -1,5 +1,5 @@
-// SecretBytes: the one type that owns key bytes, PINs and sealing keys. Wiped when it goes, never copied by accident, never
-// printed, left out of core dumps and, as far as the process may, out of swap.
+// SecretBytes: the one type that owns key bytes, PINs and sealing keys. Wiped when it goes, never copied by accident,
+// never printed, left out of core dumps and, as far as the process may, out of swap.
 #pragma once
 
 #include <sys/mman.h>

@@ -1,4 +1,5 @@
-// Instants and spans of time as values, and the interface of a clock. Pure code takes a Timestamp; it never asks a clock.
+// Instants and spans of time as values, and the interface of a clock. Pure code takes a Timestamp; it never asks a
+// clock.
 #pragma once
 
 #include <chrono>

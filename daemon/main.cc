@@ -76,7 +76,8 @@ ServerOptions ServerOptionsFrom(const Config& config) {
 
 int Serve(const Config& config, const sigset_t& stop_signals) {
   const SystemClock clock;
-  if (const auto prepared = PrepareStateDirectory(config.daemon.state_directory); !prepared.ok()) return Fatal(prepared.error());
+  if (const auto prepared = PrepareStateDirectory(config.daemon.state_directory); !prepared.ok())
+    return Fatal(prepared.error());
   if (const auto locked = LockStateDirectory(config.daemon.state_directory); !locked.ok()) return Fatal(locked.error());
   AuditLog::Options audit_options;
   audit_options.directory = AuditDirectory(config);
@@ -97,8 +98,18 @@ int Serve(const Config& config, const sigset_t& stop_signals) {
   PinCache pins;
   Daemon* self = nullptr;
   Registry registry([&self](Application& application) { CleanUp(*self, application); });
-  Daemon daemon{config, clock, store, **audit, backends, records, custodian, registry, pins,
-                *opened->ticket_sealer, *opened->object_sealer, clock.Now()};
+  Daemon daemon{config,
+                clock,
+                store,
+                **audit,
+                backends,
+                records,
+                custodian,
+                registry,
+                pins,
+                *opened->ticket_sealer,
+                *opened->object_sealer,
+                clock.Now()};
   self = &daemon;
   Dispatcher dispatcher(daemon);
   Server server(ServerOptionsFrom(config), dispatcher);
@@ -153,7 +164,8 @@ int main(int argc, char** argv) {
     } else if (argument == "--check") {
       arguments.check = true;
     } else if (argument == "--version") {
-      std::cout << "cmkd " << int{cmkd::spec::kLibraryVersion.major} << "." << int{cmkd::spec::kLibraryVersion.minor} << "\n";
+      std::cout << "cmkd " << int{cmkd::spec::kLibraryVersion.major} << "." << int{cmkd::spec::kLibraryVersion.minor}
+                << "\n";
       return 0;
     } else {
       const bool help = argument == "--help";

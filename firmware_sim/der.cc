@@ -38,7 +38,8 @@ ByteView Reader::Element(std::uint8_t tag) {
   const ByteView whole = rest_;
   const ByteView content = Value(tag);
   if (!ok_) return {};
-  return whole.first(whole.size() - rest_.size()).first(static_cast<std::size_t>(content.data() - whole.data()) + content.size());
+  return whole.first(whole.size() - rest_.size())
+      .first(static_cast<std::size_t>(content.data() - whole.data()) + content.size());
 }
 
 ByteView Reader::Value(std::uint8_t tag) {

@@ -1,5 +1,5 @@
-// The few DER types that keys are made of: a writer that builds from the inside out and a reader that goes forward and stops at
-// the first doubt. Definite lengths only, minimal lengths only (X.690 section 10).
+// The few DER types that keys are made of: a writer that builds from the inside out and a reader that goes forward and
+// stops at the first doubt. Definite lengths only, minimal lengths only (X.690 section 10).
 #pragma once
 
 #include <cstddef>
@@ -20,7 +20,8 @@ enum Tag : std::uint8_t {
   kContext1 = 0xa1,
 };
 
-// Writes backwards into a buffer of a fixed size, so that every length is known when its header is written. Overflow is sticky.
+// Writes backwards into a buffer of a fixed size, so that every length is known when its header is written. Overflow is
+// sticky.
 class Writer {
  public:
   explicit Writer(MutableBytes buffer) : buffer_(buffer), start_(buffer.size()) {}

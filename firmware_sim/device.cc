@@ -11,7 +11,8 @@ namespace {
 
 constexpr char kObjectPrefix[] = "object-";
 
-// The current device, in a page that a forked child finds empty: it has to call C_Initialize itself (PKCS#11 3.2 section 5.6.1).
+// The current device, in a page that a forked child finds empty: it has to call C_Initialize itself (PKCS#11 3.2
+// section 5.6.1).
 struct Slot {
   std::atomic<Device*> device{nullptr};
 };
@@ -122,8 +123,8 @@ Status Device::Login(Role role, ByteView pin) {
   return {};
 }
 
-// PKCS#11 3.2, C_Logout: private session objects are destroyed, and handles of private token objects are not valid any more, also
-// after the next login.
+// PKCS#11 3.2, C_Logout: private session objects are destroyed, and handles of private token objects are not valid any
+// more, also after the next login.
 Status Device::Logout() {
   const std::lock_guard lock(login_mutex_);
   if (login() == LoginState::kPublic) return Fail(CKR_USER_NOT_LOGGED_IN, "nobody is logged in");
@@ -152,9 +153,11 @@ Fallible<CK_OBJECT_HANDLE> Device::AddObject(ObjectPtr object) {
 
 Status Device::ReplaceObject(CK_OBJECT_HANDLE handle, const ObjectPtr& expected, ObjectPtr changed) {
   const std::lock_guard lock(object_change_mutex_);
-  if (objects_.Find(handle) != expected) return Fail(CKR_OBJECT_HANDLE_INVALID, "the object has gone or changed meanwhile");
+  if (objects_.Find(handle) != expected)
+    return Fail(CKR_OBJECT_HANDLE_INVALID, "the object has gone or changed meanwhile");
   if (changed->is_token()) RETURN_IF_ERROR(flash_->Write(kObjectPrefix + changed->name(), changed->Encode().view()));
-  if (!objects_.Replace(handle, expected, std::move(changed))) return Fail(CKR_OBJECT_HANDLE_INVALID, "the object has gone");
+  if (!objects_.Replace(handle, expected, std::move(changed)))
+    return Fail(CKR_OBJECT_HANDLE_INVALID, "the object has gone");
   return {};
 }
 

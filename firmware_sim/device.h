@@ -1,5 +1,5 @@
-// The device: what exists between C_Initialize and C_Finalize. Token, objects, sessions, who is logged in, and whether the device
-// is fit to work at all.
+// The device: what exists between C_Initialize and C_Finalize. Token, objects, sessions, who is logged in, and whether
+// the device is fit to work at all.
 #pragma once
 
 #include <atomic>
@@ -18,9 +18,9 @@ enum class LoginState : std::uint8_t { kPublic, kUser, kSecurityOfficer };
 // Any thread, unless said otherwise.
 class Device {
  public:
-  // Runs the self-tests, opens the flash and loads what is in it. A damaged flash does not keep the device from starting: it comes
-  // up in the error state, says so in C_GetTokenInfo, and serves nothing else.
-  // Errors: CKR_FIPS_SELF_TEST_FAILED.
+  // Runs the self-tests, opens the flash and loads what is in it. A damaged flash does not keep the device from
+  // starting: it comes up in the error state, says so in C_GetTokenInfo, and serves nothing else. Errors:
+  // CKR_FIPS_SELF_TEST_FAILED.
   static Fallible<std::unique_ptr<Device>> PowerOn(const std::string& flash_directory);
 
   // The device of this process between C_Initialize and C_Finalize; nullptr otherwise, and in a forked child.

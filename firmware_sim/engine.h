@@ -1,5 +1,5 @@
-// How a key becomes usable: the primitives check its parts and build what they need to work with it. Between key.cc, which knows
-// encodings, and the crypto library, which it never sees.
+// How a key becomes usable: the primitives check its parts and build what they need to work with it. Between key.cc,
+// which knows encodings, and the crypto library, which it never sees.
 #pragma once
 
 #include "firmware_sim/key.h"
@@ -17,8 +17,8 @@ Fallible<EnginePtr> PreparePublic(CK_KEY_TYPE type, const spec::Curve* curve, co
 // The public point of a private key on a curve. Errors: `refusal` for a scalar out of range.
 Fallible<Bytes> ComputePoint(const spec::Curve& curve, ByteView value, CK_RV refusal);
 
-// The missing numbers of an RSA private key, from modulus and exponents (NIST SP 800-56B r2, appendix C) or from what primes
-// there are. Each is as PKCS #1 defines it.
+// The missing numbers of an RSA private key, from modulus and exponents (NIST SP 800-56B r2, appendix C) or from what
+// primes there are. Each is as PKCS #1 defines it.
 struct RsaNumbers {
   SecretBytes buffer;
   Parts parts;

@@ -1,5 +1,6 @@
-// The simulated HSM: a PKCS#11 module over OpenSSL that models a device with one slot, flash, PINs and self-tests. It is a
-// simulation and not validated: it protects against mistakes and through its API, not against who can read its files or memory.
+// The simulated HSM: a PKCS#11 module over OpenSSL that models a device with one slot, flash, PINs and self-tests. It
+// is a simulation and not validated: it protects against mistakes and through its API, not against who can read its
+// files or memory.
 //
 // The same device is a library for the daemon (this header) and a module for anything else (libcmkd-firmware-sim.so).
 #pragma once
@@ -10,7 +11,8 @@
 
 namespace cmkd::sim {
 
-// The function list (2.40; 3.0 and 3.2 through C_GetInterface of its C_GetFunctionList's module). Lives for ever. Any thread.
+// The function list (2.40; 3.0 and 3.2 through C_GetInterface of its C_GetFunctionList's module). Lives for ever. Any
+// thread.
 CK_FUNCTION_LIST_PTR FunctionList();
 
 // Where the device keeps its flash; made on first use, mode 0700. Counts from the next C_Initialize on. Without it the

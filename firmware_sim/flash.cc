@@ -68,7 +68,11 @@ Fallible<std::unique_ptr<Flash>> Flash::Open(const std::string& directory) {
 }
 
 Flash::~Flash() {
-  if (lock_fd_ >= 0) ::close(lock_fd_);
+  if (lock_fd_ >= 0) {
+    // A forked child has a copy of the descriptor; closing ours alone would leave the lock with it.
+    (void)::flock(lock_fd_, LOCK_UN);
+    ::close(lock_fd_);
+  }
   ::close(directory_fd_);
 }
 
@@ -121,7 +125,8 @@ Fallible<std::optional<Bytes>> Flash::ReadFile(const std::string& name) const {
 Status Flash::WriteFile(const std::string& name, ByteView bytes) {
   const std::string temporary = name + kTemporary;
   {
-    const FileDescriptor file(::openat(directory_fd_, temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+    const FileDescriptor file(
+        ::openat(directory_fd_, temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (file.get() < 0) return DeviceFailure(temporary);
     if (!WriteAll(file.get(), bytes) || ::fsync(file.get()) != 0) return DeviceFailure(temporary);
   }
@@ -161,7 +166,8 @@ Fallible<std::vector<std::string>> Flash::List(const std::string& prefix) const 
   std::vector<std::string> names;
   while (const dirent* item = ::readdir(directory)) {
     const std::string name = item->d_name;
-    const bool own = name == "." || name == ".." || name == kLockFile || name == kDeviceKeyFile || name.ends_with(kTemporary);
+    const bool own =
+        name == "." || name == ".." || name == kLockFile || name == kDeviceKeyFile || name.ends_with(kTemporary);
     if (!own && name.starts_with(prefix)) names.push_back(name);
   }
   ::closedir(directory);

@@ -1,6 +1,7 @@
-// The device's non-volatile memory, as files in one directory. Each file is sealed with AES-256-GCM under a device key that lies
-// beside them: a real device has that key in a fuse or a battery-backed cell, this is a simulation of one and protects nothing
-// from who can read the directory. What it does give: a damaged or exchanged file is noticed and never used.
+// The device's non-volatile memory, as files in one directory. Each file is sealed with AES-256-GCM under a device key
+// that lies beside them: a real device has that key in a fuse or a battery-backed cell, this is a simulation of one and
+// protects nothing from who can read the directory. What it does give: a damaged or exchanged file is noticed and never
+// used.
 #pragma once
 
 #include <memory>
@@ -13,7 +14,8 @@
 
 namespace cmkd::sim {
 
-// Any thread; the caller keeps writes to one name apart. All errors are CKR_DEVICE_ERROR, or CKR_DEVICE_MEMORY on a full disk.
+// Any thread; the caller keeps writes to one name apart. All errors are CKR_DEVICE_ERROR, or CKR_DEVICE_MEMORY on a
+// full disk.
 class Flash {
  public:
   // Opens the directory and makes it (one level, 0700) when it is not there. Only one process at a time has it open.

@@ -1,5 +1,5 @@
-// AES-GCM for IVs beyond the 128 bytes that OpenSSL 3.0 takes. The standard allows any length up to 2^32-1 bytes; programs use 12.
-// So this is written to be short and to run in constant time, not to be fast.
+// AES-GCM for IVs beyond the 128 bytes that OpenSSL 3.0 takes. The standard allows any length up to 2^32-1 bytes;
+// programs use 12. So this is written to be short and to run in constant time, not to be fast.
 #pragma once
 
 #include "firmware_sim/openssl.h"

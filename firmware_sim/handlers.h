@@ -1,5 +1,6 @@
-// The handlers: one for each call or family of calls, by chapter of the standard. The gate (target.h) has found the session and
-// holds its mutex before a handler of a session call runs. Pointers of a call have passed the shapes' own checks.
+// The handlers: one for each call or family of calls, by chapter of the standard. The gate (target.h) has found the
+// session and holds its mutex before a handler of a session call runs. Pointers of a call have passed the shapes' own
+// checks.
 #pragma once
 
 #include "firmware_sim/device.h"
@@ -72,8 +73,8 @@ Status Handle(Context&, spec::Call<CallId::C_DigestKey>&);
 Status WholeMessage(Context&, OperationKind kind, const spec::ParameterInOut& parameter, ByteView aad, ByteView in,
                     const spec::BytesOut& out);
 Status BeginMessage(Context&, OperationKind kind, const spec::ParameterInOut& parameter, ByteView aad);
-Status NextMessage(Context&, OperationKind kind, const spec::ParameterInOut& parameter, ByteView in, const spec::BytesOut& out,
-                   CK_FLAGS flags);
+Status NextMessage(Context&, OperationKind kind, const spec::ParameterInOut& parameter, ByteView in,
+                   const spec::BytesOut& out, CK_FLAGS flags);
 Status EndMessages(Context&, OperationKind kind);
 
 // handlers_dual.cc
@@ -94,8 +95,10 @@ Status Handle(Context& context, spec::Begin<id>& call) {
 template <CallId id>
 Status Handle(Context& context, spec::Transform<id>& call) {
   constexpr OperationKind kKind = spec::Row(id).operation;
-  if constexpr (spec::Row(id).phase == Phase::kSingle) return TransformWhole(context, kKind, call.input.view(), call.output);
-  else return TransformPart(context, kKind, call.input.view(), call.output);
+  if constexpr (spec::Row(id).phase == Phase::kSingle)
+    return TransformWhole(context, kKind, call.input.view(), call.output);
+  else
+    return TransformPart(context, kKind, call.input.view(), call.output);
 }
 template <CallId id>
 Status Handle(Context& context, spec::Drain<id>& call) {
@@ -104,8 +107,10 @@ Status Handle(Context& context, spec::Drain<id>& call) {
 template <CallId id>
 Status Handle(Context& context, spec::Feed<id>& call) {
   constexpr OperationKind kKind = spec::Row(id).operation;
-  if constexpr (spec::Row(id).phase == Phase::kFinal) return FinishVerify(context, kKind, call.input.view());
-  else return FeedPart(context, kKind, call.input.view());
+  if constexpr (spec::Row(id).phase == Phase::kFinal)
+    return FinishVerify(context, kKind, call.input.view());
+  else
+    return FeedPart(context, kKind, call.input.view());
 }
 
 template <CallId id>
@@ -119,7 +124,8 @@ Status Handle(Context& context, spec::BeginMessageAead<id>& call) {
 }
 template <CallId id>
 Status Handle(Context& context, spec::NextMessageAead<id>& call) {
-  return NextMessage(context, spec::Row(id).operation, call.parameter, call.input.view(), call.output, call.flags.value);
+  return NextMessage(context, spec::Row(id).operation, call.parameter, call.input.view(), call.output,
+                     call.flags.value);
 }
 template <CallId id>
 Status Handle(Context& context, spec::SessionOnly<id>&) {

@@ -5,7 +5,8 @@ namespace cmkd::sim {
 namespace {
 
 // The plaintext is what is digested or signed: the input of encryption, the output of decryption.
-Status BothParts(Context& context, OperationKind cipher, OperationKind other, const spec::BytesIn& in, const spec::BytesOut& out) {
+Status BothParts(Context& context, OperationKind cipher, OperationKind other, const spec::BytesIn& in,
+                 const spec::BytesOut& out) {
   if (context.session->operation(other) == nullptr) return Fail(CKR_OPERATION_NOT_INITIALIZED, "no Init before");
   const bool encrypting = cipher == OperationKind::kEncrypt;
   const bool query = out.query();

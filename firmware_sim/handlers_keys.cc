@@ -1,9 +1,9 @@
 // Key management functions (PKCS#11 3.2 section 5.18): generate, wrap, unwrap, derive.
+#include "firmware_sim/der.h"
 #include "firmware_sim/engine.h"
 #include "firmware_sim/key_use.h"
 #include "firmware_sim/object_factory.h"
 #include "firmware_sim/self_test.h"
-#include "firmware_sim/der.h"
 #include "pkcs11/spec/mechanism_output.h"
 
 namespace cmkd::sim {
@@ -28,7 +28,8 @@ Fallible<SecretBytes> GeneratePrivate(const spec::MechanismRow& row, const spec:
     return GenerateRsa(bits, public_attributes.View(CKA_PUBLIC_EXPONENT));
   }
   const spec::Curve* curve = spec::FindCurve(public_attributes.View(CKA_EC_PARAMS));
-  if (curve == nullptr || curve->key_type != row.key_type) return Fail(CKR_CURVE_NOT_SUPPORTED, "not a curve for this mechanism");
+  if (curve == nullptr || curve->key_type != row.key_type)
+    return Fail(CKR_CURVE_NOT_SUPPORTED, "not a curve for this mechanism");
   return GenerateOnCurve(*curve);
 }
 
@@ -90,8 +91,8 @@ Error AsUnwrapError(Error error) {
 }
 
 // The bytes that were wrapped.
-Fallible<SecretBytes> Unwrap(const spec::MechanismRow& row, const CK_MECHANISM& mechanism, const Key& key, ByteView wrapped,
-                             CK_OBJECT_CLASS object_class, std::optional<std::size_t> value_bytes) {
+Fallible<SecretBytes> Unwrap(const spec::MechanismRow& row, const CK_MECHANISM& mechanism, const Key& key,
+                             ByteView wrapped, CK_OBJECT_CLASS object_class, std::optional<std::size_t> value_bytes) {
   const std::size_t bound = spec::OutputLength(row, mechanism, key.bits(), wrapped.size(), false).value_or(0);
   if (bound == 0) return Fail(CKR_WRAPPED_KEY_LEN_RANGE, "shorter than anything this mechanism makes");
   auto cipher = MakeUnwrapCipher(row, mechanism, key, object_class == CKO_SECRET_KEY ? value_bytes : std::nullopt);
@@ -117,8 +118,8 @@ Fallible<KeyPtr> KeyFromUnwrapped(CK_OBJECT_CLASS object_class, CK_KEY_TYPE type
   return Key::Secret(type, std::move(plain));
 }
 
-// The template with what the key that makes the new one adds to it (CKA_UNWRAP_TEMPLATE, CKA_DERIVE_TEMPLATE). Keeps what the
-// result points into.
+// The template with what the key that makes the new one adds to it (CKA_UNWRAP_TEMPLATE, CKA_DERIVE_TEMPLATE). Keeps
+// what the result points into.
 class ForcedTemplate {
  public:
   static Fallible<ForcedTemplate> Merge(ByteView forced, Template given) {
@@ -173,7 +174,8 @@ Status Handle(Context& context, spec::Call<CallId::C_GenerateKeyPair>& call) {
   public_rules.partner = private_given;
   private_rules.partner = public_given;
   ASSIGN_OR_RETURN(spec::Attributes public_attributes, DescribeObject(context, public_rules, public_given, row->type));
-  ASSIGN_OR_RETURN(spec::Attributes private_attributes, DescribeObject(context, private_rules, private_given, row->type));
+  ASSIGN_OR_RETURN(spec::Attributes private_attributes,
+                   DescribeObject(context, private_rules, private_given, row->type));
   ASSIGN_OR_RETURN(SecretBytes material, GeneratePrivate(*row, public_attributes));
   ASSIGN_OR_RETURN(KeyPtr private_key, Key::Private(std::move(material)));
   ASSIGN_OR_RETURN(KeyPtr public_key, Key::Public(private_key->PublicInfo()));
@@ -193,7 +195,8 @@ Status Handle(Context& context, spec::Call<CallId::C_GenerateKeyPair>& call) {
 Status Handle(Context& context, spec::Call<CallId::C_WrapKey>& call) {
   const CK_MECHANISM& mechanism = *call.mechanism.value;
   ASSIGN_OR_RETURN(const spec::MechanismRow* row, CheckMechanism(mechanism, CKF_WRAP));
-  ASSIGN_OR_RETURN(const ObjectPtr wrapping, CheckKey(context.device, *row, call.wrapping_key.value, CKF_WRAP, kWrappingKey));
+  ASSIGN_OR_RETURN(const ObjectPtr wrapping,
+                   CheckKey(context.device, *row, call.wrapping_key.value, CKF_WRAP, kWrappingKey));
   const ObjectPtr object = context.device.FindObject(call.key.value);
   if (object == nullptr || object->key() == nullptr) return Fail(CKR_KEY_HANDLE_INVALID, "no such key");
   RETURN_IF_ERROR(CheckMayLeave(*wrapping, *object));
@@ -203,7 +206,8 @@ Status Handle(Context& context, spec::Call<CallId::C_WrapKey>& call) {
     padded = ZeroPadded(encoded);
     encoded = padded.view();
   }
-  const std::size_t bytes = spec::OutputLength(*row, mechanism, wrapping->key()->bits(), encoded.size(), true).value_or(0);
+  const std::size_t bytes =
+      spec::OutputLength(*row, mechanism, wrapping->key()->bits(), encoded.size(), true).value_or(0);
   const bool fits = !call.output.query() && bytes <= call.output.capacity();
   *call.output.length = bytes;
   if (call.output.query()) return {};
@@ -211,7 +215,8 @@ Status Handle(Context& context, spec::Call<CallId::C_WrapKey>& call) {
   ASSIGN_OR_RETURN(const auto cipher, MakeCipher(*row, mechanism, *wrapping->key(), Mode::kEncrypt));
   const auto written = cipher->Whole(encoded, {call.output.data, bytes});
   if (!written.ok()) {
-    return Fail(written.error().rv == CKR_DATA_LEN_RANGE ? CKR_KEY_SIZE_RANGE : written.error().rv, written.error().why);
+    return Fail(written.error().rv == CKR_DATA_LEN_RANGE ? CKR_KEY_SIZE_RANGE : written.error().rv,
+                written.error().why);
   }
   *call.output.length = *written;
   return {};

@@ -1,5 +1,5 @@
-// Message-based encryption and decryption (PKCS#11 3.2 sections 5.9 and 5.11): one key, many messages, each with its own IV, which
-// the device may make, and its own tag.
+// Message-based encryption and decryption (PKCS#11 3.2 sections 5.9 and 5.11): one key, many messages, each with its
+// own IV, which the device may make, and its own tag.
 #include "firmware_sim/handlers.h"
 #include "pkcs11/spec/mechanism_parameters.h"
 
@@ -27,15 +27,16 @@ Fallible<Parameter*> Checked(const Operation& operation, OperationKind kind, con
   return static_cast<Parameter*>(given.data);
 }
 
-// Writes what the caller asked the device to choose of the IV. Random only: a counter would have to be kept with the key wherever
-// it goes, and this key may be unwrapped again tomorrow with its counter at zero.
+// Writes what the caller asked the device to choose of the IV. Random only: a counter would have to be kept with the
+// key wherever it goes, and this key may be unwrapped again tomorrow with its counter at zero.
 Status MakeIv(const Parameter& parameter) {
   if (parameter.ivGenerator == CKG_NO_GENERATE) return {};
   if (parameter.ivGenerator != CKG_GENERATE && parameter.ivGenerator != CKG_GENERATE_RANDOM) {
     return Fail(CKR_MECHANISM_PARAM_INVALID, "the device generates random IVs only");
   }
   const CK_ULONG fixed = parameter.ulIvFixedBits;
-  if (parameter.ulIvLen * 8 < fixed + kRandomBitsMin) return Fail(CKR_MECHANISM_PARAM_INVALID, "less than 96 random bits");
+  if (parameter.ulIvLen * 8 < fixed + kRandomBitsMin)
+    return Fail(CKR_MECHANISM_PARAM_INVALID, "less than 96 random bits");
   const MutableBytes iv{parameter.pIv, parameter.ulIvLen};
   const std::size_t first = fixed / 8;  // the byte that the fixed part ends in
   const std::uint8_t kept = static_cast<std::uint8_t>(0xff00u >> (fixed % 8));
@@ -45,8 +46,8 @@ Status MakeIv(const Parameter& parameter) {
   return {};
 }
 
-Fallible<std::unique_ptr<Cipher>> MakeMessageCipher(const Operation& operation, OperationKind kind, const Parameter& parameter,
-                                                    ByteView aad) {
+Fallible<std::unique_ptr<Cipher>> MakeMessageCipher(const Operation& operation, OperationKind kind,
+                                                    const Parameter& parameter, ByteView aad) {
   CK_GCM_PARAMS gcm{};
   gcm.pIv = parameter.pIv;
   gcm.ulIvLen = parameter.ulIvLen;
@@ -55,7 +56,8 @@ Fallible<std::unique_ptr<Cipher>> MakeMessageCipher(const Operation& operation, 
   gcm.ulAADLen = aad.size();
   gcm.ulTagBits = parameter.ulTagBits;
   const CK_MECHANISM mechanism{operation.row->type, &gcm, sizeof gcm};
-  return MakeCipher(*operation.row, mechanism, *operation.object->key(), IsEncryption(kind) ? Mode::kEncrypt : Mode::kDecrypt);
+  return MakeCipher(*operation.row, mechanism, *operation.object->key(),
+                    IsEncryption(kind) ? Mode::kEncrypt : Mode::kDecrypt);
 }
 
 MutableBytes Tag(const Parameter& parameter) { return {parameter.pTag, parameter.ulTagBits / 8}; }
@@ -87,8 +89,10 @@ Status DecryptPart(Cipher& cipher, const Parameter& parameter, ByteView in, cons
   return {};
 }
 
-Status RunPart(OperationKind kind, Cipher& cipher, const Parameter& parameter, ByteView in, const spec::BytesOut& out, bool last) {
-  return IsEncryption(kind) ? EncryptPart(cipher, parameter, in, out, last) : DecryptPart(cipher, parameter, in, out, last);
+Status RunPart(OperationKind kind, Cipher& cipher, const Parameter& parameter, ByteView in, const spec::BytesOut& out,
+               bool last) {
+  return IsEncryption(kind) ? EncryptPart(cipher, parameter, in, out, last)
+                            : DecryptPart(cipher, parameter, in, out, last);
 }
 
 }  // namespace
@@ -126,7 +130,8 @@ Status NextMessage(Context& context, OperationKind kind, const spec::ParameterIn
   // Anything but a short buffer ends the message (PKCS#11 3.2, C_EncryptMessageNext).
   std::unique_ptr<Cipher> cipher = std::move(operation->cipher);
   ASSIGN_OR_RETURN(const Parameter* parameter, Checked(*operation, kind, given));
-  if (parameter->ulTagBits != operation->tag_bits) return Fail(CKR_MECHANISM_PARAM_INVALID, "the tag's length has changed");
+  if (parameter->ulTagBits != operation->tag_bits)
+    return Fail(CKR_MECHANISM_PARAM_INVALID, "the tag's length has changed");
   RETURN_IF_ERROR(RunPart(kind, *cipher, *parameter, in, out, last));
   operation->message_bytes = total;
   if (!last) operation->cipher = std::move(cipher);

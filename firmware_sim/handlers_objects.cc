@@ -22,7 +22,8 @@ spec::TemplateContext ChangeOf(const Object& object, Verb verb) {
   spec::TemplateContext rules;
   rules.verb = verb;
   rules.object_class = object.object_class();
-  rules.key_type = object.attributes().Ulong(object.object_class() == CKO_CERTIFICATE ? CKA_CERTIFICATE_TYPE : CKA_KEY_TYPE)
+  rules.key_type = object.attributes()
+                       .Ulong(object.object_class() == CKO_CERTIFICATE ? CKA_CERTIFICATE_TYPE : CKA_KEY_TYPE)
                        .value_or(CK_UNAVAILABLE_INFORMATION);
   rules.current = &object.attributes();
   return rules;
@@ -129,7 +130,8 @@ Status Handle(Context& context, spec::Call<CallId::C_SetAttributeValue>& call) {
   spec::TemplateContext rules = ChangeOf(*object, Verb::kSet);
   rules.so = context.device.login() == LoginState::kSecurityOfficer;
   RETURN_IF_ERROR(spec::CheckTemplate(rules, given));
-  auto changed = std::make_shared<const Object>(spec::Complete(rules, given), object->key(), object->owner(), object->name());
+  auto changed =
+      std::make_shared<const Object>(spec::Complete(rules, given), object->key(), object->owner(), object->name());
   RETURN_IF_ERROR(CheckMaterial(*changed, given));
   return context.device.ReplaceObject(call.object.value, object, std::move(changed));
 }

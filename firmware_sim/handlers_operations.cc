@@ -1,5 +1,5 @@
-// Encryption, decryption, digests, signatures: Init, single part, parts, end (PKCS#11 3.2 sections 5.8 to 5.13). One code for all
-// kinds of operation; the call table says which kind a function belongs to.
+// Encryption, decryption, digests, signatures: Init, single part, parts, end (PKCS#11 3.2 sections 5.8 to 5.13). One
+// code for all kinds of operation; the call table says which kind a function belongs to.
 #include "firmware_sim/handlers.h"
 #include "firmware_sim/key_use.h"
 #include "pkcs11/spec/mechanism_output.h"
@@ -10,11 +10,13 @@ namespace {
 
 bool IsCipher(OperationKind kind) { return kind == OperationKind::kEncrypt || kind == OperationKind::kDecrypt; }
 bool IsSignature(OperationKind kind) { return kind == OperationKind::kSign || kind == OperationKind::kVerify; }
-bool IsMessages(OperationKind kind) { return kind == OperationKind::kMessageEncrypt || kind == OperationKind::kMessageDecrypt; }
+bool IsMessages(OperationKind kind) {
+  return kind == OperationKind::kMessageEncrypt || kind == OperationKind::kMessageDecrypt;
+}
 bool IsSupported(OperationKind kind) { return IsCipher(kind) || IsSignature(kind) || kind == OperationKind::kDigest; }
 
-// The operation that a call goes on with. Errors: CKR_OPERATION_NOT_INITIALIZED; CKR_USER_NOT_LOGGED_IN when the key wants to be
-// confirmed first.
+// The operation that a call goes on with. Errors: CKR_OPERATION_NOT_INITIALIZED; CKR_USER_NOT_LOGGED_IN when the key
+// wants to be confirmed first.
 Fallible<Operation*> Active(Context& context, OperationKind kind) {
   if (!IsSupported(kind)) return Fail(CKR_FUNCTION_NOT_SUPPORTED, "not a function of this device");
   Operation* operation = context.session->operation(kind).get();
@@ -65,7 +67,8 @@ Status GiveAndEnd(Context& context, OperationKind kind, const spec::BytesOut& ou
 MutableBytes Room(const spec::BytesOut& out) { return {out.data, out.capacity()}; }
 
 // Decryption that takes a padding off: how much is left is known only afterwards, and a buffer that just fits must do.
-Status DecryptUnpadding(Context& context, Operation& operation, ByteView in, const spec::BytesOut& out, std::size_t bound) {
+Status DecryptUnpadding(Context& context, Operation& operation, ByteView in, const spec::BytesOut& out,
+                        std::size_t bound) {
   Bytes plain(bound);
   auto written = operation.cipher->Whole(in, plain);
   if (!written.ok()) {
@@ -218,7 +221,8 @@ Status DrainFinal(Context& context, OperationKind kind, const spec::BytesOut& ou
 }
 
 Status FeedPart(Context& context, OperationKind kind, ByteView in) {
-  if (!IsSignature(kind) && kind != OperationKind::kDigest) return Fail(CKR_FUNCTION_NOT_SUPPORTED, "not a function of this device");
+  if (!IsSignature(kind) && kind != OperationKind::kDigest)
+    return Fail(CKR_FUNCTION_NOT_SUPPORTED, "not a function of this device");
   ASSIGN_OR_RETURN(Operation * operation, ActiveInParts(context, kind));
   operation->in_parts = true;
   return kind == OperationKind::kDigest ? operation->digest->Update(in) : operation->signature->Update(in);

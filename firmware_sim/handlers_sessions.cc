@@ -36,7 +36,8 @@ Status LogIn(Context& context, CK_USER_TYPE type, ByteView pin) {
 Status Handle(Context& context, spec::Call<CallId::C_OpenSession>& call) {
   if (call.slot.value != kSlot) return Fail(CKR_SLOT_ID_INVALID, "the device has slot 0 only");
   if (context.device.fault().rv != CKR_OK) return Failure{context.device.fault()};
-  if ((call.flags.value & CKF_SERIAL_SESSION) == 0) return Fail(CKR_SESSION_PARALLEL_NOT_SUPPORTED, "CKF_SERIAL_SESSION");
+  if ((call.flags.value & CKF_SERIAL_SESSION) == 0)
+    return Fail(CKR_SESSION_PARALLEL_NOT_SUPPORTED, "CKF_SERIAL_SESSION");
   if ((call.flags.value & ~(CKF_SERIAL_SESSION | CKF_RW_SESSION)) != 0) {
     return Fail(CKR_SESSION_ASYNC_NOT_SUPPORTED, "sessions of this device are synchronous");
   }
@@ -71,7 +72,8 @@ Status Handle(Context& context, spec::Call<CallId::C_GetSessionInfo>& call) {
 }
 
 Status Handle(Context& context, spec::Call<CallId::C_InitPIN>& call) {
-  if (context.device.login() != LoginState::kSecurityOfficer) return Fail(CKR_USER_NOT_LOGGED_IN, "only the security officer");
+  if (context.device.login() != LoginState::kSecurityOfficer)
+    return Fail(CKR_USER_NOT_LOGGED_IN, "only the security officer");
   return context.device.token().SetPin(Role::kUser, call.pin.view());
 }
 

@@ -47,16 +47,15 @@ Fallible<KeyPtr> Key::Secret(CK_KEY_TYPE type, SecretBytes value) {
 Fallible<KeyPtr> Key::Private(SecretBytes pkcs8) {
   ASSIGN_OR_RETURN(DecodedKey decoded, DecodePkcs8(pkcs8.view(), CKR_WRAPPED_KEY_INVALID));
   auto key = std::make_shared<Key>();
-  // The public point is computed when the encoding has none, and always on the curves of RFC 8032, where signing with a public
-  // key of somebody else's choice gives the private key away.
+  // The public point is computed when the encoding has none, and always on the curves of RFC 8032, where signing with a
+  // public key of somebody else's choice gives the private key away.
   const bool signs_with_point = decoded.type == CKK_EC_EDWARDS;
   if (decoded.curve != nullptr && (decoded.parts[Part::kPoint].empty() || signs_with_point)) {
     ASSIGN_OR_RETURN(key->computed_point_,
                      ComputePoint(*decoded.curve, decoded.parts[Part::kValue], CKR_WRAPPED_KEY_INVALID));
     decoded.parts[Part::kPoint] = key->computed_point_;
   }
-  ASSIGN_OR_RETURN(key->engine_,
-                   PreparePrivate(decoded.type, decoded.curve, decoded.parts, CKR_WRAPPED_KEY_INVALID));
+  ASSIGN_OR_RETURN(key->engine_, PreparePrivate(decoded.type, decoded.curve, decoded.parts, CKR_WRAPPED_KEY_INVALID));
   key->object_class_ = CKO_PRIVATE_KEY;
   key->type_ = decoded.type;
   key->curve_ = decoded.curve;

@@ -1,5 +1,5 @@
-// A key's material inside the device: its bytes, its parts by their PKCS#11 names, and what the primitives have prepared from
-// them. A Key never changes after it was made; any number of threads may use one at once.
+// A key's material inside the device: its bytes, its parts by their PKCS#11 names, and what the primitives have
+// prepared from them. A Key never changes after it was made; any number of threads may use one at once.
 #pragma once
 
 #include <array>

@@ -10,7 +10,7 @@ using der::Reader;
 using der::Writer;
 
 constexpr std::uint8_t kRsaOid[] = {0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01};  // rsaEncryption
-constexpr std::uint8_t kEcOid[] = {0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01};              // id-ecPublicKey
+constexpr std::uint8_t kEcOid[] = {0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01};  // id-ecPublicKey
 constexpr std::uint8_t kZero[] = {0};
 constexpr std::uint8_t kOne[] = {1};
 
@@ -108,7 +108,8 @@ void WriteEcPrivate(Writer& w, const Parts& parts) {
 
 std::size_t EncodedSizeMax(const Parts& parts) {
   std::size_t total = 128;
-  for (std::size_t i = 0; i < static_cast<std::size_t>(Part::kCount); ++i) total += parts[static_cast<Part>(i)].size() + 8;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(Part::kCount); ++i)
+    total += parts[static_cast<Part>(i)].size() + 8;
   return total;
 }
 
@@ -138,7 +139,8 @@ Fallible<DecodedKey> DecodeSpki(ByteView encoded, CK_RV refusal) {
   Reader r = outer.Enter(der::kSequence);
   if (!ReadAlgorithm(r, key)) return Fail(refusal, "not a SubjectPublicKeyInfo of a known algorithm");
   const ByteView bits = r.Value(der::kBitString);
-  if (!r.AtEnd() || !outer.AtEnd() || bits.empty() || bits[0] != 0) return Fail(refusal, "malformed SubjectPublicKeyInfo");
+  if (!r.AtEnd() || !outer.AtEnd() || bits.empty() || bits[0] != 0)
+    return Fail(refusal, "malformed SubjectPublicKeyInfo");
   if (key.type != CKK_RSA) {
     key.parts[Part::kPoint] = bits.subspan(1);
     return key;
@@ -154,9 +156,12 @@ Fallible<DecodedKey> DecodeSpki(ByteView encoded, CK_RV refusal) {
 SecretBytes EncodePkcs8(CK_KEY_TYPE type, const spec::Curve* curve, const Parts& parts) {
   SecretBytes buffer(EncodedSizeMax(parts));
   Writer w(buffer.bytes());
-  if (type == CKK_RSA) WriteRsaPrivate(w, parts);
-  else if (type == CKK_EC) WriteEcPrivate(w, parts);
-  else w.Value(der::kOctetString, parts[Part::kValue]);
+  if (type == CKK_RSA)
+    WriteRsaPrivate(w, parts);
+  else if (type == CKK_EC)
+    WriteEcPrivate(w, parts);
+  else
+    w.Value(der::kOctetString, parts[Part::kValue]);
   w.Wrap(der::kOctetString, 0);
   WriteAlgorithm(w, type, curve);
   w.Integer(kZero);

@@ -1,5 +1,5 @@
-// Asymmetric keys as bytes: PKCS #8 for private ones (RFC 5208, RFC 8017, RFC 5915, RFC 8410) and SubjectPublicKeyInfo for public
-// ones. Pure: no crypto library, no check of what the numbers mean.
+// Asymmetric keys as bytes: PKCS #8 for private ones (RFC 5208, RFC 8017, RFC 5915, RFC 8410) and SubjectPublicKeyInfo
+// for public ones. Pure: no crypto library, no check of what the numbers mean.
 #pragma once
 
 #include "firmware_sim/key.h"
@@ -16,7 +16,8 @@ struct DecodedKey {
 Fallible<DecodedKey> DecodePkcs8(ByteView encoded, CK_RV refusal);
 Fallible<DecodedKey> DecodeSpki(ByteView encoded, CK_RV refusal);
 
-// The parts that the type needs must be there: for RSA all eight, for curves kValue and kPoint (private), kPoint (public).
+// The parts that the type needs must be there: for RSA all eight, for curves kValue and kPoint (private), kPoint
+// (public).
 SecretBytes EncodePkcs8(CK_KEY_TYPE type, const spec::Curve* curve, const Parts& parts);
 Bytes EncodeSpki(CK_KEY_TYPE type, const spec::Curve* curve, const Parts& parts);
 

@@ -18,7 +18,8 @@ bool RightClass(CK_OBJECT_CLASS object_class, CK_FLAGS operation) {
 
 Fallible<const spec::MechanismRow*> CheckMechanism(const CK_MECHANISM& mechanism, CK_FLAGS operation) {
   const spec::MechanismRow* row = spec::FindMechanism(mechanism.mechanism);
-  if (row == nullptr || (row->operations & operation) == 0) return Fail(CKR_MECHANISM_INVALID, "not a mechanism for this");
+  if (row == nullptr || (row->operations & operation) == 0)
+    return Fail(CKR_MECHANISM_INVALID, "not a mechanism for this");
   // Message operations have their parameter with each message (PKCS#11 3.2 section 6.14.4).
   const bool messages = (operation & (CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT)) != 0;
   if (messages && mechanism.pParameter == nullptr) return row;
@@ -26,8 +27,8 @@ Fallible<const spec::MechanismRow*> CheckMechanism(const CK_MECHANISM& mechanism
   return row;
 }
 
-Fallible<ObjectPtr> CheckKey(const Device& device, const spec::MechanismRow& row, CK_OBJECT_HANDLE handle, CK_FLAGS operation,
-                             const KeyRefusals& refusals) {
+Fallible<ObjectPtr> CheckKey(const Device& device, const spec::MechanismRow& row, CK_OBJECT_HANDLE handle,
+                             CK_FLAGS operation, const KeyRefusals& refusals) {
   ObjectPtr object = device.FindObject(handle);
   if (object == nullptr || object->key() == nullptr) return Fail(refusals.handle, "no such key");
   const Key& key = *object->key();

@@ -21,9 +21,9 @@ inline constexpr KeyRefusals kUnwrappingKey{CKR_UNWRAPPING_KEY_HANDLE_INVALID, C
 // Errors: CKR_MECHANISM_INVALID, CKR_MECHANISM_PARAM_INVALID.
 Fallible<const spec::MechanismRow*> CheckMechanism(const CK_MECHANISM& mechanism, CK_FLAGS operation);
 
-// The key, if it may be used so. Errors: those of `refusals`, CKR_KEY_FUNCTION_NOT_PERMITTED, CKR_MECHANISM_INVALID when the key's
-// own list does not have the mechanism.
-Fallible<ObjectPtr> CheckKey(const Device& device, const spec::MechanismRow& row, CK_OBJECT_HANDLE handle, CK_FLAGS operation,
-                             const KeyRefusals& refusals = {});
+// The key, if it may be used so. Errors: those of `refusals`, CKR_KEY_FUNCTION_NOT_PERMITTED, CKR_MECHANISM_INVALID
+// when the key's own list does not have the mechanism.
+Fallible<ObjectPtr> CheckKey(const Device& device, const spec::MechanismRow& row, CK_OBJECT_HANDLE handle,
+                             CK_FLAGS operation, const KeyRefusals& refusals = {});
 
 }  // namespace cmkd::sim

@@ -76,8 +76,8 @@ constexpr auto kSha512 = FromHex(
     "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd"
     "454d4423643ce80e2a9ac94fa54ca49f");
 
-// A key that is used for nothing else, and what OpenSSL's command line made with it: signatures of "cmkd self-test" with SHA-256,
-// the encoded message inside the first one, and encryptions of "0123456789abcdef".
+// A key that is used for nothing else, and what OpenSSL's command line made with it: signatures of "cmkd self-test"
+// with SHA-256, the encoded message inside the first one, and encryptions of "0123456789abcdef".
 constexpr auto kRsaKey = FromHex(
     "308204bc020100300d06092a864886f70d0101010500048204a6308204a2020100028201010085ff839c82275a89e547106f24906a65d816"
     "25bf4f7df98922dcecd416b14f99af535450666df3b2f73828e041b4056f1694b291ff7683c4685f7e654c5a7631bb83cb120e5aa1d172d9"
@@ -149,16 +149,16 @@ constexpr auto kEcdsaOut = FromHex(
     "f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8");
 
 // RFC 8032 section 7.1, test 2.
-constexpr auto kEdKey = FromHex(
-    "302e020100300506032b6570042204204ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb");
+constexpr auto kEdKey =
+    FromHex("302e020100300506032b6570042204204ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb");
 constexpr auto kEdMessage = FromHex("72");
 constexpr auto kEdOut = FromHex(
     "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
     "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00");
 
 // RFC 7748 section 6.1.
-constexpr auto kXKey = FromHex(
-    "302e020100300506032b656e0422042077076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a");
+constexpr auto kXKey =
+    FromHex("302e020100300506032b656e0422042077076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a");
 constexpr auto kXPeer = FromHex("de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f");
 constexpr auto kXOut = FromHex("4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742");
 

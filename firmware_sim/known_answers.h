@@ -1,5 +1,5 @@
-// The known answers of the power-on self-test: for every recipe one computation whose result is published, or was made with
-// another program. A row is one computation through the primitives, as a caller would have it.
+// The known answers of the power-on self-test: for every recipe one computation whose result is published, or was made
+// with another program. A row is one computation through the primitives, as a caller would have it.
 #pragma once
 
 #include <span>
@@ -15,7 +15,7 @@ enum class Check : std::uint8_t {
   kSigns,     // signing `input` gives `output`, and it verifies
   kVerifies,  // `output` is a signature of `input`, and not of anything else (signing is random); signing verifies
   kDigests,
-  kAgrees,    // the parameter's point and the key agree on `output`
+  kAgrees,  // the parameter's point and the key agree on `output`
 };
 
 struct KnownAnswer {
@@ -26,7 +26,7 @@ struct KnownAnswer {
   std::size_t parameter_bytes;
   CK_OBJECT_CLASS key_class;
   CK_KEY_TYPE key_type;
-  ByteView key;          // value, or PKCS #8
+  ByteView key;  // value, or PKCS #8
   ByteView input;
   ByteView output;
 };

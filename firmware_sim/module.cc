@@ -18,5 +18,4 @@ __attribute__((visibility("default"))) CK_RV C_GetInterface(CK_UTF8CHAR_PTR name
                                                             CK_INTERFACE_PTR_PTR found, CK_FLAGS flags) {
   return Functions::GetInterface(name, version, found, flags);
 }
-
 }

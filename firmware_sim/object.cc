@@ -19,23 +19,32 @@ struct PartRow {
 };
 // Attributes that are parts of the material as they are. CKA_EC_POINT is one with DER around it.
 constexpr PartRow kParts[] = {
-    {CKA_MODULUS, Part::kModulus},       {CKA_PUBLIC_EXPONENT, Part::kPublicExponent},
-    {CKA_PRIVATE_EXPONENT, Part::kPrivateExponent}, {CKA_PRIME_1, Part::kPrime1},
-    {CKA_PRIME_2, Part::kPrime2},        {CKA_EXPONENT_1, Part::kExponent1},
-    {CKA_EXPONENT_2, Part::kExponent2},  {CKA_COEFFICIENT, Part::kCoefficient},
-    {CKA_EC_PARAMS, Part::kEcParams},    {CKA_VALUE, Part::kValue},
+    {CKA_MODULUS, Part::kModulus},
+    {CKA_PUBLIC_EXPONENT, Part::kPublicExponent},
+    {CKA_PRIVATE_EXPONENT, Part::kPrivateExponent},
+    {CKA_PRIME_1, Part::kPrime1},
+    {CKA_PRIME_2, Part::kPrime2},
+    {CKA_EXPONENT_1, Part::kExponent1},
+    {CKA_EXPONENT_2, Part::kExponent2},
+    {CKA_COEFFICIENT, Part::kCoefficient},
+    {CKA_EC_PARAMS, Part::kEcParams},
+    {CKA_VALUE, Part::kValue},
 };
 // Computed from the material when they are asked for.
-constexpr CK_ATTRIBUTE_TYPE kComputed[] = {CKA_EC_POINT, CKA_PUBLIC_KEY_INFO, CKA_CHECK_VALUE, CKA_VALUE_LEN, CKA_MODULUS_BITS};
+constexpr CK_ATTRIBUTE_TYPE kComputed[] = {CKA_EC_POINT, CKA_PUBLIC_KEY_INFO, CKA_CHECK_VALUE, CKA_VALUE_LEN,
+                                           CKA_MODULUS_BITS};
 
 struct UsageRow {
   CK_ATTRIBUTE_TYPE type;
   CK_FLAGS operation;
 };
 constexpr UsageRow kUsages[] = {
-    {CKA_ENCRYPT, CKF_ENCRYPT | CKF_MESSAGE_ENCRYPT}, {CKA_DECRYPT, CKF_DECRYPT | CKF_MESSAGE_DECRYPT},
-    {CKA_SIGN, CKF_SIGN},     {CKA_VERIFY, CKF_VERIFY},
-    {CKA_WRAP, CKF_WRAP},     {CKA_UNWRAP, CKF_UNWRAP},
+    {CKA_ENCRYPT, CKF_ENCRYPT | CKF_MESSAGE_ENCRYPT},
+    {CKA_DECRYPT, CKF_DECRYPT | CKF_MESSAGE_DECRYPT},
+    {CKA_SIGN, CKF_SIGN},
+    {CKA_VERIFY, CKF_VERIFY},
+    {CKA_WRAP, CKF_WRAP},
+    {CKA_UNWRAP, CKF_UNWRAP},
     {CKA_DERIVE, CKF_DERIVE},
 };
 
@@ -111,7 +120,8 @@ Fallible<Bytes> Object::FromMaterial(CK_ATTRIBUTE_TYPE type) const {
   if (type == CKA_PUBLIC_KEY_INFO && !secret) return key_->PublicInfo();
   if (type == CKA_CHECK_VALUE && secret && !attributes_.Has(CKA_CHECK_VALUE)) return CheckValue(*key_);
   if (type == CKA_VALUE_LEN && secret) return UlongBytes(key_->bits() / 8);
-  if (type == CKA_MODULUS_BITS && object_class_ == CKO_PUBLIC_KEY && key_->type() == CKK_RSA) return UlongBytes(key_->bits());
+  if (type == CKA_MODULUS_BITS && object_class_ == CKO_PUBLIC_KEY && key_->type() == CKK_RSA)
+    return UlongBytes(key_->bits());
   return Bytes();
 }
 
@@ -141,9 +151,10 @@ spec::Attributes Object::All() const {
 }
 
 bool Object::FoundBy(std::span<const CK_ATTRIBUTE> wanted) const {
-  const bool asks_material = key_ != nullptr && std::any_of(wanted.begin(), wanted.end(), [](const CK_ATTRIBUTE& attribute) {
-    return IsPart(attribute.type) || IsComputed(attribute.type);
-  });
+  const bool asks_material =
+      key_ != nullptr && std::any_of(wanted.begin(), wanted.end(), [](const CK_ATTRIBUTE& attribute) {
+        return IsPart(attribute.type) || IsComputed(attribute.type);
+      });
   return asks_material ? spec::FoundBy(All(), wanted) : spec::FoundBy(attributes_, wanted);
 }
 
@@ -182,7 +193,8 @@ Fallible<ObjectPtr> Object::Decode(ByteView record, std::string name) {
 
 Status CheckMaterial(const Object& object, std::span<const CK_ATTRIBUTE> given) {
   if (object.key() == nullptr || given.empty()) return {};
-  const bool claims = std::any_of(given.begin(), given.end(), [](const CK_ATTRIBUTE& attribute) { return IsComputed(attribute.type); });
+  const bool claims =
+      std::any_of(given.begin(), given.end(), [](const CK_ATTRIBUTE& attribute) { return IsComputed(attribute.type); });
   if (!claims) return {};
   return spec::CheckAgainstMaterial(given, object.All());
 }

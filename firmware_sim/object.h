@@ -1,5 +1,5 @@
-// An object of the device: its attributes, and for keys the material. Immutable: a change of attributes makes a new Object in the
-// old one's place, so an operation in progress keeps the key it began with.
+// An object of the device: its attributes, and for keys the material. Immutable: a change of attributes makes a new
+// Object in the old one's place, so an operation in progress keeps the key it began with.
 #pragma once
 
 #include <memory>
@@ -17,8 +17,9 @@ using ObjectPtr = std::shared_ptr<const Object>;
 
 class Object {
  public:
-  // `attributes` as spec::Complete() makes them; `key` is nullptr for data objects and certificates. `owner` is the session of a
-  // session object, 0 for a token object. `name` is its unique id and, for token objects, its name in the flash.
+  // `attributes` as spec::Complete() makes them; `key` is nullptr for data objects and certificates. `owner` is the
+  // session of a session object, 0 for a token object. `name` is its unique id and, for token objects, its name in the
+  // flash.
   Object(spec::Attributes attributes, KeyPtr key, CK_SESSION_HANDLE owner, std::string name);
 
   const KeyPtr& key() const { return key_; }

@@ -1,5 +1,5 @@
-// All objects by handle. Look-ups from many threads do not wait for each other: the table is cut into shards, each with its own
-// lock, and what is handed out is a reference to an immutable object.
+// All objects by handle. Look-ups from many threads do not wait for each other: the table is cut into shards, each with
+// its own lock, and what is handed out is a reference to an immutable object.
 #pragma once
 
 #include <algorithm>

@@ -27,9 +27,17 @@ struct DigestName {
   const char* name;
 };
 constexpr DigestName kDigests[] = {
-    {CKM_SHA_1, "SHA1"},     {CKM_SHA224, "SHA224"},         {CKM_SHA256, "SHA256"},        {CKM_SHA384, "SHA384"},
-    {CKM_SHA512, "SHA512"},  {CKM_SHA512_224, "SHA512-224"}, {CKM_SHA512_256, "SHA512-256"}, {CKM_SHA3_224, "SHA3-224"},
-    {CKM_SHA3_256, "SHA3-256"}, {CKM_SHA3_384, "SHA3-384"},  {CKM_SHA3_512, "SHA3-512"},
+    {CKM_SHA_1, "SHA1"},
+    {CKM_SHA224, "SHA224"},
+    {CKM_SHA256, "SHA256"},
+    {CKM_SHA384, "SHA384"},
+    {CKM_SHA512, "SHA512"},
+    {CKM_SHA512_224, "SHA512-224"},
+    {CKM_SHA512_256, "SHA512-256"},
+    {CKM_SHA3_224, "SHA3-224"},
+    {CKM_SHA3_256, "SHA3-256"},
+    {CKM_SHA3_384, "SHA3-384"},
+    {CKM_SHA3_512, "SHA3-512"},
 };
 
 // Everything fetched once. Fetching on each use costs more than the operation on a short input.

@@ -1,6 +1,6 @@
-// What all primitives share: the device's own OpenSSL library context, its fetched algorithms, owners of OpenSSL's objects, and
-// the prepared contexts that wait with a key for their next use. Included by the primitive_*.cc files only; nothing else in
-// the simulator sees OpenSSL.
+// What all primitives share: the device's own OpenSSL library context, its fetched algorithms, owners of OpenSSL's
+// objects, and the prepared contexts that wait with a key for their next use. Included by the primitive_*.cc files
+// only; nothing else in the simulator sees OpenSSL.
 #pragma once
 
 #include <openssl/bn.h>
@@ -98,8 +98,8 @@ class IdleContexts {
 
 // What the primitives keep with a key.
 struct Engine {
-  PKey pkey;                                  // asymmetric keys only
-  std::array<std::uint8_t, 32> rejection{};   // RSA private keys: the secret of implicit rejection
+  PKey pkey;                                 // asymmetric keys only
+  std::array<std::uint8_t, 32> rejection{};  // RSA private keys: the secret of implicit rejection
   IdleContexts idle;
 };
 

@@ -137,13 +137,15 @@ class AesCipher final : public Cipher {
 }  // namespace
 
 Fallible<Borrowed<EVP_CIPHER_CTX>> BorrowAes(Recipe recipe, const Key& key, Mode mode) {
-  Borrowed<EVP_CIPHER_CTX> context(key.engine(), static_cast<std::uint64_t>(recipe) << 1 | (mode == Mode::kDecrypt ? 1 : 0));
+  Borrowed<EVP_CIPHER_CTX> context(key.engine(),
+                                   static_cast<std::uint64_t>(recipe) << 1 | (mode == Mode::kDecrypt ? 1 : 0));
   if (context) return context;
   context.Adopt(EVP_CIPHER_CTX_new());
   const ByteView value = key.part(Part::kValue);
   const EVP_CIPHER* algorithm = AesAlgorithm(recipe, value.size());
   if (!context || algorithm == nullptr ||
-      EVP_CipherInit_ex2(context.get(), algorithm, value.data(), nullptr, mode == Mode::kEncrypt ? 1 : 0, nullptr) != 1) {
+      EVP_CipherInit_ex2(context.get(), algorithm, value.data(), nullptr, mode == Mode::kEncrypt ? 1 : 0, nullptr) !=
+          1) {
     context.Drop();
     return LibraryFailure("AES key");
   }

@@ -54,7 +54,8 @@ Status RandomBytes(MutableBytes out) {
 }
 
 void SeedRandom(ByteView seed) {
-  // As additional input to a reseed from the operating system: the caller may know the bytes, so they count for nothing.
+  // As additional input to a reseed from the operating system: the caller may know the bytes, so they count for
+  // nothing.
   (void)EVP_RAND_reseed(RAND_get0_private(Library()), 0, nullptr, 0, seed.data(), seed.size());
 }
 
@@ -106,7 +107,8 @@ Fallible<SecretBytes> Unseal(ByteView key, ByteView aad, ByteView sealed) {
       EVP_DecryptInit_ex2(context.get(), algorithm, key.data(), sealed.data(), nullptr) != 1 ||
       EVP_DecryptUpdate(context.get(), nullptr, &n, aad.data(), static_cast<int>(aad.size())) != 1 ||
       EVP_DecryptUpdate(context.get(), plain.bytes().data(), &n, text.data(), static_cast<int>(text.size())) != 1 ||
-      EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_SET_TAG, kTagBytes, const_cast<std::uint8_t*>(tag.data())) != 1 ||
+      EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_SET_TAG, kTagBytes, const_cast<std::uint8_t*>(tag.data())) !=
+          1 ||
       EVP_DecryptFinal_ex(context.get(), none, &n) != 1) {
     return LibraryRefusal(CKR_DEVICE_ERROR, "sealed record is damaged");
   }

@@ -50,7 +50,8 @@ class EcdsaSignature final : public PublicKeySignature {
     return 2 * half_;
   }
 
-  // Shorter signatures are allowed as long as both halves are equally long (PKCS#11 3.2 section 6.3.1, "EC Signatures").
+  // Shorter signatures are allowed as long as both halves are equally long (PKCS#11 3.2 section 6.3.1, "EC
+  // Signatures").
   Status VerifyMessage(ByteView message, ByteView signature) override {
     if (signature.empty() || signature.size() % 2 != 0 || signature.size() > 2 * half_) {
       return Fail(CKR_SIGNATURE_LEN_RANGE, "not two halves of at most the length of the order");
@@ -84,14 +85,16 @@ class EddsaSignature final : public PublicKeySignature {
     const DigestContext context(EVP_MD_CTX_new());
     std::size_t n = out.size();
     if (context == nullptr ||
-        EVP_DigestSignInit_ex(context.get(), nullptr, nullptr, Library(), nullptr, key_.engine().pkey.get(), nullptr) != 1 ||
+        EVP_DigestSignInit_ex(context.get(), nullptr, nullptr, Library(), nullptr, key_.engine().pkey.get(), nullptr) !=
+            1 ||
         EVP_DigestSign(context.get(), out.data(), &n, message.data(), message.size()) != 1) {
       return LibraryFailure("EdDSA");
     }
     return n;
   }
   Status VerifyMessage(ByteView message, ByteView signature) override {
-    if (signature.size() != 2 * ((key_.bits() + 8) / 8)) return Fail(CKR_SIGNATURE_LEN_RANGE, "not the length of EdDSA's");
+    if (signature.size() != 2 * ((key_.bits() + 8) / 8))
+      return Fail(CKR_SIGNATURE_LEN_RANGE, "not the length of EdDSA's");
     const DigestContext context(EVP_MD_CTX_new());
     if (context == nullptr || EVP_DigestVerifyInit_ex(context.get(), nullptr, nullptr, Library(), nullptr,
                                                       key_.engine().pkey.get(), nullptr) != 1) {
@@ -114,8 +117,8 @@ Fallible<SecretBytes> SharedSecret(const Key& key, ByteView peer_point) {
   const PKeyContext context(EVP_PKEY_CTX_new_from_pkey(Library(), key.engine().pkey.get(), nullptr));
   std::size_t n = (key.bits() + 7) / 8;
   SecretBytes secret(n);
-  // The peer's point was checked when it was read; checking its order as well would double the cost and, with a cofactor of
-  // 1, add nothing. On X25519 and X448 the result is refused when it is zero: a point of small order.
+  // The peer's point was checked when it was read; checking its order as well would double the cost and, with a
+  // cofactor of 1, add nothing. On X25519 and X448 the result is refused when it is zero: a point of small order.
   if (context == nullptr || EVP_PKEY_derive_init(context.get()) != 1 ||
       EVP_PKEY_derive_set_peer_ex(context.get(), peer->pkey.get(), 0) != 1 ||
       EVP_PKEY_derive(context.get(), secret.bytes().data(), &n) != 1) {
@@ -154,7 +157,8 @@ SignatureResult MakeEcdsa(const spec::MechanismRow& row, const CK_MECHANISM&, co
 }
 
 SignatureResult MakeEddsa(const spec::MechanismRow&, const CK_MECHANISM& mechanism, const Key& key) {
-  // OpenSSL 3.0 has pure EdDSA without context only (RFC 8032 section 5.1); Ed448 with an empty context is the pure one.
+  // OpenSSL 3.0 has pure EdDSA without context only (RFC 8032 section 5.1); Ed448 with an empty context is the pure
+  // one.
   if (mechanism.pParameter != nullptr) {
     const auto& parameter = *static_cast<const CK_EDDSA_PARAMS*>(mechanism.pParameter);
     const bool pure_448 = key.bits() == 448 && parameter.phFlag == CK_FALSE && parameter.ulContextDataLen == 0;

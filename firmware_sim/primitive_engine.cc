@@ -70,12 +70,14 @@ PKey EcFromParts(const spec::Curve& curve, const Parts& parts, int selection) {
   const ParameterBuilder builder(OSSL_PARAM_BLD_new());
   const ByteView point = parts[Part::kPoint];
   BigNumber scalar;
-  bool good = OSSL_PARAM_BLD_push_utf8_string(builder.get(), OSSL_PKEY_PARAM_GROUP_NAME, OBJ_nid2sn(CurveNid(curve)), 0) == 1 &&
-              OSSL_PARAM_BLD_push_octet_string(builder.get(), OSSL_PKEY_PARAM_PUB_KEY, point.data(), point.size()) == 1;
+  bool good =
+      OSSL_PARAM_BLD_push_utf8_string(builder.get(), OSSL_PKEY_PARAM_GROUP_NAME, OBJ_nid2sn(CurveNid(curve)), 0) == 1 &&
+      OSSL_PARAM_BLD_push_octet_string(builder.get(), OSSL_PKEY_PARAM_PUB_KEY, point.data(), point.size()) == 1;
   if (selection == EVP_PKEY_KEYPAIR) {
     scalar = ToNumber(parts[Part::kValue]);
     BN_set_flags(scalar.get(), BN_FLG_CONSTTIME);
-    good = good && OSSL_PARAM_BLD_push_BN_pad(builder.get(), OSSL_PKEY_PARAM_PRIV_KEY, scalar.get(), (curve.bits + 7u) / 8) == 1;
+    good = good && OSSL_PARAM_BLD_push_BN_pad(builder.get(), OSSL_PKEY_PARAM_PRIV_KEY, scalar.get(),
+                                              (curve.bits + 7u) / 8) == 1;
   }
   return good ? FromData("EC", selection, builder.get()) : nullptr;
 }
@@ -89,8 +91,8 @@ bool PrimesGiveModulus(const Parts& parts) {
   return BN_mul(product.get(), p.get(), q.get(), context.get()) == 1 && BN_cmp(product.get(), n.get()) == 0;
 }
 
-// An odd modulus and an odd exponent above 1: what makes the numbers usable at all (SP 800-56B section 6.4.2 wants more, but
-// exponent 3 is still met in old certificates).
+// An odd modulus and an odd exponent above 1: what makes the numbers usable at all (SP 800-56B section 6.4.2 wants
+// more, but exponent 3 is still met in old certificates).
 bool PlausibleRsa(const Parts& parts) {
   const ByteView n = parts[Part::kModulus];
   const ByteView e = parts[Part::kPublicExponent];
@@ -125,7 +127,8 @@ Fallible<EnginePtr> PreparePrivate(CK_KEY_TYPE type, const spec::Curve* curve, c
   } else {
     // From the seed alone, so that the library computes the public half itself.
     const ByteView seed = parts[Part::kValue];
-    engine->pkey = PKey(EVP_PKEY_new_raw_private_key_ex(Library(), RawKeyName(*curve), nullptr, seed.data(), seed.size()));
+    engine->pkey =
+        PKey(EVP_PKEY_new_raw_private_key_ex(Library(), RawKeyName(*curve), nullptr, seed.data(), seed.size()));
   }
   if (engine->pkey == nullptr) return LibraryRefusal(refusal, "the parts are no private key");
   return engine;
@@ -139,11 +142,13 @@ Fallible<EnginePtr> PreparePublic(CK_KEY_TYPE type, const spec::Curve* curve, co
   } else if (type == CKK_EC) {
     // Uncompressed only; that the point is on the curve is checked when the library reads it, and the cofactor is 1.
     const ByteView point = parts[Part::kPoint];
-    if (point.size() != curve->point_bytes || point[0] != 4) return Fail(CKR_PUBLIC_KEY_INVALID, "not an uncompressed point");
+    if (point.size() != curve->point_bytes || point[0] != 4)
+      return Fail(CKR_PUBLIC_KEY_INVALID, "not an uncompressed point");
     engine->pkey = EcFromParts(*curve, parts, EVP_PKEY_PUBLIC_KEY);
   } else {
     const ByteView point = parts[Part::kPoint];
-    engine->pkey = PKey(EVP_PKEY_new_raw_public_key_ex(Library(), RawKeyName(*curve), nullptr, point.data(), point.size()));
+    engine->pkey =
+        PKey(EVP_PKEY_new_raw_public_key_ex(Library(), RawKeyName(*curve), nullptr, point.data(), point.size()));
   }
   if (engine->pkey == nullptr) return LibraryRefusal(CKR_PUBLIC_KEY_INVALID, "the parts are no public key");
   return engine;

@@ -1,5 +1,5 @@
-// The makers of operations, one for each family of recipes. primitives.cc finds them by recipe; the families share the two
-// helpers at the end. Included by primitive*.cc only.
+// The makers of operations, one for each family of recipes. primitives.cc finds them by recipe; the families share the
+// two helpers at the end. Included by primitive*.cc only.
 #pragma once
 
 #include "firmware_sim/openssl.h"

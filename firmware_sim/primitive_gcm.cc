@@ -100,7 +100,9 @@ class GcmDecryption final : public Cipher {
     gathered_.insert(gathered_.end(), in.begin(), in.end());
     return {};
   }
-  std::size_t FinalBytesMax() const override { return gathered_.size() < tag_bytes_ ? 0 : gathered_.size() - tag_bytes_; }
+  std::size_t FinalBytesMax() const override {
+    return gathered_.size() < tag_bytes_ ? 0 : gathered_.size() - tag_bytes_;
+  }
   Fallible<std::size_t> Final(MutableBytes out) override { return Whole(gathered_, out); }
 
  private:
@@ -125,7 +127,8 @@ Fallible<Borrowed<EVP_CIPHER_CTX>> BorrowGcm(const Key& key, std::size_t iv_byte
   const ByteView value = key.part(Part::kValue);
   const EVP_CIPHER* algorithm = AesAlgorithm(spec::Recipe::kAesGcm, value.size());
   if (!context || algorithm == nullptr ||
-      EVP_CipherInit_ex2(context.get(), algorithm, value.data(), nullptr, mode == Mode::kEncrypt ? 1 : 0, nullptr) != 1 ||
+      EVP_CipherInit_ex2(context.get(), algorithm, value.data(), nullptr, mode == Mode::kEncrypt ? 1 : 0, nullptr) !=
+          1 ||
       EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_SET_IVLEN, static_cast<int>(iv_bytes), nullptr) != 1) {
     context.Drop();
     return LibraryFailure("GCM key");

@@ -1,5 +1,5 @@
-// AES key wrap with and without padding (NIST SP 800-38F, RFC 3394, RFC 5649), over single AES blocks: OpenSSL 3.0's own runs on
-// table look-ups, which is slower here and leaks through the cache.
+// AES key wrap with and without padding (NIST SP 800-38F, RFC 3394, RFC 5649), over single AES blocks: OpenSSL 3.0's
+// own runs on table look-ups, which is slower here and leaks through the cache.
 #include "firmware_sim/primitive_factories.h"
 
 namespace cmkd::sim {
@@ -121,7 +121,8 @@ class KeyWrapCipher final : public Cipher {
     std::size_t length = 0;
     for (std::size_t i = 4; i < kHalf; ++i) length = length << 8 | text[i];
     const std::size_t room = text.size() - kHalf;
-    const bool header = ConstantTimeEqual(text.first(4), ByteView(iv_).first(4)) && length <= room && length + kHalf > room;
+    const bool header =
+        ConstantTimeEqual(text.first(4), ByteView(iv_).first(4)) && length <= room && length + kHalf > room;
     if (!header) return 0;
     std::uint8_t padding = 0;
     for (std::size_t i = length; i < room; ++i) padding = static_cast<std::uint8_t>(padding | text[kHalf + i]);

@@ -44,7 +44,8 @@ class NumberBuffer {
 // The primes from modulus and exponents: NIST SP 800-56B r2, appendix C.1 (the probabilistic method).
 bool RecoverPrimes(const BIGNUM* n, const BIGNUM* e, const BIGNUM* d, BIGNUM* p, BIGNUM* q, BN_CTX* context) {
   const BigNumber k(BN_new()), r(BN_new()), g(BN_new()), y(BN_new()), x(BN_new()), n_minus_1(BN_dup(n)), gcd(BN_new());
-  if (BN_mul(k.get(), d, e, context) != 1 || BN_sub_word(k.get(), 1) != 1 || BN_is_odd(k.get()) || BN_is_zero(k.get())) {
+  if (BN_mul(k.get(), d, e, context) != 1 || BN_sub_word(k.get(), 1) != 1 || BN_is_odd(k.get()) ||
+      BN_is_zero(k.get())) {
     return false;
   }
   int t = 0;
@@ -59,7 +60,8 @@ bool RecoverPrimes(const BIGNUM* n, const BIGNUM* e, const BIGNUM* d, BIGNUM* p,
       if (BN_is_one(x.get())) {
         // y is a root of 1 other than ±1: it shares a prime with the modulus.
         BN_sub_word(y.get(), 1);
-        return BN_gcd(p, y.get(), n, context) == 1 && BN_div(q, nullptr, n, p, context) == 1 && !BN_is_one(p) && !BN_is_one(q);
+        return BN_gcd(p, y.get(), n, context) == 1 && BN_div(q, nullptr, n, p, context) == 1 && !BN_is_one(p) &&
+               !BN_is_one(q);
       }
       if (BN_cmp(x.get(), n_minus_1.get()) == 0) break;
       BN_copy(y.get(), x.get());
@@ -75,9 +77,11 @@ Fallible<RsaNumbers> CompleteRsa(const Parts& parts, CK_RV refusal) {
   const BigNumber n = ToNumber(parts[Part::kModulus]), d = ToNumber(parts[Part::kPrivateExponent]);
   const BigNumber e = ToNumber(parts[Part::kPublicExponent]);
   BigNumber p = ToNumber(parts[Part::kPrime1]), q = ToNumber(parts[Part::kPrime2]);
-  if (BN_is_zero(n.get()) || BN_is_zero(d.get()) || BN_is_zero(e.get())) return Fail(refusal, "RSA key without its exponents");
+  if (BN_is_zero(n.get()) || BN_is_zero(d.get()) || BN_is_zero(e.get()))
+    return Fail(refusal, "RSA key without its exponents");
   // What the modular arithmetic below can take; PreparePrivate() judges the rest.
-  if (!BN_is_odd(n.get()) || BN_num_bits(n.get()) > 16384 || BN_cmp(d.get(), n.get()) >= 0 || BN_cmp(e.get(), n.get()) >= 0) {
+  if (!BN_is_odd(n.get()) || BN_num_bits(n.get()) > 16384 || BN_cmp(d.get(), n.get()) >= 0 ||
+      BN_cmp(e.get(), n.get()) >= 0) {
     return Fail(refusal, "RSA numbers out of range");
   }
   if (BN_is_zero(p.get()) || BN_is_zero(q.get())) {
@@ -90,22 +94,21 @@ Fallible<RsaNumbers> CompleteRsa(const Parts& parts, CK_RV refusal) {
   BN_sub_word(p1.get(), 1);
   BN_sub_word(q1.get(), 1);
   const BigNumber check(BN_new());
-  const bool computed = BN_mod(dp.get(), d.get(), p1.get(), context.get()) == 1 &&
-                        BN_mod(dq.get(), d.get(), q1.get(), context.get()) == 1 &&
-                        BN_mod_inverse(qi.get(), q.get(), p.get(), context.get()) != nullptr &&
-                        // e·d ≡ 1 modulo each p-1: the exponents belong together.
-                        BN_mod_mul(check.get(), e.get(), dp.get(), p1.get(), context.get()) == 1 && BN_is_one(check.get()) &&
-                        BN_mod_mul(check.get(), e.get(), dq.get(), q1.get(), context.get()) == 1 && BN_is_one(check.get());
+  const bool computed =
+      BN_mod(dp.get(), d.get(), p1.get(), context.get()) == 1 &&
+      BN_mod(dq.get(), d.get(), q1.get(), context.get()) == 1 &&
+      BN_mod_inverse(qi.get(), q.get(), p.get(), context.get()) != nullptr &&
+      // e·d ≡ 1 modulo each p-1: the exponents belong together.
+      BN_mod_mul(check.get(), e.get(), dp.get(), p1.get(), context.get()) == 1 && BN_is_one(check.get()) &&
+      BN_mod_mul(check.get(), e.get(), dq.get(), q1.get(), context.get()) == 1 && BN_is_one(check.get());
   if (!computed) return LibraryRefusal(refusal, "RSA numbers do not belong together");
   RsaNumbers numbers;
   NumberBuffer buffer(parts[Part::kModulus].size() * 6 + 64);
-  const bool stored = buffer.Put(numbers.parts, Part::kModulus, n.get()) &&
-                      buffer.Put(numbers.parts, Part::kPublicExponent, e.get()) &&
-                      buffer.Put(numbers.parts, Part::kPrivateExponent, d.get()) &&
-                      buffer.Put(numbers.parts, Part::kPrime1, p.get()) && buffer.Put(numbers.parts, Part::kPrime2, q.get()) &&
-                      buffer.Put(numbers.parts, Part::kExponent1, dp.get()) &&
-                      buffer.Put(numbers.parts, Part::kExponent2, dq.get()) &&
-                      buffer.Put(numbers.parts, Part::kCoefficient, qi.get());
+  const bool stored =
+      buffer.Put(numbers.parts, Part::kModulus, n.get()) && buffer.Put(numbers.parts, Part::kPublicExponent, e.get()) &&
+      buffer.Put(numbers.parts, Part::kPrivateExponent, d.get()) && buffer.Put(numbers.parts, Part::kPrime1, p.get()) &&
+      buffer.Put(numbers.parts, Part::kPrime2, q.get()) && buffer.Put(numbers.parts, Part::kExponent1, dp.get()) &&
+      buffer.Put(numbers.parts, Part::kExponent2, dq.get()) && buffer.Put(numbers.parts, Part::kCoefficient, qi.get());
   if (!stored) return LibraryFailure("RSA numbers");
   numbers.buffer = buffer.Release();
   return numbers;
@@ -148,7 +151,8 @@ Fallible<SecretBytes> GenerateOnCurve(const spec::Curve& curve) {
     parts[Part::kValue] = seed.view();
     return EncodePkcs8(curve.key_type, &curve, parts);
   }
-  // FIPS 186-5 appendix A.2.2: candidates until one is in range. For the curves in the table nearly the first always is.
+  // FIPS 186-5 appendix A.2.2: candidates until one is in range. For the curves in the table nearly the first always
+  // is.
   const std::size_t bytes = (curve.bits + 7u) / 8;
   SecretBytes scalar(bytes);
   for (int attempt = 0; attempt < 100; ++attempt) {

@@ -36,7 +36,8 @@ Fallible<Borrowed<EVP_PKEY_CTX>> BorrowRsa(const Key& key, const RsaPadding& pad
   Borrowed<EVP_PKEY_CTX> context(key.engine(), tag);
   if (context) return context;
   context.Adopt(EVP_PKEY_CTX_new_from_pkey(Library(), key.engine().pkey.get(), nullptr));
-  const bool good = context && (verify ? EVP_PKEY_verify_init(context.get()) : EVP_PKEY_sign_init(context.get())) == 1 &&
+  const bool good = context &&
+                    (verify ? EVP_PKEY_verify_init(context.get()) : EVP_PKEY_sign_init(context.get())) == 1 &&
                     ApplyPadding(context.get(), padding);
   if (!good) {
     context.Drop();
@@ -62,7 +63,8 @@ class RsaSignature final : public PublicKeySignature {
         return LibraryRefusal(padding_.recipe == Recipe::kRsaX509 ? CKR_DATA_INVALID : CKR_DEVICE_ERROR, "RSA signing");
       }
     }
-    // A fault in one half of the CRT computation would give the primes away with the signature (Boneh, DeMillo, Lipton).
+    // A fault in one half of the CRT computation would give the primes away with the signature (Boneh, DeMillo,
+    // Lipton).
     if (!VerifyMessage(message, out.first(n)).ok()) {
       Wipe(out.first(n));
       return Fail(CKR_DEVICE_ERROR, "the signature just made does not verify");
@@ -84,9 +86,10 @@ class RsaSignature final : public PublicKeySignature {
 
  private:
   Status CheckLength(ByteView message, CK_RV refusal) const {
-    const bool fits = padding_.recipe == Recipe::kRsaX509  ? message.size() <= modulus_bytes_
-                      : padding_.recipe == Recipe::kRsaPss ? message.size() == spec::DigestLength(padding_.digest)
-                                                           : padding_.digest != 0 || message.size() + 11 <= modulus_bytes_;
+    const bool fits = padding_.recipe == Recipe::kRsaX509 ? message.size() <= modulus_bytes_
+                      : padding_.recipe == Recipe::kRsaPss
+                          ? message.size() == spec::DigestLength(padding_.digest)
+                          : padding_.digest != 0 || message.size() + 11 <= modulus_bytes_;
     if (!fits) return Fail(refusal, "data of a length that this padding does not take");
     return {};
   }
@@ -110,7 +113,8 @@ SignatureResult MakeRsaSignature(const spec::MechanismRow& row, const CK_MECHANI
   if (row.recipe == Recipe::kRsaPss) {
     const auto& parameter = *static_cast<const CK_RSA_PKCS_PSS_PARAMS*>(mechanism.pParameter);
     // A row that hashes itself fixes the digest; the parameter must say the same (PKCS#11 3.2 section 6.1.10).
-    if (row.digest != 0 && parameter.hashAlg != row.digest) return Fail(CKR_MECHANISM_PARAM_INVALID, "PSS: another hash");
+    if (row.digest != 0 && parameter.hashAlg != row.digest)
+      return Fail(CKR_MECHANISM_PARAM_INVALID, "PSS: another hash");
     padding.digest = parameter.hashAlg;
     padding.mgf_digest = spec::MgfDigest(parameter.mgf);
     const std::size_t modulus_bytes = (key.bits() + 6) / 8;  // of the encoded message: one bit less than the modulus

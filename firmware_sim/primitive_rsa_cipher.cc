@@ -13,7 +13,11 @@ using spec::Recipe;
 class RsaCipher final : public Cipher {
  public:
   RsaCipher(PKeyContext context, const Key& key, Recipe recipe, Mode mode, std::optional<std::size_t> value_bytes)
-      : context_(std::move(context)), key_(key), recipe_(recipe), mode_(mode), value_bytes_(value_bytes),
+      : context_(std::move(context)),
+        key_(key),
+        recipe_(recipe),
+        mode_(mode),
+        value_bytes_(value_bytes),
         modulus_bytes_((key.bits() + 7) / 8) {}
 
   Fallible<std::size_t> Whole(ByteView in, MutableBytes out) override {
@@ -87,7 +91,8 @@ CipherResult Make(Recipe recipe, const CK_MECHANISM* mechanism, const Key& key, 
                   std::optional<std::size_t> value_bytes) {
   PKeyContext context(EVP_PKEY_CTX_new_from_pkey(Library(), key.engine().pkey.get(), nullptr));
   const bool encrypting = mode == Mode::kEncrypt;
-  bool good = context != nullptr && (encrypting ? EVP_PKEY_encrypt_init(context.get()) : EVP_PKEY_decrypt_init(context.get())) == 1;
+  bool good = context != nullptr &&
+              (encrypting ? EVP_PKEY_encrypt_init(context.get()) : EVP_PKEY_decrypt_init(context.get())) == 1;
   if (good && recipe == Recipe::kRsaOaep) {
     good = ApplyOaep(context.get(), *static_cast<const CK_RSA_PKCS_OAEP_PARAMS*>(mechanism->pParameter));
   } else if (good) {

@@ -1,5 +1,5 @@
-// What signatures with asymmetric keys have in common: the message is hashed or gathered, then one call makes or checks the
-// signature. Included by primitive_*.cc only.
+// What signatures with asymmetric keys have in common: the message is hashed or gathered, then one call makes or checks
+// the signature. Included by primitive_*.cc only.
 #pragma once
 
 #include "firmware_sim/primitive_factories.h"
@@ -30,10 +30,10 @@ class PublicKeySignature : public Signature {
   virtual Status VerifyMessage(ByteView message, ByteView signature) = 0;
 
  private:
-  Status FinishMessage() {
-    return digest_ == nullptr ? Status{} : digest_->Final(hash_);
+  Status FinishMessage() { return digest_ == nullptr ? Status{} : digest_->Final(hash_); }
+  ByteView message() const {
+    return digest_ == nullptr ? ByteView(gathered_) : ByteView(hash_).first(digest_->bytes());
   }
-  ByteView message() const { return digest_ == nullptr ? ByteView(gathered_) : ByteView(hash_).first(digest_->bytes()); }
 
   std::unique_ptr<Digest> digest_;
   Bytes gathered_;

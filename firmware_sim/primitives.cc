@@ -13,9 +13,9 @@ struct CipherFamily {
   CipherResult (*make)(const spec::MechanismRow&, const CK_MECHANISM&, const Key&, Mode);
 };
 constexpr CipherFamily kCiphers[] = {
-    {Recipe::kAesGcm, MakeGcm},       {Recipe::kAesKwp, MakeKeyWrap},    {Recipe::kAesKw, MakeKeyWrap},
-    {Recipe::kAesCbc, MakeAes},       {Recipe::kAesCbcPad, MakeAes},     {Recipe::kAesCtr, MakeAes},
-    {Recipe::kAesEcb, MakeAes},       {Recipe::kRsaPkcs, MakeRsaCipher}, {Recipe::kRsaOaep, MakeRsaCipher},
+    {Recipe::kAesGcm, MakeGcm},        {Recipe::kAesKwp, MakeKeyWrap},    {Recipe::kAesKw, MakeKeyWrap},
+    {Recipe::kAesCbc, MakeAes},        {Recipe::kAesCbcPad, MakeAes},     {Recipe::kAesCtr, MakeAes},
+    {Recipe::kAesEcb, MakeAes},        {Recipe::kRsaPkcs, MakeRsaCipher}, {Recipe::kRsaOaep, MakeRsaCipher},
     {Recipe::kRsaX509, MakeRsaCipher},
 };
 
@@ -24,8 +24,12 @@ struct SignatureFamily {
   SignatureResult (*make)(const spec::MechanismRow&, const CK_MECHANISM&, const Key&);
 };
 constexpr SignatureFamily kSignatures[] = {
-    {Recipe::kHmac, MakeMac},           {Recipe::kAesCmac, MakeMac},        {Recipe::kEcdsa, MakeEcdsa},
-    {Recipe::kEddsa, MakeEddsa},        {Recipe::kRsaPkcs, MakeRsaSignature}, {Recipe::kRsaPss, MakeRsaSignature},
+    {Recipe::kHmac, MakeMac},
+    {Recipe::kAesCmac, MakeMac},
+    {Recipe::kEcdsa, MakeEcdsa},
+    {Recipe::kEddsa, MakeEddsa},
+    {Recipe::kRsaPkcs, MakeRsaSignature},
+    {Recipe::kRsaPss, MakeRsaSignature},
     {Recipe::kRsaX509, MakeRsaSignature},
 };
 

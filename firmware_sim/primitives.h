@@ -1,9 +1,10 @@
-// What the device can compute, without a word of how: ciphers, signatures and MACs, digests, agreement, random bytes, and the few
-// things the device needs for itself. Chosen by the mechanism's row; implemented in primitive_*.cc over OpenSSL.
+// What the device can compute, without a word of how: ciphers, signatures and MACs, digests, agreement, random bytes,
+// and the few things the device needs for itself. Chosen by the mechanism's row; implemented in primitive_*.cc over
+// OpenSSL.
 //
-// One object is one operation and belongs to one thread at a time; its Key must outlive it. Parameters are copied or applied when
-// the operation is made: the caller's memory is not looked at afterwards. The row, the key's type and size, and the parameter's
-// form (spec::CheckParameter) have been checked before.
+// One object is one operation and belongs to one thread at a time; its Key must outlive it. Parameters are copied or
+// applied when the operation is made: the caller's memory is not looked at afterwards. The row, the key's type and
+// size, and the parameter's form (spec::CheckParameter) have been checked before.
 #pragma once
 
 #include <memory>
@@ -22,9 +23,9 @@ class Cipher {
  public:
   virtual ~Cipher() = default;
 
-  // All at once; `out` has at least spec::OutputLength() bytes. Returns how many were written. On failure nothing that came of
-  // an unverified input has been written.
-  // Errors: CKR_DATA_LEN_RANGE, CKR_ENCRYPTED_DATA_LEN_RANGE, CKR_ENCRYPTED_DATA_INVALID.
+  // All at once; `out` has at least spec::OutputLength() bytes. Returns how many were written. On failure nothing that
+  // came of an unverified input has been written. Errors: CKR_DATA_LEN_RANGE, CKR_ENCRYPTED_DATA_LEN_RANGE,
+  // CKR_ENCRYPTED_DATA_INVALID.
   virtual Fallible<std::size_t> Whole(ByteView in, MutableBytes out) = 0;
 
   // Undoes a Whole() whose result the caller had no room for.
@@ -57,11 +58,11 @@ class Digest {
   virtual Status Final(MutableBytes out) = 0;
 };
 
-Fallible<std::unique_ptr<Cipher>> MakeCipher(const spec::MechanismRow& row, const CK_MECHANISM& mechanism, const Key& key,
-                                             Mode mode);
+Fallible<std::unique_ptr<Cipher>> MakeCipher(const spec::MechanismRow& row, const CK_MECHANISM& mechanism,
+                                             const Key& key, Mode mode);
 
-// Decryption for C_UnwrapKey. The same as MakeCipher(), except that PKCS #1 v1.5 yields `value_bytes` bytes whatever the
-// ciphertext holds, when that is given.
+// Decryption for C_UnwrapKey. The same as MakeCipher(), except that PKCS #1 v1.5 yields `value_bytes` bytes whatever
+// the ciphertext holds, when that is given.
 Fallible<std::unique_ptr<Cipher>> MakeUnwrapCipher(const spec::MechanismRow& row, const CK_MECHANISM& mechanism,
                                                    const Key& key, std::optional<std::size_t> value_bytes);
 
@@ -70,8 +71,8 @@ Fallible<std::unique_ptr<Signature>> MakeSignature(const spec::MechanismRow& row
 
 Fallible<std::unique_ptr<Digest>> MakeDigest(CK_MECHANISM_TYPE digest);
 
-// The secret that two keys agree on, after the key derivation function of the parameter, as many bytes as asked for (all there
-// are when nullopt). Errors: CKR_PUBLIC_KEY_INVALID, CKR_KEY_SIZE_RANGE when there are not that many.
+// The secret that two keys agree on, after the key derivation function of the parameter, as many bytes as asked for
+// (all there are when nullopt). Errors: CKR_PUBLIC_KEY_INVALID, CKR_KEY_SIZE_RANGE when there are not that many.
 Fallible<SecretBytes> Agree(const spec::MechanismRow& row, const CK_MECHANISM& mechanism, const Key& key,
                             std::optional<std::size_t> bytes);
 

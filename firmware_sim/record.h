@@ -1,4 +1,5 @@
-// Reading and writing the small binary records that the flash keeps: numbers little endian, byte strings with a length before them.
+// Reading and writing the small binary records that the flash keeps: numbers little endian, byte strings with a length
+// before them.
 #pragma once
 
 #include "common/bytes.h"

@@ -90,7 +90,8 @@ Found FindMessage(ByteView encoded) {
 Fallible<RejectedOrMessage> RemovePkcs1(ByteView encoded, ByteView secret, ByteView ciphertext,
                                         std::optional<std::size_t> message_bytes) {
   const auto size = static_cast<std::uint32_t>(encoded.size());
-  if (size < 12 || message_bytes.value_or(0) > size - 11) return Fail(CKR_ENCRYPTED_DATA_LEN_RANGE, "no room for padding");
+  if (size < 12 || message_bytes.value_or(0) > size - 11)
+    return Fail(CKR_ENCRYPTED_DATA_LEN_RANGE, "no room for padding");
   ASSIGN_OR_RETURN(const HmacSha256 with_secret, HmacSha256::With(secret));
   ASSIGN_OR_RETURN(const auto derived, with_secret.Of({ciphertext}));
   ASSIGN_OR_RETURN(const HmacSha256 prf, HmacSha256::With(derived));

@@ -14,8 +14,8 @@ namespace {
 // A self-test works with outputs of a few hundred bytes.
 constexpr std::size_t kOutputBytesMax = 1024;
 
-// A key of a known answer and the half that undoes what it does. Made once for all rows that have it: reading an RSA key costs more
-// than most tests.
+// A key of a known answer and the half that undoes what it does. Made once for all rows that have it: reading an RSA
+// key costs more than most tests.
 struct TestKey {
   ByteView encoded;
   KeyPtr own;
@@ -85,7 +85,8 @@ bool Verifies(const Run& run) {
 bool Digests(const Run& run) {
   const auto digest = MakeDigest(run.row.digest);
   Bytes out(run.answer.output.size());
-  return digest.ok() && (*digest)->Update(run.answer.input).ok() && (*digest)->Final(out).ok() && Equal(out, run.answer.output);
+  return digest.ok() && (*digest)->Update(run.answer.input).ok() && (*digest)->Final(out).ok() &&
+         Equal(out, run.answer.output);
 }
 bool Agrees(const Run& run) {
   const auto secret = Agree(run.row, run.mechanism, *run.key->own, std::nullopt);
@@ -135,7 +136,9 @@ Status CheckPair(const Key& public_key, const Key& private_key) {
     if (!point.ok() || !Equal(*point, public_key.part(Part::kPoint))) return failed();
     return {};
   }
-  const CK_MECHANISM_TYPE type = private_key.type() == CKK_RSA ? CKM_RSA_PKCS : private_key.type() == CKK_EC ? CKM_ECDSA : CKM_EDDSA;
+  const CK_MECHANISM_TYPE type = private_key.type() == CKK_RSA  ? CKM_RSA_PKCS
+                                 : private_key.type() == CKK_EC ? CKM_ECDSA
+                                                                : CKM_EDDSA;
   const CK_MECHANISM mechanism{type, nullptr, 0};
   const spec::MechanismRow& row = *spec::FindMechanism(type);
   constexpr std::uint8_t kMessage[32] = {'p', 'a', 'i', 'r'};

@@ -19,15 +19,15 @@ namespace cmkd::sim {
 // One operation between Init and its end.
 struct Operation {
   const spec::MechanismRow* row = nullptr;
-  ObjectPtr object;  // before what uses its key, so that it goes after it
+  ObjectPtr object;                // before what uses its key, so that it goes after it
   std::unique_ptr<Cipher> cipher;  // of a message operation: only while a message goes on in parts
   std::unique_ptr<Signature> signature;
   std::unique_ptr<Digest> digest;
-  CK_ULONG tag_bits = 0;          // of GCM
-  bool in_parts = false;          // an Update was called: only Final may end it
-  bool needs_login = false;       // CKA_ALWAYS_AUTHENTICATE, and C_Login(CKU_CONTEXT_SPECIFIC) has not been called
+  CK_ULONG tag_bits = 0;               // of GCM
+  bool in_parts = false;               // an Update was called: only Final may end it
+  bool needs_login = false;            // CKA_ALWAYS_AUTHENTICATE, and C_Login(CKU_CONTEXT_SPECIFIC) has not been called
   std::optional<SecretBytes> pending;  // what Final made and the caller had no room for
-  std::size_t message_bytes = 0;        // of the message that is being decrypted in parts
+  std::size_t message_bytes = 0;       // of the message that is being decrypted in parts
   std::vector<CK_OBJECT_HANDLE> found;  // C_FindObjects
   std::size_t found_given = 0;
 };
@@ -45,7 +45,9 @@ class Session {
   std::mutex& mutex() { return mutex_; }
 
   // All below: with the mutex held.
-  std::unique_ptr<Operation>& operation(spec::OperationKind kind) { return operations_[static_cast<std::size_t>(kind)]; }
+  std::unique_ptr<Operation>& operation(spec::OperationKind kind) {
+    return operations_[static_cast<std::size_t>(kind)];
+  }
   void CancelAll() {
     for (auto& operation : operations_) operation.reset();
   }
@@ -55,9 +57,9 @@ class Session {
     login_epoch_ = epoch;
     CancelAll();
   }
-  CK_ULONG device_error = 0;   // of the last refusal: ulDeviceError
-  bool owns_objects = false;   // whether session objects were made here
-  bool closed = false;         // between a closing call and the last one that waited for the mutex
+  CK_ULONG device_error = 0;  // of the last refusal: ulDeviceError
+  bool owns_objects = false;  // whether session objects were made here
+  bool closed = false;        // between a closing call and the last one that waited for the mutex
 
  private:
   const CK_SESSION_HANDLE handle_;

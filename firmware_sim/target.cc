@@ -22,16 +22,16 @@ std::string& ConfiguredDirectory() {
 std::string FlashDirectory() {
   const std::lock_guard lock(DirectoryMutex());
   if (!ConfiguredDirectory().empty()) return ConfiguredDirectory();
-  const char* fromEnvironment = ::secure_getenv("CMKD_FIRMWARE_SIM_DIR");
-  return fromEnvironment == nullptr ? std::string() : std::string(fromEnvironment);
+  const char* from_environment = ::secure_getenv("CMKD_FIRMWARE_SIM_DIR");
+  return from_environment == nullptr ? std::string() : std::string(from_environment);
 }
 
 bool EndsOperation(const spec::CallRow& row) {
   return row.phase == Phase::kSingle || row.phase == Phase::kPart || row.phase == Phase::kFinal;
 }
 
-// PKCS#11 3.2 section 5.4, C_Initialize: locking functions all or none; this device locks with the operating system's, so a caller
-// who can only offer his own is refused.
+// PKCS#11 3.2 section 5.4, C_Initialize: locking functions all or none; this device locks with the operating system's,
+// so a caller who can only offer his own is refused.
 CK_RV CheckInitializeArguments(const CK_C_INITIALIZE_ARGS* arguments) {
   if (arguments == nullptr) return CKR_OK;
   if (arguments->pReserved != nullptr) return CKR_ARGUMENTS_BAD;
@@ -57,8 +57,10 @@ SessionGate EnterSession(Device& device, CK_SESSION_HANDLE handle, spec::Gate ga
   }
   entered.lock = std::unique_lock(entered.session->mutex());
   entered.session->FollowLogin(device.login_epoch());
-  if (entered.session->closed) entered.rv = CKR_SESSION_HANDLE_INVALID;
-  else if (gate == spec::Gate::kReadWriteSession && !entered.session->read_write()) entered.rv = CKR_SESSION_READ_ONLY;
+  if (entered.session->closed)
+    entered.rv = CKR_SESSION_HANDLE_INVALID;
+  else if (gate == spec::Gate::kReadWriteSession && !entered.session->read_write())
+    entered.rv = CKR_SESSION_READ_ONLY;
   return entered;
 }
 
@@ -67,14 +69,16 @@ CK_RV Conclude(Session* session, const spec::CallRow& row, const Status& answer)
   const CK_RV rv = answer.error().rv;
   if (session == nullptr) return rv;
   session->device_error = answer.error().detail;
-  // "…always terminates the active operation unless it returns CKR_BUFFER_TOO_SMALL" (PKCS#11 3.2 section 5.2 and each function).
+  // "…always terminates the active operation unless it returns CKR_BUFFER_TOO_SMALL" (PKCS#11 3.2 section 5.2 and each
+  // function).
   if (rv != CKR_BUFFER_TOO_SMALL && EndsOperation(row)) session->operation(row.operation).reset();
   return rv;
 }
 
 CK_RV Target::Initialize(CK_VOID_PTR arguments) noexcept {
   try {
-    if (const CK_RV rv = CheckInitializeArguments(static_cast<CK_C_INITIALIZE_ARGS*>(arguments)); rv != CKR_OK) return rv;
+    if (const CK_RV rv = CheckInitializeArguments(static_cast<CK_C_INITIALIZE_ARGS*>(arguments)); rv != CKR_OK)
+      return rv;
     return Device::Start(FlashDirectory());
   } catch (const std::bad_alloc&) {
     return CKR_HOST_MEMORY;

@@ -1,5 +1,5 @@
-// The target of the entry points: what stands between a C function and its handler. The gate column of the call table says what
-// must be true first; the operation column says what a failed call ends.
+// The target of the entry points: what stands between a C function and its handler. The gate column of the call table
+// says what must be true first; the operation column says what a failed call ends.
 #pragma once
 
 #include "firmware_sim/handlers.h"
@@ -14,7 +14,8 @@ struct SessionGate {
 };
 SessionGate EnterSession(Device& device, CK_SESSION_HANDLE handle, spec::Gate gate);
 
-// The return value of a handler's answer; keeps its detail for C_GetSessionInfo and ends the operation that the call belonged to.
+// The return value of a handler's answer; keeps its detail for C_GetSessionInfo and ends the operation that the call
+// belonged to.
 CK_RV Conclude(Session* session, const spec::CallRow& row, const Status& answer);
 
 struct Target {

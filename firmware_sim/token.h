@@ -1,5 +1,5 @@
-// The token's own record: label, serial number, and the PINs of its two roles with their retry counters. Kept in flash; what is in
-// memory is what was last written there.
+// The token's own record: label, serial number, and the PINs of its two roles with their retry counters. Kept in flash;
+// what is in memory is what was last written there.
 #pragma once
 
 #include <array>
@@ -34,10 +34,10 @@ class Token {
   };
   Info info() const;
 
-  // The standard's C_InitToken on the record: SO PIN and label, no user PIN. On a token that is initialized already the PIN must
-  // be the SO's. `wipe` destroys the objects; it runs after the PIN was checked and before the record changes, so that an
-  // interruption leaves a token without objects and not objects without their token.
-  // Errors: CKR_PIN_INCORRECT, CKR_PIN_LOCKED, CKR_PIN_LEN_RANGE.
+  // The standard's C_InitToken on the record: SO PIN and label, no user PIN. On a token that is initialized already the
+  // PIN must be the SO's. `wipe` destroys the objects; it runs after the PIN was checked and before the record changes,
+  // so that an interruption leaves a token without objects and not objects without their token. Errors:
+  // CKR_PIN_INCORRECT, CKR_PIN_LOCKED, CKR_PIN_LEN_RANGE.
   template <class WipeObjects>
   Status Initialize(ByteView so_pin, ByteView label, WipeObjects wipe) {
     const std::lock_guard lock(mutex_);

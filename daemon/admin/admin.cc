@@ -1,12 +1,12 @@
 // Administrative verbs: one table, one function for each.
 #include "daemon/admin/admin.h"
 
+#include <nlohmann/json.hpp>
 #include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <deque>
-#include <nlohmann/json.hpp>
 
 #include "common/limits.h"
 #include "daemon/audit/audit_reader.h"
@@ -110,7 +110,8 @@ Json DescribeKey(const Invocation& invocation, const cmk::Cmk& key, bool whole) 
                     {"handle", HandleOf(invocation, key)}};
   if (!whole) return described;
   described["description"] = key.description;
-  const auto backend = token.ok() ? invocation.daemon.backends.Get((*token)->hsm) : Fallible<Backend*>(Failure{token.error()});
+  const auto backend =
+      token.ok() ? invocation.daemon.backends.Get((*token)->hsm) : Fallible<Backend*>(Failure{token.error()});
   const bool software = backend.ok() && (*backend)->software();
   Json versions = Json::array();
   for (const cmk::KeyVersion& version : key.versions) {
@@ -180,31 +181,35 @@ Fallible<Json> GetStatus(Invocation& invocation, const Json&) {
   }
   Json hsms = Json::array();
   for (const auto& [name, backend] : daemon.backends.all()) {
-    hsms.push_back({{"name", name}, {"kind", backend->software() ? "software" : "hsm"}, {"available", backend->available()}});
+    hsms.push_back(
+        {{"name", name}, {"kind", backend->software() ? "software" : "hsm"}, {"available", backend->available()}});
   }
   std::size_t connections = 0;
   const auto applications = daemon.registry.All();
   for (const auto& application : applications) connections += application->connections;
   const AuditLog::State audit = daemon.audit.GetState();
-  return Json{{"version", std::to_string(spec::kLibraryVersion.major) + "." + std::to_string(spec::kLibraryVersion.minor)},
-              {"pid", ::getpid()},
-              {"uptime_seconds", (daemon.clock.Now() - daemon.started).seconds},
-              {"generation", daemon.store.Generation()},
-              {"connections", connections},
-              {"applications", applications.size()},
-              {"tokens", tokens.size()},
-              {"keys", keys},
-              {"hsms", std::move(hsms)},
-              {"audit", {{"healthy", audit.healthy}, {"records", audit.sequence}}}};
+  return Json{
+      {"version", std::to_string(spec::kLibraryVersion.major) + "." + std::to_string(spec::kLibraryVersion.minor)},
+      {"pid", ::getpid()},
+      {"uptime_seconds", (daemon.clock.Now() - daemon.started).seconds},
+      {"generation", daemon.store.Generation()},
+      {"connections", connections},
+      {"applications", applications.size()},
+      {"tokens", tokens.size()},
+      {"keys", keys},
+      {"hsms", std::move(hsms)},
+      {"audit", {{"healthy", audit.healthy}, {"records", audit.sequence}}}};
 }
 
 Fallible<Json> CreateToken(Invocation& invocation, const Json& arguments) {
   const TokensConfig& config = invocation.daemon.config.tokens;
   ASSIGN_OR_RETURN(const std::string label, Text(arguments, "label"));
-  ASSIGN_OR_RETURN(const std::string profile,
-                   Text(arguments, "profile", config.default_profile == TokenProfile::kManaged ? "managed" : "general"));
+  ASSIGN_OR_RETURN(
+      const std::string profile,
+      Text(arguments, "profile", config.default_profile == TokenProfile::kManaged ? "managed" : "general"));
   ASSIGN_OR_RETURN(const std::string hsm, Text(arguments, "hsm", config.default_hsm.c_str()));
-  if (label.empty() || label.size() > store::TokenRecord::kLabelBytesMax) return Fail(CKR_ARGUMENTS_BAD, "a label has 1 to 32 bytes");
+  if (label.empty() || label.size() > store::TokenRecord::kLabelBytesMax)
+    return Fail(CKR_ARGUMENTS_BAD, "a label has 1 to 32 bytes");
   if (profile != "managed" && profile != "general") return Fail(CKR_ARGUMENTS_BAD, "a profile is managed or general");
   ASSIGN_OR_RETURN(const auto tokens, invocation.daemon.records.ListTokens());
   for (const auto& token : tokens) {
@@ -260,13 +265,16 @@ spec::Attributes KeyAttributes(const KeyRequest& request, CK_OBJECT_CLASS object
   CK_ULONG size = request.spec->size;
   Bytes id = request.id;
   std::string label = request.name;
-  const auto add = [&](CK_ATTRIBUTE_TYPE type, void* value, std::size_t length) { attributes.push_back({type, value, length}); };
+  const auto add = [&](CK_ATTRIBUTE_TYPE type, void* value, std::size_t length) {
+    attributes.push_back({type, value, length});
+  };
   add(CKA_TOKEN, &yes, sizeof yes);
   add(CKA_PRIVATE, &is_private, sizeof is_private);
   add(CKA_LABEL, label.data(), label.size());
   if (!id.empty()) add(CKA_ID, id.data(), id.size());
   const bool secret = object_class == CKO_SECRET_KEY;
-  if (secret || (object_class == CKO_PRIVATE_KEY) == (request.usage->protects == CKA_SIGN || request.usage->protects == CKA_DERIVE)) {
+  if (secret || (object_class == CKO_PRIVATE_KEY) ==
+                    (request.usage->protects == CKA_SIGN || request.usage->protects == CKA_DERIVE)) {
     add(request.usage->protects, &yes, sizeof yes);
   }
   if (request.usage->processes != request.usage->protects &&
@@ -290,7 +298,8 @@ spec::Attributes KeyAttributes(const KeyRequest& request, CK_OBJECT_CLASS object
   return spec::Complete(context, attributes, request.spec->mechanism);
 }
 
-Fallible<NewObjects> MakeKey(Backend& backend, const WrappingKey& under, const KeyRequest& request, spec::Profile profile, Timestamp now) {
+Fallible<NewObjects> MakeKey(Backend& backend, const WrappingKey& under, const KeyRequest& request,
+                             spec::Profile profile, Timestamp now) {
   CK_MECHANISM mechanism{request.spec->mechanism, nullptr, 0};
   NewObjects objects;
   if (request.spec->key_type == CKK_AES || request.spec->key_type == CKK_GENERIC_SECRET) {
@@ -354,7 +363,8 @@ Fallible<Json> ListKeys(Invocation& invocation, const Json& arguments) {
   Json list = Json::array();
   std::string next;
   while (list.size() < limit) {
-    STORE_OR_RETURN(const auto page, token ? read->ListCmksOfToken(*token, after, limit) : read->ListCmks(after, limit));
+    STORE_OR_RETURN(const auto page,
+                    token ? read->ListCmksOfToken(*token, after, limit) : read->ListCmks(after, limit));
     for (const cmk::Cmk& key : page) {
       after = key.id;
       if (!state.empty() && cmk::Name(cmk::EffectiveState(key, invocation.daemon.clock.Now())) != state) continue;
@@ -383,7 +393,9 @@ Fallible<Json> Changed(Invocation& invocation, const Json& arguments, const cmk:
 
 Fallible<Json> Disable(Invocation& i, const Json& arguments) { return Changed(i, arguments, cmk::CmkEvent::kDisable); }
 Fallible<Json> Enable(Invocation& i, const Json& arguments) { return Changed(i, arguments, cmk::CmkEvent::kEnable); }
-Fallible<Json> CancelDeletion(Invocation& i, const Json& arguments) { return Changed(i, arguments, cmk::CmkEvent::kCancelDeletion); }
+Fallible<Json> CancelDeletion(Invocation& i, const Json& arguments) {
+  return Changed(i, arguments, cmk::CmkEvent::kCancelDeletion);
+}
 
 Fallible<Json> ScheduleDeletion(Invocation& invocation, const Json& arguments) {
   ASSIGN_OR_RETURN(const auto days, Number(arguments, "days"));

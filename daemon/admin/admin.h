@@ -1,5 +1,5 @@
-// The operator's door: verbs with JSON arguments and answers (PROTOCOL.md, "Administration"). Only for operators: root, the
-// daemon's own user, and those that the configuration names, by the kernel's word.
+// The operator's door: verbs with JSON arguments and answers (PROTOCOL.md, "Administration"). Only for operators: root,
+// the daemon's own user, and those that the configuration names, by the kernel's word.
 #pragma once
 
 #include <string>

@@ -3,8 +3,8 @@
 
 namespace cmkd::daemon {
 
-SessionPtr Application::OpenSession(CK_SLOT_ID slot, const cmk::TokenId& token, CK_FLAGS flags, std::size_t sessions_max,
-                                    CK_SESSION_HANDLE handle) {
+SessionPtr Application::OpenSession(CK_SLOT_ID slot, const cmk::TokenId& token, CK_FLAGS flags,
+                                    std::size_t sessions_max, CK_SESSION_HANDLE handle) {
   auto session = std::make_shared<Session>();
   session->slot = slot;
   session->token = token;

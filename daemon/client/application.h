@@ -1,5 +1,5 @@
-// Application: one client process as the daemon knows it: its sessions, logins and session objects. All connections of the
-// process share it; when the last one closes, it is gone, and so is everything here.
+// Application: one client process as the daemon knows it: its sessions, logins and session objects. All connections of
+// the process share it; when the last one closes, it is gone, and so is everything here.
 #pragma once
 
 #include <array>
@@ -53,13 +53,13 @@ class Application {
   const ApplicationId& id() const { return id_; }
   const Peer& peer() const { return peer_; }
 
-  // Opens a session; `handle` is given when an application brings its sessions back (0: the next free one). Nothing when
-  // the limit is reached or the handle is taken.
+  // Opens a session; `handle` is given when an application brings its sessions back (0: the next free one). Nothing
+  // when the limit is reached or the handle is taken.
   SessionPtr OpenSession(CK_SLOT_ID slot, const cmk::TokenId& token, CK_FLAGS flags, std::size_t sessions_max,
                          CK_SESSION_HANDLE handle = CK_INVALID_HANDLE);
   SessionPtr FindSession(CK_SESSION_HANDLE handle) const;
-  // What a closed session leaves behind: its objects, which the caller takes out of the HSM's cache. The last session on a
-  // token ends the login there (PKCS#11, "C_CloseSession").
+  // What a closed session leaves behind: its objects, which the caller takes out of the HSM's cache. The last session
+  // on a token ends the login there (PKCS#11, "C_CloseSession").
   std::vector<ObjectPtr> CloseSession(CK_SESSION_HANDLE handle);
   std::vector<ObjectPtr> CloseSessions(const cmk::TokenId& token);
   struct Count {

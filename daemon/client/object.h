@@ -1,5 +1,5 @@
-// Object: a PKCS#11 object as the handlers see it, token or session object alike. Immutable once made: a change makes a new
-// one, so a handler may keep what it found while others change it.
+// Object: a PKCS#11 object as the handlers see it, token or session object alike. Immutable once made: a change makes a
+// new one, so a handler may keep what it found while others change it.
 #pragma once
 
 #include <memory>
@@ -11,17 +11,18 @@
 
 namespace cmkd::daemon {
 
-// Handles of session objects start here; below are the serials of token objects, the same in every process and for ever.
+// Handles of session objects start here; below are the serials of token objects, the same in every process and for
+// ever.
 inline constexpr CK_OBJECT_HANDLE kSessionObjectBase = CK_OBJECT_HANDLE{1} << 48;
 
 struct Object {
   CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
   cmk::TokenId token;
   CK_SESSION_HANDLE session = CK_INVALID_HANDLE;  // of session objects: the session that made it
-  std::optional<cmk::CmkId> cmk;                  // of token keys with material: secret and private keys, and the public half
+  std::optional<cmk::CmkId> cmk;  // of token keys with material: secret and private keys, and the public half
   std::optional<cmk::KeyVersionNumber> version;
-  spec::Attributes attributes;  // never the secret parts: those are in the material
-  cmk::Material material;       // of session keys; a token key's is in its CMK
+  spec::Attributes attributes;          // never the secret parts: those are in the material
+  cmk::Material material;               // of session keys; a token key's is in its CMK
   std::array<std::uint8_t, 16> name{};  // in the HSM's key cache, for keys without a CMK
 
   CK_OBJECT_CLASS object_class = CKO_DATA;

@@ -20,7 +20,9 @@ std::unique_ptr<OwnedMechanism> OwnedMechanism::Copy(const CK_MECHANISM& mechani
 // Devices know one layout of CK_GCM_PARAMS, the one with ulIvBits; callers may use the older one, too.
 void OwnedMechanism::Modernise() {
   const spec::MechanismRow* row = spec::FindMechanism(shape_.value->mechanism);
-  if (row == nullptr || row->parameter != spec::ParameterKind::kGcm || shape_.value->ulParameterLen == sizeof(CK_GCM_PARAMS)) return;
+  if (row == nullptr || row->parameter != spec::ParameterKind::kGcm ||
+      shape_.value->ulParameterLen == sizeof(CK_GCM_PARAMS))
+    return;
   const spec::GcmParameter given = spec::ReadGcm(*shape_.value);
   auto* modern = arena_.New<CK_GCM_PARAMS>();
   modern->pIv = const_cast<CK_BYTE_PTR>(given.iv.data());

@@ -37,8 +37,8 @@ struct Operation {
   // CKA_ALWAYS_AUTHENTICATE: a context-specific login must come between Init and use.
   bool needs_login = false;
 
-  // Parts have been fed: each stream is one device session in which the operation runs with one version of the key. More
-  // than one only when a MAC is verified and several versions may have made it.
+  // Parts have been fed: each stream is one device session in which the operation runs with one version of the key.
+  // More than one only when a MAC is verified and several versions may have made it.
   struct Stream {
     std::unique_ptr<Backend::Lease> lease;
     cmk::KeyVersionNumber version;

@@ -59,7 +59,8 @@ cmk::Bounds Custodian::BoundsOf(const store::TokenRecord& token) {
 
 // ---- Tokens
 
-Fallible<store::TokenRecord> Custodian::MakeToken(store::WriteTxn& txn, cmk::TokenProfile profile, const std::string& hsm) {
+Fallible<store::TokenRecord> Custodian::MakeToken(store::WriteTxn& txn, cmk::TokenProfile profile,
+                                                  const std::string& hsm) {
   store::TokenRecord token;
   token.id = NewId<cmk::TokenId>();
   STORE_OR_RETURN(token.slot, txn.NextSlot());
@@ -72,7 +73,8 @@ Fallible<store::TokenRecord> Custodian::MakeToken(store::WriteTxn& txn, cmk::Tok
   return token;
 }
 
-Fallible<store::TokenRecord> Custodian::ReserveToken(const std::string& label, cmk::TokenProfile profile, const std::string& hsm) {
+Fallible<store::TokenRecord> Custodian::ReserveToken(const std::string& label, cmk::TokenProfile profile,
+                                                     const std::string& hsm) {
   ASSIGN_OR_RETURN([[maybe_unused]] Backend * backend, backends_.Get(hsm));
   STORE_OR_RETURN(const Txn txn, store_.BeginWrite("token.create"));
   ASSIGN_OR_RETURN(store::TokenRecord token, MakeToken(*txn, profile, hsm));
@@ -87,7 +89,8 @@ Status Custodian::WipeToken(store::WriteTxn& txn, const store::TokenRecord& toke
   const bool managed = token.profile == cmk::TokenProfile::kManaged;
   for (const cmk::Cmk& key : destroyed) {
     if (managed && key.state != cmk::CmkState::kDestroyed) {
-      return Fail(CKR_TOKEN_WRITE_PROTECTED, "a managed token with keys cannot be initialised: that would go round every deletion window");
+      return Fail(CKR_TOKEN_WRITE_PROTECTED,
+                  "a managed token with keys cannot be initialised: that would go round every deletion window");
     }
   }
   STORE_OR_RETURN(const auto serials, txn.FindObjects(token.id, {}));
@@ -107,7 +110,8 @@ Status Custodian::InitToken(CK_SLOT_ID slot, const std::string& label, Bytes so_
   {
     STORE_OR_RETURN(const Txn txn, store_.BeginWrite("token.init"));
     STORE_OR_RETURN(const auto tokens, txn->ListTokens());
-    const auto found = std::find_if(tokens.begin(), tokens.end(), [&](const auto& token) { return token.slot == slot; });
+    const auto found =
+        std::find_if(tokens.begin(), tokens.end(), [&](const auto& token) { return token.slot == slot; });
     store::TokenRecord token;
     if (found != tokens.end()) {
       token = *found;
@@ -115,7 +119,8 @@ Status Custodian::InitToken(CK_SLOT_ID slot, const std::string& label, Bytes so_
     } else {
       STORE_OR_RETURN(const auto meta, txn->ReadMeta());
       if (slot != meta.next_slot || !config_.create_by_init_token) return Fail(CKR_SLOT_ID_INVALID, "no such slot");
-      const auto profile = config_.default_profile == TokenProfile::kManaged ? cmk::TokenProfile::kManaged : cmk::TokenProfile::kGeneral;
+      const auto profile =
+          config_.default_profile == TokenProfile::kManaged ? cmk::TokenProfile::kManaged : cmk::TokenProfile::kGeneral;
       ASSIGN_OR_RETURN(token, MakeToken(*txn, profile, config_.default_hsm));
     }
     token.label = label;
@@ -131,8 +136,8 @@ Status Custodian::InitToken(CK_SLOT_ID slot, const std::string& label, Bytes so_
   return EnsureWrappingKey(id);
 }
 
-// The wrapping key is named in the store before it counts: an interrupted attempt leaves a pending epoch behind, whose key is
-// destroyed when the next one is made.
+// The wrapping key is named in the store before it counts: an interrupted attempt leaves a pending epoch behind, whose
+// key is destroyed when the next one is made.
 Status Custodian::EnsureWrappingKey(const cmk::TokenId& id) {
   store::TokenRecord token;
   {
@@ -181,14 +186,16 @@ Status Custodian::ForgetFailures(const cmk::TokenId& token, Pin pin) {
 
 // ---- Objects
 
-Fallible<std::vector<CK_OBJECT_HANDLE>> Custodian::Add(const cmk::TokenId& id, NewObjects objects, const RequestName& request) {
+Fallible<std::vector<CK_OBJECT_HANDLE>> Custodian::Add(const cmk::TokenId& id, NewObjects objects,
+                                                       const RequestName& request) {
   const Timestamp now = clock_.Now();
   STORE_OR_RETURN(const Txn txn, store_.BeginWrite(objects.key ? "key.create" : "object.create"));
   std::vector<CK_OBJECT_HANDLE> handles;
   if (!request.tag.empty()) {
     STORE_OR_RETURN(const auto before, txn->FindRequest(request.tag, now));
     if (before) {
-      if (before->body_digest != request.body_digest) return Fail(CKR_ARGUMENTS_BAD, "a request id was used for two requests");
+      if (before->body_digest != request.body_digest)
+        return Fail(CKR_ARGUMENTS_BAD, "a request id was used for two requests");
       for (const cmk::ObjectSerial serial : before->objects) handles.push_back(serial.value);
       return handles;
     }
@@ -202,7 +209,7 @@ Fallible<std::vector<CK_OBJECT_HANDLE>> Custodian::Add(const cmk::TokenId& id, N
     key.created = now;
     key.request_tag = request.tag;
     const auto rule = token.profile == cmk::TokenProfile::kManaged && !key.name.empty() ? store::NameRule::kUnique
-                                                                                       : store::NameRule::kShared;
+                                                                                        : store::NameRule::kShared;
     RETURN_IF_STORE_ERROR(txn->PutCmk(key, rule));
   }
   store::RequestRecord made{.tag = request.tag, .body_digest = request.body_digest, .objects = {}, .expires = {}};
@@ -318,7 +325,8 @@ Fallible<cmk::Cmk> Custodian::Change(const cmk::CmkId& id, const cmk::Request& r
 }
 
 // The new version must do what the old one did before anything depends on it: it is loaded and, for ciphers, used once.
-Status Custodian::VerifyNewVersion(Backend& backend, const cmk::Cmk& key, const Object& object, const cmk::Material& material) {
+Status Custodian::VerifyNewVersion(Backend& backend, const cmk::Cmk& key, const Object& object,
+                                   const cmk::Material& material) {
   ASSIGN_OR_RETURN(const auto token, records_.GetToken(key.token));
   ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
   KeyMaterial fresh;
@@ -354,7 +362,8 @@ Fallible<cmk::Cmk> Custodian::Rotate(const cmk::CmkId& id) {
     }
   }
   if (object == nullptr) {
-    return Fail(CKR_ACTION_PROHIBITED, "only secret keys rotate in place", static_cast<CK_ULONG>(cmk::Refusal::kNotRotatable));
+    return Fail(CKR_ACTION_PROHIBITED, "only secret keys rotate in place",
+                static_cast<CK_ULONG>(cmk::Refusal::kNotRotatable));
   }
   ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
   CK_MECHANISM mechanism{object->key_type == CKK_AES ? CKM_AES_KEY_GEN : CKM_GENERIC_SECRET_KEY_GEN, nullptr, 0};
@@ -364,7 +373,8 @@ Fallible<cmk::Cmk> Custodian::Rotate(const cmk::CmkId& id) {
     RETURN_IF_ERROR(VerifyNewVersion(*backend, *key, *object, made.material));
     STORE_OR_RETURN(const Txn txn, store_.BeginWrite("key.rotate"));
     STORE_OR_RETURN(const cmk::Cmk current, txn->GetCmk(id));
-    ASSIGN_OR_RETURN(cmk::Cmk rotated, Decided(current, cmk::CmkEvent::kRotate, clock_.Now(), BoundsOf(*token), made.material));
+    ASSIGN_OR_RETURN(cmk::Cmk rotated,
+                     Decided(current, cmk::CmkEvent::kRotate, clock_.Now(), BoundsOf(*token), made.material));
     RETURN_IF_STORE_ERROR(txn->PutCmk(rotated));
     RETURN_IF_STORE_ERROR(txn->Commit());
     return rotated;

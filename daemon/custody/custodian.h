@@ -1,5 +1,5 @@
-// The custodian makes every change of the store: it reads, decides (keystore/cmk), writes in one named transaction, and then
-// carries out the effect in the HSM. When a function here returns success, the change is durable.
+// The custodian makes every change of the store: it reads, decides (keystore/cmk), writes in one named transaction, and
+// then carries out the effect in the HSM. When a function here returns success, the change is durable.
 //
 // All functions are safe from any thread.
 #pragma once
@@ -15,8 +15,8 @@ namespace cmkd::daemon {
 
 enum class Pin : std::uint8_t { kSo, kUser };
 
-// Objects that come to be together: a data object, a certificate, a public key; or the one or two objects of a key with its
-// CMK record (`key.id` is given here, when the objects are made).
+// Objects that come to be together: a data object, a certificate, a public key; or the one or two objects of a key with
+// its CMK record (`key.id` is given here, when the objects are made).
 struct NewObjects {
   std::vector<spec::Attributes> objects;
   std::optional<cmk::Cmk> key;
@@ -30,15 +30,18 @@ struct RequestName {
 
 class Custodian {
  public:
-  Custodian(store::Store& store, Records& records, Backends& backends, const Clock& clock, const struct TokensConfig& config)
+  Custodian(store::Store& store, Records& records, Backends& backends, const Clock& clock,
+            const struct TokensConfig& config)
       : store_(store), records_(records), backends_(backends), clock_(clock), config_(config) {}
 
   // ---- Tokens
 
   // A token without PINs on the next free slot, for an operator; C_InitToken completes it.
-  Fallible<store::TokenRecord> ReserveToken(const std::string& label, cmk::TokenProfile profile, const std::string& hsm);
+  Fallible<store::TokenRecord> ReserveToken(const std::string& label, cmk::TokenProfile profile,
+                                            const std::string& hsm);
   // C_InitToken: gives the token of `slot` its label and SO PIN, and makes it first when the slot is the free one. An
-  // initialised token loses its objects (CKR_TOKEN_WRITE_PROTECTED while a managed one has a CMK that is not destroyed).
+  // initialised token loses its objects (CKR_TOKEN_WRITE_PROTECTED while a managed one has a CMK that is not
+  // destroyed).
   Status InitToken(CK_SLOT_ID slot, const std::string& label, Bytes so_verifier);
   // A new PIN; every login made with the old one ends.
   Status SetPin(const cmk::TokenId& token, Pin pin, Bytes verifier);
@@ -50,7 +53,8 @@ class Custodian {
 
   // Gives each object its handle (and key and unique id) and stores them. With a request name that was seen before: the
   // handles of what that request made.
-  Fallible<std::vector<CK_OBJECT_HANDLE>> Add(const cmk::TokenId& token, NewObjects objects, const RequestName& request);
+  Fallible<std::vector<CK_OBJECT_HANDLE>> Add(const cmk::TokenId& token, NewObjects objects,
+                                              const RequestName& request);
   // Replaces the attributes of a token object; a new CKA_LABEL of a key's secret or private object renames its CMK.
   Status Update(const Object& object, const spec::Attributes& attributes);
   // C_DestroyObject of a token object. A managed CMK is scheduled for deletion; everything else goes at once.

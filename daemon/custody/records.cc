@@ -17,7 +17,9 @@ constexpr std::size_t kEntriesMax = 65536;
 // What searches ask for by equality and what the store therefore indexes.
 constexpr CK_ATTRIBUTE_TYPE kIndexed[] = {CKA_CLASS, CKA_LABEL, CKA_ID, CKA_UNIQUE_ID, CKA_SUBJECT};
 
-bool IsIndexed(CK_ATTRIBUTE_TYPE type) { return std::find(std::begin(kIndexed), std::end(kIndexed), type) != std::end(kIndexed); }
+bool IsIndexed(CK_ATTRIBUTE_TYPE type) {
+  return std::find(std::begin(kIndexed), std::end(kIndexed), type) != std::end(kIndexed);
+}
 
 store::Term MakeTerm(CK_ATTRIBUTE_TYPE type, ByteView value) {
   return {static_cast<std::uint32_t>(type), ToBytes(value)};
@@ -74,7 +76,8 @@ Fallible<std::shared_ptr<const Records::Tokens>> Records::ReadTokens() const {
     for (store::TokenRecord& record : records) {
       tokens->by_slot.push_back(std::make_shared<const store::TokenRecord>(std::move(record)));
     }
-    std::sort(tokens->by_slot.begin(), tokens->by_slot.end(), [](const auto& a, const auto& b) { return a->slot < b->slot; });
+    std::sort(tokens->by_slot.begin(), tokens->by_slot.end(),
+              [](const auto& a, const auto& b) { return a->slot < b->slot; });
     tokens->free_slot = meta.next_slot;
     return std::shared_ptr<const Tokens>(std::move(tokens));
   });

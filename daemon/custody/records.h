@@ -1,5 +1,5 @@
-// Records: decoded and verified records of the store, kept exactly as long as the store's generation has not moved (DESIGN
-// section 3, "One trip"). What a disable has answered is therefore seen by the next look of every process.
+// Records: decoded and verified records of the store, kept exactly as long as the store's generation has not moved
+// (DESIGN section 3, "One trip"). What a disable has answered is therefore seen by the next look of every process.
 #pragma once
 
 #include <memory>

@@ -49,8 +49,10 @@ using ServeFunction = bool (ClientConversation::*)(const wire::FrameHeader&, Byt
 
 template <CallId id>
 constexpr ServeFunction ServeOrNothing() {
-  if constexpr (spec::Row(id).local) return nullptr;
-  else return &ClientConversation::Serve<id>;
+  if constexpr (spec::Row(id).local)
+    return nullptr;
+  else
+    return &ClientConversation::Serve<id>;
 }
 
 constexpr std::array<ServeFunction, spec::kCallCount> kServe = {
@@ -79,7 +81,8 @@ Status ClientConversation::PassGate(Invocation& invocation, const spec::CallRow&
   if (!reader.ok() || invocation.session == nullptr) return Fail(CKR_SESSION_HANDLE_INVALID, "no such session");
   invocation.session_lock = std::unique_lock(invocation.session->mutex);
   // It may have been closed while this call waited for its turn.
-  if (application_->FindSession(handle) != invocation.session) return Fail(CKR_SESSION_CLOSED, "the session was closed");
+  if (application_->FindSession(handle) != invocation.session)
+    return Fail(CKR_SESSION_CLOSED, "the session was closed");
   if (row.gate == Gate::kReadWriteSession && !invocation.session->read_write()) {
     return Fail(CKR_SESSION_READ_ONLY, "the session is read-only");
   }
@@ -91,7 +94,8 @@ Status ClientConversation::Run(Invocation& invocation, spec::Call<id>& call) {
   constexpr const spec::CallRow& row = spec::Row(id);
   RETURN_IF_ERROR(PassGate(invocation, row));
   wire::Reader reader(invocation.payload);
-  if (const CK_RV rv = wire::DecodeCall(reader, arena_, call); rv != CKR_OK) return Fail(rv, "the request cannot be read");
+  if (const CK_RV rv = wire::DecodeCall(reader, arena_, call); rv != CKR_OK)
+    return Fail(rv, "the request cannot be read");
   if (const CK_RV rv = CheckArgumentsOf(call); rv != CKR_OK) return Fail(rv, "a parameter is missing");
   if (!daemon_.audit.Healthy() && id != CallId::Hello && id != CallId::Admin) {
     return Fail(CKR_FUNCTION_FAILED, "the audit log cannot be written", spec::kAuditBlocked);
@@ -163,7 +167,8 @@ bool ClientConversation::Serve(const wire::FrameHeader& header, ByteView payload
 bool ClientConversation::Record(Invocation& invocation, const spec::CallRow& row, CK_RV rv, CK_ULONG detail) {
   AuditRecord& record = invocation.audit;
   record.kind = invocation.changed ? AuditKind::kChange : AuditKind::kUse;
-  if (row.id == CallId::C_Login || row.id == CallId::C_Logout || row.id == CallId::C_SetPIN || row.id == CallId::C_InitPIN) {
+  if (row.id == CallId::C_Login || row.id == CallId::C_Logout || row.id == CallId::C_SetPIN ||
+      row.id == CallId::C_InitPIN) {
     record.kind = AuditKind::kAccess;
   }
   record.store_generation = daemon_.store.Generation();
@@ -178,7 +183,8 @@ bool ClientConversation::Record(Invocation& invocation, const spec::CallRow& row
   record.detail = detail;
   record.text = invocation.audit_text;
   if (daemon_.audit.Append(record, invocation.urgency) == 0) return false;
-  // A change that may use the reserved room must go on while the disk is full: it is in the log, on disk when there is room.
+  // A change that may use the reserved room must go on while the disk is full: it is in the log, on disk when there is
+  // room.
   return !invocation.changed || daemon_.audit.Flush() || invocation.urgency == AuditLog::Urgency::kReserved;
 }
 

@@ -1,4 +1,5 @@
-// From a frame to a handler and back: decode, gate, handle, audit, encode. One table by call id, made from the call table.
+// From a frame to a handler and back: decode, gate, handle, audit, encode. One table by call id, made from the call
+// table.
 #pragma once
 
 #include "daemon/server/server.h"

@@ -1,9 +1,10 @@
-// Backend: one HSM as the daemon uses it, over any PKCS#11 function list: the simulated device in the process, or a foreign
-// module behind an HSM host. It keeps a pool of logged-in sessions and a bounded cache of unwrapped keys, and recovers both
-// when the device loses them. It knows no client, no policy and no CMK: it is told what to do with which material.
+// Backend: one HSM as the daemon uses it, over any PKCS#11 function list: the simulated device in the process, or a
+// foreign module behind an HSM host. It keeps a pool of logged-in sessions and a bounded cache of unwrapped keys, and
+// recovers both when the device loses them. It knows no client, no policy and no CMK: it is told what to do with which
+// material.
 //
-// Material (cmk::Material) is made in the device, wrapped there under a wrapping key of an epoch, and lives in the store; a
-// device that cannot wrap a kind of key keeps it as a token object with a random CKA_ID (kResident).
+// Material (cmk::Material) is made in the device, wrapped there under a wrapping key of an epoch, and lives in the
+// store; a device that cannot wrap a kind of key keeps it as a token object with a random CKA_ID (kResident).
 //
 // All functions are safe from any thread. Errors: CKR_DEVICE_ERROR with detail kHsmUnavailable when the device is away;
 // otherwise what the device said, in the standard's codes, its known slips corrected.
@@ -26,10 +27,11 @@ namespace cmkd::daemon {
 struct KeyMaterial {
   CK_OBJECT_CLASS object_class = CKO_SECRET_KEY;
   CK_KEY_TYPE key_type = CKK_AES;
-  cmk::Material material;            // secret and private keys
+  cmk::Material material;    // secret and private keys
   Bytes wrapping_reference;  // CKA_ID of the wrapping key of material.epoch, for kWrapped material
-  const spec::Attributes* public_key = nullptr;  // public keys: their attributes (MODULUS…, EC_PARAMS, EC_POINT); borrowed
-  bool extractable = false;          // may be wrapped by another key or read: unwrapped so that the device allows it
+  const spec::Attributes* public_key =
+      nullptr;               // public keys: their attributes (MODULUS…, EC_PARAMS, EC_POINT); borrowed
+  bool extractable = false;  // may be wrapped by another key or read: unwrapped so that the device allows it
 };
 
 // Names a key in the cache: 16 bytes of id, a version, and whether it is the public half.
@@ -46,8 +48,8 @@ struct WrappingKey {
   Bytes reference;  // its CKA_ID
 };
 
-// What making a key gave: its material, and the attributes that follow from it (CKA_VALUE_LEN, CKA_MODULUS, CKA_EC_POINT,
-// CKA_PUBLIC_KEY_INFO, CKA_CHECK_VALUE of secret keys, …).
+// What making a key gave: its material, and the attributes that follow from it (CKA_VALUE_LEN, CKA_MODULUS,
+// CKA_EC_POINT, CKA_PUBLIC_KEY_INFO, CKA_CHECK_VALUE of secret keys, …).
 struct Made {
   cmk::Material material;
   spec::Attributes computed;
@@ -62,8 +64,8 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  // A device session, and a pin on cached keys, for as long as the lease lives. Returned to the pool by the destructor; one
-  // with an operation left active must be marked broken.
+  // A device session, and a pin on cached keys, for as long as the lease lives. Returned to the pool by the destructor;
+  // one with an operation left active must be marked broken.
   class Lease {
    public:
     virtual ~Lease() = default;
@@ -85,12 +87,13 @@ class Backend {
 
   virtual Fallible<std::unique_ptr<Lease>> Acquire() = 0;
 
-  // Runs `work` with a lease, and once more with a fresh one when the device lost its sessions, login or keys in between
-  // (codes that say so). `work` gets the function list and the lease and returns the device's code; what it did before a
-  // failure must be repeatable.
+  // Runs `work` with a lease, and once more with a fresh one when the device lost its sessions, login or keys in
+  // between (codes that say so). `work` gets the function list and the lease and returns the device's code; what it did
+  // before a failure must be repeatable.
   using Work = std::function<CK_RV(CK_FUNCTION_LIST_PTR, Lease&)>;
   virtual Status Run(const Work& work) = 0;
-  // The same for work that leaves an operation active (an Init whose parts come later): on success the lease in which it runs.
+  // The same for work that leaves an operation active (an Init whose parts come later): on success the lease in which
+  // it runs.
   virtual Fallible<std::unique_ptr<Lease>> Begin(const Work& work) = 0;
 
   // Makes the wrapping key of a new epoch: AES-256, a token object of the device, sensitive, never extractable.
@@ -110,14 +113,14 @@ class Backend {
   virtual Fallible<cmk::Material> Rewrap(const KeyName& name, const KeyMaterial& key, const WrappingKey& under) = 0;
 
   // C_UnwrapKey and C_DeriveKey in the device, the new key wrapped under `under` and gone from the device again.
-  virtual Fallible<Made> UnwrapKey(const CK_MECHANISM& mechanism, const KeyName& name, const KeyMaterial& with, ByteView wrapped,
-                                   CK_OBJECT_CLASS object_class, CK_KEY_TYPE type, CK_ULONG value_bytes,
-                                   const WrappingKey& under) = 0;
+  virtual Fallible<Made> UnwrapKey(const CK_MECHANISM& mechanism, const KeyName& name, const KeyMaterial& with,
+                                   ByteView wrapped, CK_OBJECT_CLASS object_class, CK_KEY_TYPE type,
+                                   CK_ULONG value_bytes, const WrappingKey& under) = 0;
   virtual Fallible<Made> DeriveKey(const CK_MECHANISM& mechanism, const KeyName& name, const KeyMaterial& base,
                                    CK_KEY_TYPE type, CK_ULONG value_bytes, const WrappingKey& under) = 0;
   // C_WrapKey: `key` must be extractable.
-  virtual Fallible<Bytes> WrapKey(const CK_MECHANISM& mechanism, const KeyName& wrapping_name, const KeyMaterial& wrapping,
-                                  const KeyName& name, const KeyMaterial& key) = 0;
+  virtual Fallible<Bytes> WrapKey(const CK_MECHANISM& mechanism, const KeyName& wrapping_name,
+                                  const KeyMaterial& wrapping, const KeyName& name, const KeyMaterial& key) = 0;
   // The secret parts of a key that may be read (not sensitive, extractable): CKA_VALUE, CKA_PRIVATE_EXPONENT, …
   virtual Fallible<spec::Attributes> ReadSecret(const KeyName& name, const KeyMaterial& key,
                                                 std::span<const CK_ATTRIBUTE_TYPE> types) = 0;
@@ -129,8 +132,8 @@ class Backend {
 
   virtual Status FillRandom(MutableBytes out) = 0;
 
-  // Whether this code of the device, given by this mechanism, means "the integrity check failed": the sign to try an older
-  // version. Foreign devices say it in different ways.
+  // Whether this code of the device, given by this mechanism, means "the integrity check failed": the sign to try an
+  // older version. Foreign devices say it in different ways.
   virtual bool IsWrongKey(CK_MECHANISM_TYPE mechanism, CK_RV rv) const = 0;
 };
 

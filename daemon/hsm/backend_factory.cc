@@ -41,13 +41,16 @@ class SimulatorClaim {
   }
 };
 
-Result<std::unique_ptr<Backend>, std::string> StartSimulated(const HsmConfig& config, const BackendSurroundings& surroundings) {
+Result<std::unique_ptr<Backend>, std::string> StartSimulated(const HsmConfig& config,
+                                                             const BackendSurroundings& surroundings) {
   const SimulatedDevice& device = surroundings.simulated;
   if (device.functions == nullptr) return Failure{Named(config, "this build has no simulated device")};
   std::shared_ptr<void> claim = SimulatorClaim::Take();
   if (claim == nullptr) {
-    return Failure{Named(config, "a daemon has one simulated device, and another [[hsm]] table has it already; load the simulator "
-                                 "as a module (kind = \"pkcs11\") for a second one")};
+    return Failure{
+        Named(config,
+              "a daemon has one simulated device, and another [[hsm]] table has it already; load the simulator "
+              "as a module (kind = \"pkcs11\") for a second one")};
   }
   const std::string directory =
       config.directory.empty() ? surroundings.state_directory + "/hsm-" + config.name : config.directory;
@@ -100,12 +103,14 @@ std::string FindHostProgram(const HsmConfig& config) {
 
 // The host and the function list that leads to it; the list goes first.
 struct Hosted {
-  explicit Hosted(HostOptions options) : process(std::move(options)), module([this] { return process.socket_path(); }) {}
+  explicit Hosted(HostOptions options)
+      : process(std::move(options)), module([this] { return process.socket_path(); }) {}
   HostProcess process;
   RemoteModule module;
 };
 
-Result<std::unique_ptr<Backend>, std::string> StartHosted(const HsmConfig& config, const BackendSurroundings& surroundings) {
+Result<std::unique_ptr<Backend>, std::string> StartHosted(const HsmConfig& config,
+                                                          const BackendSurroundings& surroundings) {
   HostOptions host;
   host.name = config.name;
   host.program = FindHostProgram(config);
@@ -137,7 +142,8 @@ Result<std::unique_ptr<Backend>, std::string> StartHosted(const HsmConfig& confi
 
 }  // namespace
 
-Result<std::unique_ptr<Backend>, std::string> StartBackend(const HsmConfig& config, const BackendSurroundings& surroundings) {
+Result<std::unique_ptr<Backend>, std::string> StartBackend(const HsmConfig& config,
+                                                           const BackendSurroundings& surroundings) {
   switch (config.kind) {
     case HsmKind::kFirmwareSim: return StartSimulated(config, surroundings);
     case HsmKind::kPkcs11: return StartHosted(config, surroundings);

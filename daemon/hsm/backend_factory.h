@@ -25,10 +25,11 @@ struct BackendSurroundings {
   SimulatedDevice simulated;
 };
 
-// kind firmware_sim: the device's flash is config.directory, or <state_directory>/hsm-<name>; a new device is initialised with
-// random PINs, which are kept beside it in <flash directory>.pin. There is one such device in a process: a second is refused.
-// kind pkcs11: starts a cmkd-hsm-host for the module and drives it.
-// The error is a sentence that says what to do.
-Result<std::unique_ptr<Backend>, std::string> StartBackend(const HsmConfig& config, const BackendSurroundings& surroundings);
+// kind firmware_sim: the device's flash is config.directory, or <state_directory>/hsm-<name>; a new device is
+// initialised with random PINs, which are kept beside it in <flash directory>.pin. There is one such device in a
+// process: a second is refused. kind pkcs11: starts a cmkd-hsm-host for the module and drives it. The error is a
+// sentence that says what to do.
+Result<std::unique_ptr<Backend>, std::string> StartBackend(const HsmConfig& config,
+                                                           const BackendSurroundings& surroundings);
 
 }  // namespace cmkd::daemon

@@ -58,7 +58,8 @@ Fallible<FoundToken> Device::FindToken(const TokenChoice& choice) const {
     if (f_->C_GetTokenInfo(slot, &token.info) != CKR_OK || (token.info.flags & CKF_TOKEN_INITIALIZED) == 0) continue;
     if (Fits(token.info, choice)) found.push_back(token);
   }
-  const std::string wanted = choice.serial.empty() ? "label \"" + choice.label + "\"" : "serial number " + choice.serial;
+  const std::string wanted =
+      choice.serial.empty() ? "label \"" + choice.label + "\"" : "serial number " + choice.serial;
   if (found.empty()) return Fail(CKR_TOKEN_NOT_PRESENT, "no token with " + wanted);
   if (found.size() > 1) return Fail(CKR_TOKEN_NOT_RECOGNIZED, "several tokens with " + wanted);
   return found.front();
@@ -72,7 +73,8 @@ Status Device::InitializeToken(const std::string& label, ByteView so_pin, ByteVi
   } else {
     CK_SLOT_ID slots[16];
     CK_ULONG count = std::size(slots);
-    if (const CK_RV rv = f_->C_GetSlotList(CK_TRUE, slots, &count); rv != CKR_OK) return DeviceRefused("C_GetSlotList", rv);
+    if (const CK_RV rv = f_->C_GetSlotList(CK_TRUE, slots, &count); rv != CKR_OK)
+      return DeviceRefused("C_GetSlotList", rv);
     CK_ULONG i = 0;
     for (; i < count; ++i) {
       CK_TOKEN_INFO info{};
@@ -120,9 +122,8 @@ Status Device::Login(CK_SESSION_HANDLE session, CK_USER_TYPE user, ByteView pin)
 Fallible<std::vector<CK_OBJECT_HANDLE>> Device::FindById(CK_SESSION_HANDLE session, CK_OBJECT_CLASS object_class,
                                                          ByteView id) const {
   CK_BBOOL yes = CK_TRUE;
-  CK_ATTRIBUTE wanted[] = {{CKA_CLASS, &object_class, sizeof object_class},
-                           {CKA_TOKEN, &yes, sizeof yes},
-                           {CKA_ID, Pointer(id), id.size()}};
+  CK_ATTRIBUTE wanted[] = {
+      {CKA_CLASS, &object_class, sizeof object_class}, {CKA_TOKEN, &yes, sizeof yes}, {CKA_ID, Pointer(id), id.size()}};
   if (const CK_RV rv = f_->C_FindObjectsInit(session, wanted, std::size(wanted)); rv != CKR_OK) {
     return DeviceRefused("C_FindObjectsInit", rv);
   }
@@ -166,8 +167,8 @@ Fallible<spec::Attributes> Device::ReadAttributes(CK_SESSION_HANDLE session, CK_
   for (const CK_ATTRIBUTE_TYPE type : types) wanted.push_back({type, memory.get() + kRoom * wanted.size(), kRoom});
   const CK_RV rv = f_->C_GetAttributeValue(session, object, wanted.data(), wanted.size());
   spec::Attributes read;
-  const bool answered = rv == CKR_OK || rv == CKR_ATTRIBUTE_SENSITIVE || rv == CKR_ATTRIBUTE_TYPE_INVALID ||
-                        rv == CKR_BUFFER_TOO_SMALL;
+  const bool answered =
+      rv == CKR_OK || rv == CKR_ATTRIBUTE_SENSITIVE || rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_BUFFER_TOO_SMALL;
   if (answered) {
     for (const CK_ATTRIBUTE& attribute : wanted) {
       if (attribute.ulValueLen <= kRoom) read.Set(attribute.type, spec::ValueOf(attribute));

@@ -1,5 +1,5 @@
-// Device: the few things done with a token that take more than one C call. Stateless but for the function list; knows no sessions
-// of its own, no pool and no recovery.
+// Device: the few things done with a token that take more than one C call. Stateless but for the function list; knows
+// no sessions of its own, no pool and no recovery.
 #pragma once
 
 #include <span>
@@ -23,8 +23,8 @@ struct FoundToken {
   CK_TOKEN_INFO info{};
 };
 
-// All functions are safe from any thread, as far as the sessions given to them are used by one thread at a time. Errors carry
-// the device's own code.
+// All functions are safe from any thread, as far as the sessions given to them are used by one thread at a time. Errors
+// carry the device's own code.
 class Device {
  public:
   // `functions` must outlive the device.
@@ -43,7 +43,8 @@ class Device {
   Status Login(CK_SESSION_HANDLE session, CK_USER_TYPE user, ByteView pin) const;
 
   // Handles of the token objects of this class with this CKA_ID.
-  Fallible<std::vector<CK_OBJECT_HANDLE>> FindById(CK_SESSION_HANDLE session, CK_OBJECT_CLASS object_class, ByteView id) const;
+  Fallible<std::vector<CK_OBJECT_HANDLE>> FindById(CK_SESSION_HANDLE session, CK_OBJECT_CLASS object_class,
+                                                   ByteView id) const;
   // The one of them. Errors: CKR_OBJECT_HANDLE_INVALID when there is none or more than one.
   Fallible<CK_OBJECT_HANDLE> FindOne(CK_SESSION_HANDLE session, CK_OBJECT_CLASS object_class, ByteView id) const;
   // Destroys all of them and looks whether they are gone.
@@ -60,8 +61,8 @@ class Device {
   CK_FUNCTION_LIST_PTR f_;
 };
 
-// A session object that goes when this goes. One whose destruction fails lives on in its session; `destroyed` then says so, and
-// the session must be closed.
+// A session object that goes when this goes. One whose destruction fails lives on in its session; `destroyed` then says
+// so, and the session must be closed.
 class TemporaryObject {
  public:
   TemporaryObject(CK_FUNCTION_LIST_PTR functions, CK_SESSION_HANDLE session) : f_(functions), session_(session) {}

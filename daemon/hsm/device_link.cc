@@ -131,7 +131,8 @@ bool DeviceLink::Rebuild(bool patient) {
     const std::lock_guard lock(mutex_);
     if (patient) state_ = State::kRebuilding;
     rebuilding_since_ = begun;
-    // Before the device is spoken to: a session that was opened since then cannot be taken for one of the old generation.
+    // Before the device is spoken to: a session that was opened since then cannot be taken for one of the old
+    // generation.
     generation_.store(0, std::memory_order_release);
   }
   if (had_standing) {
@@ -151,7 +152,8 @@ bool DeviceLink::Rebuild(bool patient) {
       if (stop_) return false;
     }
     if (RefusesPin(rv)) {
-      LogError("HSM " + options_.name + " refuses the PIN; it is not tried again, for that could lock the token: " + why_);
+      LogError("HSM " + options_.name +
+               " refuses the PIN; it is not tried again, for that could lock the token: " + why_);
       return false;
     }
     device_errors = rv == CKR_DEVICE_ERROR ? device_errors + 1 : 0;

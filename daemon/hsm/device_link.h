@@ -1,6 +1,7 @@
-// DeviceLink: the daemon's standing with one device: initialised, logged in, with home sessions that own the cached key objects.
-// A keeper thread looks after it: it checks when somebody reports a loss and now and then by itself, and builds everything anew
-// when the device lost it. Each new standing has a generation; handles of another generation mean nothing.
+// DeviceLink: the daemon's standing with one device: initialised, logged in, with home sessions that own the cached key
+// objects. A keeper thread looks after it: it checks when somebody reports a loss and now and then by itself, and
+// builds everything anew when the device lost it. Each new standing has a generation; handles of another generation
+// mean nothing.
 #pragma once
 
 #include <array>
@@ -40,8 +41,8 @@ class DeviceLink {
   DeviceLink(const DeviceLink&) = delete;
   DeviceLink& operator=(const DeviceLink&) = delete;
 
-  // The first standing; starts the keeper. `lost` is called by the keeper whenever a standing has ended, before a new one is
-  // built. Once, before anything else.
+  // The first standing; starts the keeper. `lost` is called by the keeper whenever a standing has ended, before a new
+  // one is built. Once, before anything else.
   Status Open(std::function<void()> lost);
   // Ends the keeper; nothing is recovered any more.
   void StopKeeper();
@@ -54,12 +55,12 @@ class DeviceLink {
 
   // The generation; waits for a rebuild that has just begun. Errors: CKR_DEVICE_ERROR with kHsmUnavailable.
   Fallible<std::uint64_t> WaitUntilUp();
-  // A call in this generation gave a code that says that something is lost. Returns when the keeper has looked and, if need be,
-  // built anew. Errors: as above.
+  // A call in this generation gave a code that says that something is lost. Returns when the keeper has looked and, if
+  // need be, built anew. Errors: as above.
   Status Recover(std::uint64_t generation);
 
-  // Runs `work` (CK_SESSION_HANDLE → Fallible) in one of the home sessions, alone there. Errors: CKR_SESSION_HANDLE_INVALID when
-  // the generation has passed.
+  // Runs `work` (CK_SESSION_HANDLE → Fallible) in one of the home sessions, alone there. Errors:
+  // CKR_SESSION_HANDLE_INVALID when the generation has passed.
   static constexpr std::uint32_t kHomes = 4;
   template <class Work>
   auto InHome(std::uint32_t home, std::uint64_t generation, Work work) -> decltype(work(CK_SESSION_HANDLE{})) {
@@ -82,7 +83,8 @@ class DeviceLink {
   void Keep();
   // Whether the home sessions are there and logged in.
   bool LooksWell();
-  // Ends the standing, then tries to make another until it works, the grace is over (`patient`) or trying again is no use.
+  // Ends the standing, then tries to make another until it works, the grace is over (`patient`) or trying again is no
+  // use.
   bool Rebuild(bool patient);
   Status Connect();
   Status OpenHomes(const FoundToken& token, std::array<CK_SESSION_HANDLE, kHomes>& sessions);

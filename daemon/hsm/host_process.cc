@@ -13,9 +13,12 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
+#include <string_view>
 #include <vector>
 
 #include "daemon/system/log.h"
+#include "pkcs11/wire/socket.h"
 
 namespace cmkd::daemon {
 
@@ -45,8 +48,8 @@ class SpawnPlan {
     ::posix_spawn_file_actions_destroy(&actions_);
     ::posix_spawnattr_destroy(&attributes_);
   }
-  // No input, our stderr for both outputs, the ready pipe, and nothing else of ours: no store, no client's socket. Signals as in a
-  // fresh process.
+  // No input, our stderr for both outputs, the ready pipe, and nothing else of ours: no store, no client's socket.
+  // Signals as in a fresh process.
   bool Prepare(int ready_fd) {
     sigset_t none;
     sigset_t all;
@@ -73,6 +76,15 @@ std::vector<char*> Pointers(std::vector<std::string>& strings) {
   for (std::string& text : strings) pointers.push_back(text.data());
   pointers.push_back(nullptr);
   return pointers;
+}
+
+// "<prefix><digits>.sock": the prefix alone could be that of another back end, too.
+bool IsSocketOf(std::string_view prefix, std::string_view path) {
+  constexpr std::string_view kEnding = ".sock";
+  if (!path.starts_with(prefix) || !path.ends_with(kEnding) || path.size() <= prefix.size() + kEnding.size())
+    return false;
+  const std::string_view number = path.substr(prefix.size(), path.size() - prefix.size() - kEnding.size());
+  return number.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
 std::string DescribeEnd(const siginfo_t& info) {
@@ -105,11 +117,26 @@ Result<void, std::string> HostProcess::Start() {
   if (::access(options_.program.c_str(), X_OK) != 0) {
     return Failure{"cannot run " + options_.program + ": " + std::strerror(errno)};
   }
+  WaitForPredecessors();
   watcher_ = std::thread([this] { Watch(); });
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return first_done_; });
   if (!first_error_.empty()) return Failure{first_error_};
   return {};
+}
+
+void HostProcess::WaitForPredecessors() const {
+  const std::filesystem::path prefix(options_.socket_prefix + "-");
+  const auto deadline = std::chrono::steady_clock::now() + kEndDeadline;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(prefix.parent_path(), ignored)) {
+    const std::string& path = entry.path().native();
+    if (!IsSocketOf(prefix.native(), path)) continue;
+    while (wire::Connect(path).valid() && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(milliseconds(20));
+    }
+    if (!wire::Connect(path).valid()) ::unlink(path.c_str());
+  }
 }
 
 std::string HostProcess::PathOf(std::uint64_t generation) const {
@@ -156,7 +183,8 @@ void HostProcess::Watch() {
       const std::lock_guard lock(mutex_);
       if (stopping_) return;
     }
-    LogError("HSM " + options_.name + ": the host " + (error.empty() ? end : "does not start: " + error) + "; it is started again");
+    LogError("HSM " + options_.name + ": the host " + (error.empty() ? end : "does not start: " + error) +
+             "; it is started again");
     if (!Pause(backoff)) return;
     backoff = std::min(backoff * 2, kLongestBackoff);
   }
@@ -171,9 +199,19 @@ std::string HostProcess::Launch(std::uint64_t generation) {
     write_end = ::fcntl(pipe_fds[1], F_DUPFD_CLOEXEC, kReadyFd + 1);
     ::close(pipe_fds[1]);
   }
-  std::vector<std::string> arguments = {options_.program,  "--socket", PathOf(generation),        "--module",   options_.module,
-                                        "--name",          options_.name, "--parent", std::to_string(::getpid()),
-                                        "--allow-uid",     std::to_string(::getuid()), "--ready-fd", std::to_string(kReadyFd)};
+  std::vector<std::string> arguments = {options_.program,
+                                        "--socket",
+                                        PathOf(generation),
+                                        "--module",
+                                        options_.module,
+                                        "--name",
+                                        options_.name,
+                                        "--parent",
+                                        std::to_string(::getpid()),
+                                        "--allow-uid",
+                                        std::to_string(::getuid()),
+                                        "--ready-fd",
+                                        std::to_string(kReadyFd)};
   if (!options_.library_options.empty()) {
     arguments.insert(arguments.end(), {"--library-options", options_.library_options});
   }
@@ -190,13 +228,14 @@ std::string HostProcess::Launch(std::uint64_t generation) {
     const std::lock_guard lock(mutex_);
     if (stopping_) error = ECANCELED;
     if (error == 0) {
-      error = ::posix_spawn(&pid, options_.program.c_str(), plan.actions(), plan.attributes(), argv.data(), envp.data());
+      error =
+          ::posix_spawn(&pid, options_.program.c_str(), plan.actions(), plan.attributes(), argv.data(), envp.data());
     }
     if (error == 0) pid_ = pid;
   }
   ::close(write_end);
-  std::string said = error == 0 ? WaitUntilReady(pipe_fds[0])
-                                : "cannot run " + options_.program + ": " + std::strerror(error);
+  std::string said =
+      error == 0 ? WaitUntilReady(pipe_fds[0]) : "cannot run " + options_.program + ": " + std::strerror(error);
   ::close(pipe_fds[0]);
   if (said == "ready\n") return {};
   while (!said.empty() && said.back() == '\n') said.pop_back();

@@ -1,5 +1,5 @@
-// HostProcess: keeps one cmkd-hsm-host running for one module: starts it, waits until it listens, starts another when it dies,
-// and ends it with itself.
+// HostProcess: keeps one cmkd-hsm-host running for one module: starts it, waits until it listens, starts another when
+// it dies, and ends it with itself.
 #pragma once
 
 #include <atomic>
@@ -14,13 +14,13 @@
 namespace cmkd::daemon {
 
 struct HostOptions {
-  std::string name;             // of the back end, for messages
-  std::string program;          // the host's executable
+  std::string name;     // of the back end, for messages
+  std::string program;  // the host's executable
   std::string module;
   std::string library_options;  // empty: none
   bool serialise = false;
   std::map<std::string, std::string> environment;  // all the host gets
-  std::string socket_prefix;    // sockets are "<prefix>-<generation>.sock"; the folder exists and is ours alone
+  std::string socket_prefix;  // sockets are "<prefix>-<generation>.sock"; the folder exists and is ours alone
 };
 
 class HostProcess {
@@ -31,7 +31,8 @@ class HostProcess {
   HostProcess(const HostProcess&) = delete;
   HostProcess& operator=(const HostProcess&) = delete;
 
-  // Starts the host and waits until it listens. The error is a sentence, the host's own where it has one.
+  // Starts the host and waits until it listens; hosts of an earlier daemon may end first. The error is a sentence, the
+  // host's own where it has one.
   Result<void, std::string> Start();
 
   // ---- Any thread.
@@ -44,6 +45,8 @@ class HostProcess {
   void Kill();
 
  private:
+  // A daemon that was killed leaves a host that is still ending, with the device in its hands.
+  void WaitForPredecessors() const;
   // The watcher: one thread that starts every host, for a child gets its death signal from the thread that made it.
   void Watch();
   // Starts one and waits until it listens. Empty: it does. Otherwise a sentence.
@@ -58,7 +61,7 @@ class HostProcess {
   std::atomic<std::uint64_t> generation_{0};
   mutable std::mutex mutex_;  // the members below
   std::condition_variable changed_;
-  int pid_ = -1;             // not yet reaped
+  int pid_ = -1;  // not yet reaped
   bool listening_ = false;
   bool stopping_ = false;
   bool first_done_ = false;

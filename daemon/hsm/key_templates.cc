@@ -79,9 +79,7 @@ void AddParts(const ObjectPlan& plan, const KindRow& kind, ObjectTemplate& out) 
 
 }  // namespace
 
-void ObjectTemplate::AddBool(CK_ATTRIBUTE_TYPE type, bool value) {
-  AddBytes(type, {value ? &kTrue : &kFalse, 1});
-}
+void ObjectTemplate::AddBool(CK_ATTRIBUTE_TYPE type, bool value) { AddBytes(type, {value ? &kTrue : &kFalse, 1}); }
 
 void ObjectTemplate::AddUlong(CK_ATTRIBUTE_TYPE type, CK_ULONG value) {
   CK_ULONG& kept = ulongs_.at(ulongs_used_++);
@@ -102,10 +100,8 @@ CK_KEY_TYPE DeviceKeyType(CK_KEY_TYPE type) {
     case CKK_SHA384_HMAC:
     case CKK_SHA512_HMAC:
     case CKK_SHA512_224_HMAC:
-    case CKK_SHA512_256_HMAC:
-      return CKK_GENERIC_SECRET;
-    default:
-      return type;
+    case CKK_SHA512_256_HMAC: return CKK_GENERIC_SECRET;
+    default: return type;
   }
 }
 
@@ -116,10 +112,6 @@ std::size_t KindIndex(CK_OBJECT_CLASS object_class, CK_KEY_TYPE type) {
     ++i;
   }
   return i;
-}
-
-std::span<const CK_ATTRIBUTE_TYPE> MaterialAttributes(CK_OBJECT_CLASS object_class, CK_KEY_TYPE type) {
-  return RowOf(object_class, DeviceKeyType(type)).material;
 }
 
 std::span<const CK_ATTRIBUTE_TYPE> PublicAttributes(CK_OBJECT_CLASS object_class, CK_KEY_TYPE type) {

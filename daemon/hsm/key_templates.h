@@ -1,5 +1,6 @@
-// The templates with which key objects are made in a device: what each kind of key is allowed to do there, and which of its
-// attributes are its material. The daemon decides who may use a key for what; in the device a key may do all that its type can.
+// The templates with which key objects are made in a device: what each kind of key is allowed to do there, and which of
+// its attributes are its material. The daemon decides who may use a key for what; in the device a key may do all that
+// its type can.
 #pragma once
 
 #include <array>
@@ -10,8 +11,8 @@
 
 namespace cmkd::daemon {
 
-// A short list of CK_ATTRIBUTE with room for the values of flags and numbers; other bytes are borrowed. Points into itself, so
-// it stays where it is.
+// A short list of CK_ATTRIBUTE with room for the values of flags and numbers; other bytes are borrowed. Points into
+// itself, so it stays where it is.
 class ObjectTemplate {
  public:
   ObjectTemplate() = default;
@@ -39,9 +40,9 @@ struct ObjectPlan {
   CK_KEY_TYPE key_type = CKK_AES;
   bool sensitive = true;
   bool extractable = false;
-  ByteView resident_id;                    // not empty: a token object with this CKA_ID
-  CK_ULONG value_bytes = 0;                // not 0: CKA_VALUE_LEN
-  const spec::Attributes* parts = nullptr; // the material or parameters to give, borrowed; nullptr: none
+  ByteView resident_id;                     // not empty: a token object with this CKA_ID
+  CK_ULONG value_bytes = 0;                 // not 0: CKA_VALUE_LEN
+  const spec::Attributes* parts = nullptr;  // the material or parameters to give, borrowed; nullptr: none
 };
 
 // How much of what a key can do is asked for. Some devices refuse keys that may do too much.
@@ -54,14 +55,12 @@ enum class Generosity : std::uint8_t {
 // Fills `out` for the plan. The plan's borrowed bytes must outlive the template's use.
 void FillTemplate(const ObjectPlan& plan, Generosity generosity, ObjectTemplate& out);
 
-// The key type by which devices know a key: HMAC keys with a type of their own are generic secrets to most of them, and every
-// HMAC mechanism takes those (3.2, "HMAC").
+// The key type by which devices know a key: HMAC keys with a type of their own are generic secrets to most of them, and
+// every HMAC mechanism takes those (3.2, "HMAC").
 CK_KEY_TYPE DeviceKeyType(CK_KEY_TYPE type);
 
-// The attributes that are the material of such a key, in the clear: CKA_VALUE, CKA_MODULUS, …
-std::span<const CK_ATTRIBUTE_TYPE> MaterialAttributes(CK_OBJECT_CLASS object_class, CK_KEY_TYPE type);
-
-// The attributes that say what a key is and are no secret: CKA_MODULUS, CKA_EC_POINT, CKA_VALUE_LEN, … as a device may show them.
+// The attributes that say what a key is and are no secret: CKA_MODULUS, CKA_EC_POINT, CKA_VALUE_LEN, … as a device
+// may show them.
 std::span<const CK_ATTRIBUTE_TYPE> PublicAttributes(CK_OBJECT_CLASS object_class, CK_KEY_TYPE type);
 
 // A number for the kind of key, below kKeyKinds, to remember what a device does with it.
@@ -71,13 +70,14 @@ std::size_t KindIndex(CK_OBJECT_CLASS object_class, CK_KEY_TYPE type);
 // What a device has been seen to accept, by kind of key. Any thread.
 class TemplateTolerance {
  public:
-  // Calls `make` with the template of the plan; with less generous ones when the device objects to attributes. Returns the
-  // last success, or the first refusal.
+  // Calls `make` with the template of the plan; with less generous ones when the device objects to attributes. Returns
+  // the last success, or the first refusal.
   template <class Make>
   CK_RV Try(const ObjectPlan& plan, Make make) {
     std::atomic<Generosity>& known = known_[KindIndex(plan.object_class, plan.key_type)];
     CK_RV first = CKR_OK;
-    for (auto level = known.load(std::memory_order_relaxed);; level = static_cast<Generosity>(static_cast<int>(level) + 1)) {
+    for (auto level = known.load(std::memory_order_relaxed);;
+         level = static_cast<Generosity>(static_cast<int>(level) + 1)) {
       ObjectTemplate attributes;
       FillTemplate(plan, level, attributes);
       const CK_RV rv = make(attributes);

@@ -1,4 +1,5 @@
-// What a return value of a device says about the connection to it: whether a key, or the session with everything in it, is gone.
+// What a return value of a device says about the connection to it: whether a key, or the session with everything in it,
+// is gone.
 #pragma once
 
 #include "pkcs11/spec/cryptoki.h"
@@ -16,8 +17,7 @@ constexpr Loss ClassifyLoss(CK_RV rv) {
     case CKR_KEY_HANDLE_INVALID:
     case CKR_OBJECT_HANDLE_INVALID:
     case CKR_WRAPPING_KEY_HANDLE_INVALID:
-    case CKR_UNWRAPPING_KEY_HANDLE_INVALID:
-      return Loss::kKey;
+    case CKR_UNWRAPPING_KEY_HANDLE_INVALID: return Loss::kKey;
     case CKR_SESSION_HANDLE_INVALID:
     case CKR_SESSION_CLOSED:
     case CKR_USER_NOT_LOGGED_IN:
@@ -26,10 +26,8 @@ constexpr Loss ClassifyLoss(CK_RV rv) {
     case CKR_TOKEN_NOT_PRESENT:
     case CKR_TOKEN_NOT_RECOGNIZED:
     case CKR_SLOT_ID_INVALID:
-    case CKR_CRYPTOKI_NOT_INITIALIZED:
-      return Loss::kSession;
-    default:
-      return Loss::kNone;
+    case CKR_CRYPTOKI_NOT_INITIALIZED: return Loss::kSession;
+    default: return Loss::kNone;
   }
 }
 
@@ -41,10 +39,8 @@ constexpr bool RefusesPin(CK_RV rv) {
     case CKR_PIN_LEN_RANGE:
     case CKR_PIN_EXPIRED:
     case CKR_PIN_LOCKED:
-    case CKR_USER_PIN_NOT_INITIALIZED:
-      return true;
-    default:
-      return false;
+    case CKR_USER_PIN_NOT_INITIALIZED: return true;
+    default: return false;
   }
 }
 

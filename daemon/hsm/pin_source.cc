@@ -58,7 +58,8 @@ Result<SecretBytes, std::string> ReadFile(const std::string& path) {
 }
 
 Result<SecretBytes, std::string> ReadCredential(const std::string& name) {
-  if (name.find('/') != std::string::npos || name == "." || name == "..") return Failure{"a credential's name is no path: " + name};
+  if (name.find('/') != std::string::npos || name == "." || name == "..")
+    return Failure{"a credential's name is no path: " + name};
   const char* directory = ::secure_getenv("CREDENTIALS_DIRECTORY");
   if (directory == nullptr || *directory == '\0') {
     return Failure{"there are no systemd credentials; is LoadCredential=" + name + ": in the unit?"};
@@ -70,7 +71,8 @@ Result<SecretBytes, std::string> ReadCredential(const std::string& name) {
 bool ReadAll(int fd, SecretBytes& content, std::size_t& have) {
   const auto deadline = std::chrono::steady_clock::now() + kCommandDeadline;
   while (have < content.size()) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
     if (left <= 0) return false;
     pollfd entry{fd, POLLIN, 0};
     const int ready = ::poll(&entry, 1, static_cast<int>(left));

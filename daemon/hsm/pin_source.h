@@ -1,5 +1,5 @@
-// Where the PIN of an HSM comes from: a file, a systemd credential, or the first line that a command prints. Never an argument,
-// never the configuration file, never the environment.
+// Where the PIN of an HSM comes from: a file, a systemd credential, or the first line that a command prints. Never an
+// argument, never the configuration file, never the environment.
 #pragma once
 
 #include <string>
@@ -20,8 +20,8 @@ struct PinSource {
 // PINs and what keeps them are never longer.
 inline constexpr std::size_t kPinBytesMax = 1024;
 
-// The first of the source's places that is set, read now; a newline at the end is no part of it. Any thread. The error is a
-// sentence without the PIN.
+// The first of the source's places that is set, read now; a newline at the end is no part of it. Any thread. The error
+// is a sentence without the PIN.
 Result<SecretBytes, std::string> ReadPin(const PinSource& source);
 
 }  // namespace cmkd::daemon

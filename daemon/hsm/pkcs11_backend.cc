@@ -21,7 +21,8 @@ bool IsFault(CK_RV rv) {
 std::size_t SessionsOf(const CK_TOKEN_INFO& token, std::size_t wanted) {
   const auto bound = [&](CK_ULONG device_max) {
     const bool unlimited = device_max == CK_EFFECTIVELY_INFINITE || device_max == CK_UNAVAILABLE_INFORMATION;
-    if (!unlimited && device_max > DeviceLink::kHomes) wanted = std::min<std::size_t>(wanted, device_max - DeviceLink::kHomes);
+    if (!unlimited && device_max > DeviceLink::kHomes)
+      wanted = std::min<std::size_t>(wanted, device_max - DeviceLink::kHomes);
   };
   bound(token.ulMaxSessionCount);
   bound(token.ulMaxRwSessionCount);

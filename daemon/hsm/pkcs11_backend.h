@@ -1,8 +1,8 @@
 // Pkcs11Backend: a Backend over any PKCS#11 function list.
 //
-// Each piece of work runs in a session of its own from the pool; the cached keys belong to the link's home sessions, so that they
-// outlive the work. What the device loses (sessions, login, keys, itself) is made again by the link, and work that fell into the
-// gap is done once more.
+// Each piece of work runs in a session of its own from the pool; the cached keys belong to the link's home sessions, so
+// that they outlive the work. What the device loses (sessions, login, keys, itself) is made again by the link, and work
+// that fell into the gap is done once more.
 #pragma once
 
 #include <array>
@@ -33,9 +33,10 @@ struct Pkcs11BackendOptions {
 
 class Pkcs11Backend final : public Backend {
  public:
-  // Initialises the module, finds the token, logs in. `functions` must live as long as the backend, or be kept by keep_alive. The
-  // error is a sentence.
-  static Result<std::unique_ptr<Pkcs11Backend>, std::string> Start(CK_FUNCTION_LIST_PTR functions, Pkcs11BackendOptions options);
+  // Initialises the module, finds the token, logs in. `functions` must live as long as the backend, or be kept by
+  // keep_alive. The error is a sentence.
+  static Result<std::unique_ptr<Pkcs11Backend>, std::string> Start(CK_FUNCTION_LIST_PTR functions,
+                                                                   Pkcs11BackendOptions options);
   // All leases must be gone.
   ~Pkcs11Backend() override;
 
@@ -54,15 +55,15 @@ class Pkcs11Backend final : public Backend {
 
   Fallible<Made> GenerateKey(const CK_MECHANISM& mechanism, CK_KEY_TYPE type, CK_ULONG value_bytes,
                              const WrappingKey& under) override;
-  Fallible<MadePair> GenerateKeyPair(const CK_MECHANISM& mechanism, CK_KEY_TYPE type, const spec::Attributes& parameters,
-                                     const WrappingKey& under) override;
+  Fallible<MadePair> GenerateKeyPair(const CK_MECHANISM& mechanism, CK_KEY_TYPE type,
+                                     const spec::Attributes& parameters, const WrappingKey& under) override;
   Fallible<Made> Import(const spec::Attributes& key, const WrappingKey& under) override;
   Fallible<cmk::Material> Rewrap(const KeyName& name, const KeyMaterial& key, const WrappingKey& under) override;
-  Fallible<Made> UnwrapKey(const CK_MECHANISM& mechanism, const KeyName& name, const KeyMaterial& with, ByteView wrapped,
-                           CK_OBJECT_CLASS object_class, CK_KEY_TYPE type, CK_ULONG value_bytes,
+  Fallible<Made> UnwrapKey(const CK_MECHANISM& mechanism, const KeyName& name, const KeyMaterial& with,
+                           ByteView wrapped, CK_OBJECT_CLASS object_class, CK_KEY_TYPE type, CK_ULONG value_bytes,
                            const WrappingKey& under) override;
-  Fallible<Made> DeriveKey(const CK_MECHANISM& mechanism, const KeyName& name, const KeyMaterial& base, CK_KEY_TYPE type,
-                           CK_ULONG value_bytes, const WrappingKey& under) override;
+  Fallible<Made> DeriveKey(const CK_MECHANISM& mechanism, const KeyName& name, const KeyMaterial& base,
+                           CK_KEY_TYPE type, CK_ULONG value_bytes, const WrappingKey& under) override;
   Fallible<Bytes> WrapKey(const CK_MECHANISM& mechanism, const KeyName& wrapping_name, const KeyMaterial& wrapping,
                           const KeyName& name, const KeyMaterial& key) override;
   Fallible<spec::Attributes> ReadSecret(const KeyName& name, const KeyMaterial& key,
@@ -97,7 +98,8 @@ class Pkcs11Backend final : public Backend {
   Fallible<CachedKey> LoadInHome(const KeyName& name, const KeyMaterial& key, std::uint64_t generation);
   Fallible<CK_OBJECT_HANDLE> CreatePublic(CK_SESSION_HANDLE session, const KeyMaterial& key);
   // Unwraps a blob into a session object of `session`.
-  Fallible<CK_OBJECT_HANDLE> UnwrapBlob(CK_SESSION_HANDLE session, std::uint64_t generation, ByteView blob, ObjectPlan plan);
+  Fallible<CK_OBJECT_HANDLE> UnwrapBlob(CK_SESSION_HANDLE session, std::uint64_t generation, ByteView blob,
+                                        ObjectPlan plan);
   void DestroyCached(const CachedKey& key);
 
   // ---- pkcs11_backend_make.cc: keys out of it
@@ -105,7 +107,8 @@ class Pkcs11Backend final : public Backend {
   Fallible<Made> MakeKey(ObjectPlan plan, const WrappingKey& under, const Maker& make);
   Status MakeObject(Session& session, const ObjectPlan& plan, const Maker& make, CK_OBJECT_HANDLE* key);
   // `wrapping` says afterwards whether a failure came from wrapping.
-  Status MakeWrapped(Session& session, ObjectPlan plan, const WrappingKey& under, const Maker& make, Made& made, bool& wrapping);
+  Status MakeWrapped(Session& session, ObjectPlan plan, const WrappingKey& under, const Maker& make, Made& made,
+                     bool& wrapping);
   Status MakeResident(Session& session, const ObjectPlan& plan, const Maker& make, Made& made);
   Status MakePair(Session& session, const CK_MECHANISM& mechanism, ObjectPlan public_plan, ObjectPlan private_plan,
                   const WrappingKey& under, MadePair& made, bool& wrapping);

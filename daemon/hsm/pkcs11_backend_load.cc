@@ -18,8 +18,8 @@ Fallible<CachedKey> Pkcs11Backend::LoadKey(const KeyName& name, const KeyMateria
     loaded = LoadInHome(name, key, generation);
   }
   if (loaded.ok() || ClassifyLoss(loaded.error().rv) != Loss::kNone) return loaded;
-  // What the device says of our own wrapping is not for the caller: CKR_WRAPPED_KEY_INVALID from C_Decrypt would send him looking
-  // for another version of the key.
+  // What the device says of our own wrapping is not for the caller: CKR_WRAPPED_KEY_INVALID from C_Decrypt would send
+  // him looking for another version of the key.
   return Fail(CKR_FUNCTION_FAILED, "a key could not be loaded: " + loaded.error().why, spec::kHsmRefused);
 }
 
@@ -30,7 +30,8 @@ Fallible<CachedKey> Pkcs11Backend::LoadInHome(const KeyName& name, const KeyMate
   cached.extractable = key.extractable;
   cached.owned = true;
   const bool is_public = key.object_class == CKO_PUBLIC_KEY;
-  if (!is_public && key.material.kind == cmk::Material::Kind::kNone) return Fail(CKR_FUNCTION_FAILED, "the key has no material");
+  if (!is_public && key.material.kind == cmk::Material::Kind::kNone)
+    return Fail(CKR_FUNCTION_FAILED, "the key has no material");
   if (const auto blob = DecodeBlob(key.material.blob); blob && key.material.kind == cmk::Material::Kind::kWrapped) {
     cached.wrapping_reference = ToBytes(blob->reference);
   }
@@ -63,8 +64,8 @@ Fallible<CK_OBJECT_HANDLE> Pkcs11Backend::CreatePublic(CK_SESSION_HANDLE session
   return handle;
 }
 
-Fallible<CK_OBJECT_HANDLE> Pkcs11Backend::UnwrapBlob(CK_SESSION_HANDLE session, std::uint64_t generation, ByteView bytes,
-                                                     ObjectPlan plan) {
+Fallible<CK_OBJECT_HANDLE> Pkcs11Backend::UnwrapBlob(CK_SESSION_HANDLE session, std::uint64_t generation,
+                                                     ByteView bytes, ObjectPlan plan) {
   const auto blob = DecodeBlob(bytes);
   if (!blob) return Fail(CKR_FUNCTION_FAILED, "the key's material is no blob of this daemon");
   ASSIGN_OR_RETURN(const CK_OBJECT_HANDLE wrapping, wrapping_.Find(session, generation, blob->reference));

@@ -1,7 +1,8 @@
-// Keys out of the device: made there, wrapped there, and gone from it before the call returns; or kept there as residents.
+// Keys out of the device: made there, wrapped there, and gone from it before the call returns; or kept there as
+// residents.
 //
-// Everything here may be done twice (Attempt), so each job begins anew and leaves nothing behind: objects of the session go with
-// their TemporaryObject, and token objects are known by an id that was chosen before.
+// Everything here may be done twice (Attempt), so each job begins anew and leaves nothing behind: objects of the
+// session go with their TemporaryObject, and token objects are known by an id that was chosen before.
 #include <algorithm>
 #include <utility>
 
@@ -30,7 +31,8 @@ bool RefusesExtractable(CK_RV rv) {
 
 // Whether a refusal at this stage may be about leaving the device, and not about the key.
 bool MayBeAboutWrapping(const Error& error, bool wrapping) {
-  if (ClassifyLoss(error.rv) != Loss::kNone || error.rv == CKR_DEVICE_MEMORY || error.rv == CKR_HOST_MEMORY) return false;
+  if (ClassifyLoss(error.rv) != Loss::kNone || error.rv == CKR_DEVICE_MEMORY || error.rv == CKR_HOST_MEMORY)
+    return false;
   return wrapping || RefusesExtractable(error.rv);
 }
 
@@ -62,9 +64,12 @@ Fallible<WrappingKey> Pkcs11Backend::MakeWrappingKey(std::uint32_t epoch) {
   const Id16 id = RandomId();
   made.reference.assign(id.begin(), id.end());
   const std::string label = "cmkd wrapping key, epoch " + std::to_string(epoch);
+  bool again = false;
   const Status status = Attempt([&](Session& session) -> Status {
     // A first attempt may have got as far as the key.
-    RETURN_IF_ERROR(link_.device().DestroyById(session.session(), CKO_SECRET_KEY, made.reference));
+    if (std::exchange(again, true)) {
+      RETURN_IF_ERROR(link_.device().DestroyById(session.session(), CKO_SECRET_KEY, made.reference));
+    }
     ObjectTemplate attributes;
     attributes.AddUlong(CKA_CLASS, CKO_SECRET_KEY);
     attributes.AddUlong(CKA_KEY_TYPE, CKK_AES);
@@ -92,9 +97,8 @@ Fallible<WrappingKey> Pkcs11Backend::MakeWrappingKey(std::uint32_t epoch) {
 }
 
 Status Pkcs11Backend::DestroyWrappingKey(const WrappingKey& key) {
-  const Status status = Attempt([&](Session& session) {
-    return link_.device().DestroyById(session.session(), CKO_SECRET_KEY, key.reference);
-  });
+  const Status status = Attempt(
+      [&](Session& session) { return link_.device().DestroyById(session.session(), CKO_SECRET_KEY, key.reference); });
   wrapping_.Forget(key.reference);
   cache_.ForgetWrappedUnder(key.reference);
   return status;
@@ -116,14 +120,18 @@ Fallible<Made> Pkcs11Backend::MakeKey(ObjectPlan plan, const WrappingKey& under,
       return MakeWrapped(session, plan, under, make, made, wrapping);
     });
     if (status.ok()) return made;
-    if (known == Keeping::kWraps || !MayBeAboutWrapping(status.error(), wrapping)) return Failure<Error>{status.error()};
+    if (known == Keeping::kWraps || !MayBeAboutWrapping(status.error(), wrapping))
+      return Failure<Error>{status.error()};
   }
   made = {};
-  const Status kept = KeepResident(plan.object_class, [&](Session& session, ByteView id) {
-    ObjectPlan resident = plan;
-    resident.resident_id = id;
-    return MakeResident(session, resident, make, made);
-  }, made.material);
+  const Status kept = KeepResident(
+      plan.object_class,
+      [&](Session& session, ByteView id) {
+        ObjectPlan resident = plan;
+        resident.resident_id = id;
+        return MakeResident(session, resident, make, made);
+      },
+      made.material);
   if (!kept.ok()) return Failure<Error>{known == Keeping::kResident ? kept.error() : status.error()};
   keeping.store(Keeping::kResident, std::memory_order_relaxed);
   return made;
@@ -163,10 +171,14 @@ Status Pkcs11Backend::MakeResident(Session& session, const ObjectPlan& plan, con
 }
 
 Status Pkcs11Backend::KeepResident(CK_OBJECT_CLASS object_class,
-                                   const std::function<Status(Session&, ByteView id)>& resident, cmk::Material& material) {
+                                   const std::function<Status(Session&, ByteView id)>& resident,
+                                   cmk::Material& material) {
   const Id16 id = RandomId();
+  bool again = false;
   const Status status = Attempt([&](Session& session) -> Status {
-    RETURN_IF_ERROR(link_.device().DestroyById(session.session(), object_class, id));
+    if (std::exchange(again, true)) {
+      RETURN_IF_ERROR(link_.device().DestroyById(session.session(), object_class, id));
+    }
     return resident(session, id);
   });
   if (!status.ok()) {
@@ -188,8 +200,8 @@ Fallible<WrapFormat> Pkcs11Backend::FormatFor(const ObjectPlan& plan) const {
   return Fail(CKR_KEY_NOT_WRAPPABLE, "the device wraps no such key with AES");
 }
 
-Status Pkcs11Backend::WrapUnder(Session& session, const ObjectPlan& plan, CK_OBJECT_HANDLE key, const WrappingKey& under,
-                                cmk::Material& material) {
+Status Pkcs11Backend::WrapUnder(Session& session, const ObjectPlan& plan, CK_OBJECT_HANDLE key,
+                                const WrappingKey& under, cmk::Material& material) {
   ASSIGN_OR_RETURN(const WrapFormat format, FormatFor(plan));
   ASSIGN_OR_RETURN(const CK_OBJECT_HANDLE wrapping,
                    wrapping_.Find(session.session(), session.generation(), under.reference));
@@ -216,8 +228,9 @@ Status Pkcs11Backend::CheckWrapped(Session& session, const ObjectPlan& plan, con
 
 Status Pkcs11Backend::ReadComputed(Session& session, const ObjectPlan& plan, CK_OBJECT_HANDLE key,
                                    spec::Attributes& computed) {
-  ASSIGN_OR_RETURN(const spec::Attributes read, link_.device().ReadAttributes(session.session(), key,
-                                                                              PublicAttributes(plan.object_class, plan.key_type)));
+  ASSIGN_OR_RETURN(
+      const spec::Attributes read,
+      link_.device().ReadAttributes(session.session(), key, PublicAttributes(plan.object_class, plan.key_type)));
   for (const spec::Attribute& attribute : read) {
     // SoftHSM says CKA_VALUE_LEN 0 of keys that it unwrapped, and shows what it has not as empty.
     const bool zero = attribute.type == CKA_VALUE_LEN && read.Ulong(CKA_VALUE_LEN).value_or(0) == 0;
@@ -260,7 +273,8 @@ Status Pkcs11Backend::CompleteSecret(Session& session, const ObjectPlan& plan, C
   if (plan.key_type == CKK_AES && bytes && !IsAesLength(*bytes)) {
     return Fail(CKR_WRAPPED_KEY_LEN_RANGE, "an AES key of " + std::to_string(*bytes) + " bytes");
   }
-  if (!IsEmpty(computed.Find(CKA_CHECK_VALUE)) || plan.key_type != CKK_AES || FindMechanism(CKM_AES_ECB) == nullptr) return {};
+  if (!IsEmpty(computed.Find(CKA_CHECK_VALUE)) || plan.key_type != CKK_AES || FindMechanism(CKM_AES_ECB) == nullptr)
+    return {};
   // 3.2, "CKA_CHECK_VALUE": the first three bytes of a block of zeros, encrypted. A device that refuses leaves it out.
   CK_MECHANISM mechanism{CKM_AES_ECB, nullptr, 0};
   CK_BYTE block[16] = {};
@@ -328,24 +342,27 @@ Fallible<MadePair> Pkcs11Backend::GenerateKeyPair(const CK_MECHANISM& mechanism,
       return MakePair(session, mechanism, public_plan, private_plan, under, made, wrapping);
     });
     if (status.ok()) return made;
-    if (known == Keeping::kWraps || !MayBeAboutWrapping(status.error(), wrapping)) return Failure<Error>{status.error()};
+    if (known == Keeping::kWraps || !MayBeAboutWrapping(status.error(), wrapping))
+      return Failure<Error>{status.error()};
     private_plan.extractable = false;
   }
   made = {};
-  const Status kept = KeepResident(CKO_PRIVATE_KEY, [&](Session& session, ByteView id) {
-    ObjectPlan resident = private_plan;
-    resident.resident_id = id;
-    bool wrapping = false;
-    return MakePair(session, mechanism, public_plan, resident, under, made, wrapping);
-  }, made.material);
+  const Status kept = KeepResident(
+      CKO_PRIVATE_KEY,
+      [&](Session& session, ByteView id) {
+        ObjectPlan resident = private_plan;
+        resident.resident_id = id;
+        bool wrapping = false;
+        return MakePair(session, mechanism, public_plan, resident, under, made, wrapping);
+      },
+      made.material);
   if (!kept.ok()) return Failure<Error>{known == Keeping::kResident ? kept.error() : status.error()};
   keeping.store(Keeping::kResident, std::memory_order_relaxed);
   return made;
 }
 
 Status Pkcs11Backend::MakePair(Session& session, const CK_MECHANISM& mechanism, ObjectPlan public_plan,
-                               ObjectPlan private_plan, const WrappingKey& under, MadePair& made,
-                               bool& wrapping) {
+                               ObjectPlan private_plan, const WrappingKey& under, MadePair& made, bool& wrapping) {
   const bool resident = !private_plan.resident_id.empty();
   TemporaryObject public_key(functions(), session.session());
   TemporaryObject wrapped_key(functions(), session.session());
@@ -354,8 +371,8 @@ Status Pkcs11Backend::MakePair(Session& session, const CK_MECHANISM& mechanism, 
   const CK_RV rv = tolerance_.Try(private_plan, [&](ObjectTemplate& private_attributes) {
     return tolerance_.Try(public_plan, [&](ObjectTemplate& public_attributes) {
       return functions()->C_GenerateKeyPair(session.session(), Mutable(mechanism), public_attributes.data(),
-                                            public_attributes.size(), private_attributes.data(), private_attributes.size(),
-                                            public_key.out(), private_out);
+                                            public_attributes.size(), private_attributes.data(),
+                                            private_attributes.size(), public_key.out(), private_out);
     });
   });
   if (rv != CKR_OK) return DeviceRefused("C_GenerateKeyPair", rv);
@@ -389,15 +406,18 @@ Fallible<cmk::Material> Pkcs11Backend::Rewrap(const KeyName& name, const KeyMate
   (void)name;  // the copy in the cache cannot be wrapped; a fresh one is made
   cmk::Material material;
   if (key.material.kind == cmk::Material::Kind::kResident) {
-    RETURN_IF_ERROR(KeepResident(key.object_class, [&](Session& session, ByteView id) -> Status {
-      ASSIGN_OR_RETURN(const CK_OBJECT_HANDLE from,
-                       link_.device().FindOne(session.session(), key.object_class, key.material.blob));
-      CK_ATTRIBUTE changed{CKA_ID, const_cast<std::uint8_t*>(id.data()), id.size()};
-      CK_OBJECT_HANDLE copy = CK_INVALID_HANDLE;
-      const CK_RV rv = functions()->C_CopyObject(session.session(), from, &changed, 1, &copy);
-      if (rv != CKR_OK) return DeviceRefused("C_CopyObject", rv);
-      return {};
-    }, material));
+    RETURN_IF_ERROR(KeepResident(
+        key.object_class,
+        [&](Session& session, ByteView id) -> Status {
+          ASSIGN_OR_RETURN(const CK_OBJECT_HANDLE from,
+                           link_.device().FindOne(session.session(), key.object_class, key.material.blob));
+          CK_ATTRIBUTE changed{CKA_ID, const_cast<std::uint8_t*>(id.data()), id.size()};
+          CK_OBJECT_HANDLE copy = CK_INVALID_HANDLE;
+          const CK_RV rv = functions()->C_CopyObject(session.session(), from, &changed, 1, &copy);
+          if (rv != CKR_OK) return DeviceRefused("C_CopyObject", rv);
+          return {};
+        },
+        material));
     return material;
   }
   ObjectPlan plan;
@@ -424,8 +444,9 @@ Fallible<Made> Pkcs11Backend::UnwrapKey(const CK_MECHANISM& mechanism, const Key
   return MakeKey(plan, under, [&](Session& session, ObjectTemplate& attributes, CK_OBJECT_HANDLE* made) -> CK_RV {
     const Fallible<CK_OBJECT_HANDLE> key = session.Load(name, with);
     if (!key.ok()) return key.error().rv;
-    return functions()->C_UnwrapKey(session.session(), Mutable(mechanism), *key, const_cast<CK_BYTE_PTR>(wrapped.data()),
-                                    wrapped.size(), attributes.data(), attributes.size(), made);
+    return functions()->C_UnwrapKey(session.session(), Mutable(mechanism), *key,
+                                    const_cast<CK_BYTE_PTR>(wrapped.data()), wrapped.size(), attributes.data(),
+                                    attributes.size(), made);
   });
 }
 
@@ -437,14 +458,15 @@ Fallible<Made> Pkcs11Backend::DeriveKey(const CK_MECHANISM& mechanism, const Key
   return MakeKey(plan, under, [&](Session& session, ObjectTemplate& attributes, CK_OBJECT_HANDLE* made) -> CK_RV {
     const Fallible<CK_OBJECT_HANDLE> key = session.Load(name, base);
     if (!key.ok()) return key.error().rv;
-    return functions()->C_DeriveKey(session.session(), Mutable(mechanism), *key, attributes.data(), attributes.size(), made);
+    return functions()->C_DeriveKey(session.session(), Mutable(mechanism), *key, attributes.data(), attributes.size(),
+                                    made);
   });
 }
 
 // ---- What leaves the device for the application
 
-Fallible<Bytes> Pkcs11Backend::WrapKey(const CK_MECHANISM& mechanism, const KeyName& wrapping_name, const KeyMaterial& wrapping,
-                                       const KeyName& name, const KeyMaterial& key) {
+Fallible<Bytes> Pkcs11Backend::WrapKey(const CK_MECHANISM& mechanism, const KeyName& wrapping_name,
+                                       const KeyMaterial& wrapping, const KeyName& name, const KeyMaterial& key) {
   Bytes wrapped;
   RETURN_IF_ERROR(Attempt([&](Session& session) -> Status {
     ASSIGN_OR_RETURN(const CK_OBJECT_HANDLE with, session.Load(wrapping_name, wrapping));

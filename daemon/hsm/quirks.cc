@@ -1,4 +1,5 @@
-// The table of slips. Each row was measured against the module that it names; tests/daemon/hsm_quirks_test.cc measures again.
+// The table of slips. Each row was measured against the module that it names; tests/daemon/hsm_quirks_test.cc measures
+// again.
 #include "daemon/hsm/quirks.h"
 
 #include <algorithm>
@@ -41,15 +42,16 @@ constexpr std::array kQuirks = {
     Quirk{kSoftHsm, 2, CallId::C_VerifyInit, kEveryMechanism, CKR_ARGUMENTS_BAD, CKR_MECHANISM_PARAM_INVALID},
 };
 
-// What the standard has for "not this key's": PKCS#11 3.2, "C_Decrypt", "C_DecryptMessage", "C_Verify", "C_UnwrapKey". Wrong
-// lengths are not among them: no other key would make them right.
+// What the standard has for "not this key's": PKCS#11 3.2, "C_Decrypt", "C_DecryptMessage", "C_Verify", "C_UnwrapKey".
+// Wrong lengths are not among them: no other key would make them right.
 constexpr std::array<CK_RV, 4> kWrongKey = {CKR_ENCRYPTED_DATA_INVALID, CKR_AEAD_DECRYPT_FAILED, CKR_SIGNATURE_INVALID,
                                             CKR_WRAPPED_KEY_INVALID};
 
 bool SaysWrongKey(CK_RV rv) { return std::find(kWrongKey.begin(), kWrongKey.end(), rv) != kWrongKey.end(); }
 
 bool IsOf(const Quirk& row, const CK_INFO& module) {
-  const std::string_view manufacturer(reinterpret_cast<const char*>(module.manufacturerID), sizeof module.manufacturerID);
+  const std::string_view manufacturer(reinterpret_cast<const char*>(module.manufacturerID),
+                                      sizeof module.manufacturerID);
   return manufacturer.starts_with(row.manufacturer) && module.libraryVersion.major == row.major;
 }
 

@@ -1,5 +1,5 @@
-// What known HSM modules answer otherwise than the standard says, as data: return values that mean something else. Applied where
-// the module is called (the HSM host), so that nothing above ever sees a slip.
+// What known HSM modules answer otherwise than the standard says, as data: return values that mean something else.
+// Applied where the module is called (the HSM host), so that nothing above ever sees a slip.
 #pragma once
 
 #include <span>
@@ -31,16 +31,16 @@ class QuirkSet {
   explicit QuirkSet(const CK_INFO& module);
 
   bool empty() const { return rows_.empty(); }
-  // What `rv` of this call means in the standard's codes. `mechanism` is the call's own or that of the operation it goes on
-  // with; kEveryMechanism when it has none.
+  // What `rv` of this call means in the standard's codes. `mechanism` is the call's own or that of the operation it
+  // goes on with; kEveryMechanism when it has none.
   CK_RV Correct(spec::CallId call, CK_MECHANISM_TYPE mechanism, CK_RV rv) const;
 
  private:
   std::span<const Quirk> rows_;  // of one manufacturer and version: neighbours in the table
 };
 
-// Whether `rv` means that an integrity check failed: the data, tag, MAC or wrapped key is not this key's. Holds for codes of the
-// standard, as given by any mechanism of the table, and for uncorrected ones of a module with a row above.
+// Whether `rv` means that an integrity check failed: the data, tag, MAC or wrapped key is not this key's. Holds for
+// codes of the standard, as given by any mechanism of the table, and for uncorrected ones of a module with a row above.
 bool MeansWrongKey(CK_MECHANISM_TYPE mechanism, CK_RV rv, const QuirkSet& quirks);
 
 }  // namespace cmkd::daemon

@@ -1,4 +1,5 @@
-// RemoteModule: the function list of a module that runs in an HSM host, for code of the daemon that drives any function list.
+// RemoteModule: the function list of a module that runs in an HSM host, for code of the daemon that drives any function
+// list.
 #pragma once
 
 #include <functional>
@@ -10,18 +11,19 @@
 
 namespace cmkd::daemon {
 
-// At most this many exist at once: C's functions have no room for "which module", so each has a function list of its own.
+// At most this many exist at once: C's functions have no room for "which module", so each has a function list of its
+// own.
 inline constexpr int kRemoteModulesMax = 8;
 
 class RemoteModule {
  public:
-  // Where the host of now listens; empty while there is none. Each host process listens elsewhere, so that what was meant for
-  // one never reaches the next.
+  // Where the host of now listens; empty while there is none. Each host process listens elsewhere, so that what was
+  // meant for one never reaches the next.
   using SocketPath = std::function<std::string()>;
 
-  // C_Initialize of the function list connects to the host of now, and C_Finalize disconnects; both stay on this side, for the
-  // host initialises its module itself. When the host has gone, every call gives CKR_DEVICE_REMOVED until C_Initialize is
-  // called again.
+  // C_Initialize of the function list connects to the host of now, and C_Finalize disconnects; both stay on this side,
+  // for the host initialises its module itself. When the host has gone, every call gives CKR_DEVICE_REMOVED until
+  // C_Initialize is called again.
   explicit RemoteModule(SocketPath socket_path);
   // Nobody may be in a call.
   ~RemoteModule();

@@ -27,7 +27,8 @@ Fallible<PooledSession> SessionPool::Take() {
     if (session.ok()) return session;
     if (ClassifyLoss(session.error().rv) == Loss::kNone) return session;
     RETURN_IF_ERROR(link_.Recover(generation));
-    if (attempt > 0) return Fail(CKR_DEVICE_ERROR, "the device opens no session: " + session.error().why, spec::kHsmUnavailable);
+    if (attempt > 0)
+      return Fail(CKR_DEVICE_ERROR, "the device opens no session: " + session.error().why, spec::kHsmUnavailable);
   }
 }
 

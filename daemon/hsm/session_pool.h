@@ -1,5 +1,5 @@
-// SessionPool: open sessions of a device that wait for work. A session belongs to the generation in which it was opened and is
-// closed when it comes back in another.
+// SessionPool: open sessions of a device that wait for work. A session belongs to the generation in which it was opened
+// and is closed when it comes back in another.
 #pragma once
 
 #include <condition_variable>
@@ -29,8 +29,8 @@ class SessionPool {
   // A device that takes fewer sessions than was thought. Before the first Take.
   void Bound(std::size_t sessions_max) { sessions_max_ = sessions_max; }
 
-  // An idle session, or a new one; waits a moment when all are taken. Any thread. Errors: CKR_DEVICE_ERROR with kHsmUnavailable;
-  // CKR_FUNCTION_FAILED with kThrottled when no session came free.
+  // An idle session, or a new one; waits a moment when all are taken. Any thread. Errors: CKR_DEVICE_ERROR with
+  // kHsmUnavailable; CKR_FUNCTION_FAILED with kThrottled when no session came free.
   Fallible<PooledSession> Take();
   // A broken session is closed: an operation is active in it, or an object is left behind.
   void GiveBack(PooledSession session, bool broken);

@@ -69,7 +69,8 @@ Result<void, std::string> WriteFile(const std::string& path, ByteView content) {
   if (fd < 0) return Failure{Reason("cannot make " + draft)};
   const bool written = WriteAll(fd, content) && ::fsync(fd) == 0;
   ::close(fd);
-  if (!written || ::rename(draft.c_str(), path.c_str()) != 0 || !SyncFolderOf(path)) return Failure{Reason("cannot write " + path)};
+  if (!written || ::rename(draft.c_str(), path.c_str()) != 0 || !SyncFolderOf(path))
+    return Failure{Reason("cannot write " + path)};
   return {};
 }
 

@@ -1,5 +1,5 @@
-// The PINs of the simulated device inside the daemon: random, made once, kept in a file that is only the daemon's. They keep
-// nobody out who can read that file; they are there because a token has PINs.
+// The PINs of the simulated device inside the daemon: random, made once, kept in a file that is only the daemon's. They
+// keep nobody out who can read that file; they are there because a token has PINs.
 #pragma once
 
 #include <string>

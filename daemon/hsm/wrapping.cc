@@ -29,7 +29,8 @@ std::optional<WrappedBlob> DecodeBlob(ByteView bytes) {
   if (bytes.size() < 2 || bytes[0] < 1 || bytes[0] > 3) return std::nullopt;
   const std::size_t reference_bytes = bytes[1];
   if (reference_bytes == 0 || bytes.size() <= 2 + reference_bytes) return std::nullopt;
-  return WrappedBlob{static_cast<WrapFormat>(bytes[0]), bytes.subspan(2, reference_bytes), bytes.subspan(2 + reference_bytes)};
+  return WrappedBlob{static_cast<WrapFormat>(bytes[0]), bytes.subspan(2, reference_bytes),
+                     bytes.subspan(2 + reference_bytes)};
 }
 
 Fallible<CK_OBJECT_HANDLE> WrappingKeys::Find(CK_SESSION_HANDLE session, std::uint64_t generation, ByteView reference) {

@@ -2,8 +2,8 @@
 //
 //   blob := format:u8  length:u8  CKA_ID of the wrapping key (length bytes)  wrapped key
 //
-// The blob names its wrapping key because epochs are counted for each token of the daemon, and several tokens share a device. It
-// names the format because a device may learn a better one while old blobs live on.
+// The blob names its wrapping key because epochs are counted for each token of the daemon, and several tokens share a
+// device. It names the format because a device may learn a better one while old blobs live on.
 #pragma once
 
 #include <optional>

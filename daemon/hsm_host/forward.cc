@@ -22,10 +22,10 @@ using spec::OperationKind;
 // The member of the function list that belongs to a row.
 template <CallId id>
 struct MemberOf;
-#define CMKD_MEMBER_OF(name, ...)                                      \
-  template <>                                                          \
-  struct MemberOf<CallId::name> {                                      \
-    static constexpr auto kPointer = &CK_FUNCTION_LIST_3_2::name;      \
+#define CMKD_MEMBER_OF(name, ...)                                 \
+  template <>                                                     \
+  struct MemberOf<CallId::name> {                                 \
+    static constexpr auto kPointer = &CK_FUNCTION_LIST_3_2::name; \
   };
 CMKD_STANDARD_CALLS(CMKD_MEMBER_OF)
 #undef CMKD_MEMBER_OF
@@ -36,23 +36,20 @@ CK_ULONG RoomIn(const spec::BytesOut& s) { return s.length == nullptr || s.data 
 CK_ULONG RoomIn(const spec::UlongListOut& s) { return s.list == nullptr ? 0 : *s.count; }
 CK_ULONG RoomIn(const spec::HandlesOut& s) { return s.max; }
 template <class Shape>
-  requires(!std::derived_from<Shape, spec::BytesOut>)
-CK_ULONG RoomIn(const Shape&) {
-  return 0;
-}
+requires(!std::derived_from<Shape, spec::BytesOut>) CK_ULONG RoomIn(const Shape&) { return 0; }
 
-bool Fits(const spec::BytesOut& s, CK_ULONG room) { return s.length == nullptr || s.data == nullptr || *s.length <= room; }
+bool Fits(const spec::BytesOut& s, CK_ULONG room) {
+  return s.length == nullptr || s.data == nullptr || *s.length <= room;
+}
 bool Fits(const spec::UlongListOut& s, CK_ULONG room) { return s.list == nullptr || *s.count <= room; }
 bool Fits(const spec::HandlesOut& s, CK_ULONG room) { return *s.count <= room; }
 template <class Shape>
-  requires(!std::derived_from<Shape, spec::BytesOut>)
-bool Fits(const Shape&, CK_ULONG) {
-  return true;
-}
+requires(!std::derived_from<Shape, spec::BytesOut>) bool Fits(const Shape&, CK_ULONG) { return true; }
 
 template <class Call>
 auto Rooms(Call& call) {
-  return std::apply([](auto&... field) { return std::array<CK_ULONG, sizeof...(field)>{RoomIn(field)...}; }, call.Fields());
+  return std::apply([](auto&... field) { return std::array<CK_ULONG, sizeof...(field)>{RoomIn(field)...}; },
+                    call.Fields());
 }
 
 template <class Call, std::size_t n>
@@ -79,7 +76,8 @@ class AttributeRooms {
   void Mark(spec::TemplateInOut& s) const {
     for (std::size_t i = 0; i < rooms_.size(); ++i) {
       CK_ATTRIBUTE& attribute = s.list[i];
-      if (attribute.pValue != nullptr && attribute.ulValueLen > rooms_[i]) attribute.ulValueLen = CK_UNAVAILABLE_INFORMATION;
+      if (attribute.pValue != nullptr && attribute.ulValueLen > rooms_[i])
+        attribute.ulValueLen = CK_UNAVAILABLE_INFORMATION;
     }
   }
 
@@ -135,7 +133,8 @@ CK_RV CallInSession(Forwarder& forwarder, Call& call) {
   const CK_RV rv = forwarder.quirks().Correct(Call::kId, mechanism, CallChecked(forwarder, call));
   constexpr const spec::CallRow& kRow = spec::Row(Call::kId);
   if constexpr (kRow.phase == spec::Phase::kBegin && kRow.operation != OperationKind::kNoOperation) {
-    if (rv == CKR_OK) session->mechanisms[static_cast<std::size_t>(kRow.operation)].store(mechanism, std::memory_order_relaxed);
+    if (rv == CKR_OK)
+      session->mechanisms[static_cast<std::size_t>(kRow.operation)].store(mechanism, std::memory_order_relaxed);
   }
   if (Call::kId == CallId::C_CloseSession && rv == CKR_OK) forwarder.sessions().Remove(ours);
   return rv;
@@ -167,7 +166,8 @@ void Handle(Forwarder& forwarder, ByteView payload, wire::Arena& arena, wire::Wr
   if (rv == CKR_OK) rv = entry::CheckArguments(call);
   if (rv != CKR_OK) return writer.U64(rv);  // nothing was filled in that could be sent
   rv = Forward(forwarder, call);
-  // A module that forgot that it was initialised has lost all it had. Only a new process helps, and the daemon starts one.
+  // A module that forgot that it was initialised has lost all it had. Only a new process helps, and the daemon starts
+  // one.
   if (rv == CKR_CRYPTOKI_NOT_INITIALIZED) {
     LogError("the module says that it is not initialised; this host ends");
     ::_exit(4);
@@ -198,15 +198,19 @@ void AnswerHello(Forwarder&, ByteView payload, wire::Arena& arena, wire::Writer&
 
 template <CallId id>
 constexpr Handler HandlerOf() {
-  if constexpr (id == CallId::Hello) return &AnswerHello;
-  else if constexpr (id == CallId::Admin || spec::Row(id).local) return nullptr;
-  else return &Handle<spec::Call<id>>;
+  if constexpr (id == CallId::Hello)
+    return &AnswerHello;
+  else if constexpr (id == CallId::Admin || spec::Row(id).local)
+    return nullptr;
+  else
+    return &Handle<spec::Call<id>>;
 }
 
 constexpr std::array<Handler, spec::kCallCount> kHandlers = [] {
   std::array<Handler, spec::kCallCount> handlers{};
 #define CMKD_HANDLER(name, ...) handlers[spec::Index(CallId::name)] = HandlerOf<CallId::name>();
-  CMKD_STANDARD_CALLS(CMKD_HANDLER) CMKD_OWN_CALLS(CMKD_HANDLER)
+  CMKD_STANDARD_CALLS(CMKD_HANDLER)
+  CMKD_OWN_CALLS(CMKD_HANDLER)
 #undef CMKD_HANDLER
   return handlers;
 }();

@@ -1,6 +1,8 @@
-// Forwarder: answers the frames of the daemon by calling one PKCS#11 module. All connections are one application of the module.
+// Forwarder: answers the frames of the daemon by calling one PKCS#11 module. All connections are one application of the
+// module.
 //
-// What the module gets wrong is put right here: its slips (daemon/hsm/quirks.h), lengths beyond a buffer, functions that it lacks.
+// What the module gets wrong is put right here: its slips (daemon/hsm/quirks.h), lengths beyond a buffer, functions
+// that it lacks.
 #pragma once
 
 #include <array>
@@ -18,8 +20,8 @@
 
 namespace cmkd::daemon {
 
-// A session of the module under a handle of ours: 32 bits that only this process uses, and a number. So a handle that the daemon
-// got from an earlier host is never taken for one of now.
+// A session of the module under a handle of ours: 32 bits that only this process uses, and a number. So a handle that
+// the daemon got from an earlier host is never taken for one of now.
 struct HostSession {
   CK_SESSION_HANDLE handle = CK_INVALID_HANDLE;  // the module's
   CK_SLOT_ID slot = 0;

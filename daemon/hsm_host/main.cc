@@ -1,5 +1,5 @@
-// cmkd-hsm-host: loads one PKCS#11 module and serves it to the daemon, so that a foreign module never runs in the daemon's own
-// process. Started by the daemon; ends with it.
+// cmkd-hsm-host: loads one PKCS#11 module and serves it to the daemon, so that a foreign module never runs in the
+// daemon's own process. Started by the daemon; ends with it.
 //
 //   cmkd-hsm-host --socket PATH --module PATH [--name N] [--library-options TEXT] [--serialise] [--parent PID]
 //                 [--allow-uid UID] [--ready-fd FD]
@@ -29,6 +29,8 @@ constexpr int kExitUsage = 2;
 constexpr int kExitModule = 3;
 // A module that does not return from a call must not keep the process from ending.
 constexpr unsigned kEndSeconds = 5;
+// Nor must one that never comes up, after the daemon has lost patience or is gone.
+constexpr unsigned kStartSeconds = 90;
 
 struct HostArguments {
   std::string socket;
@@ -58,14 +60,22 @@ std::optional<HostArguments> ParseArguments(int argc, char** argv) {
     if (++i == argc) return std::nullopt;
     const std::string_view value = argv[i];
     bool good = true;
-    if (option == "--socket") a.socket = value;
-    else if (option == "--module") a.module = value;
-    else if (option == "--name") a.name = value;
-    else if (option == "--library-options") a.library_options = value;
-    else if (option == "--parent") good = ParseNumber(value, a.parent);
-    else if (option == "--allow-uid") good = ParseNumber(value, a.allow_uid);
-    else if (option == "--ready-fd") good = ParseNumber(value, a.ready_fd);
-    else good = false;
+    if (option == "--socket")
+      a.socket = value;
+    else if (option == "--module")
+      a.module = value;
+    else if (option == "--name")
+      a.name = value;
+    else if (option == "--library-options")
+      a.library_options = value;
+    else if (option == "--parent")
+      good = ParseNumber(value, a.parent);
+    else if (option == "--allow-uid")
+      good = ParseNumber(value, a.allow_uid);
+    else if (option == "--ready-fd")
+      good = ParseNumber(value, a.ready_fd);
+    else
+      good = false;
     if (!good) return std::nullopt;
   }
   if (a.socket.empty() || a.module.empty()) return std::nullopt;
@@ -77,14 +87,17 @@ Result<HostedModule, std::string> LoadModule(const std::string& path) {
   void* library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) return Failure{std::string("cannot load the module: ") + ::dlerror()};
   HostedModule module;
-  if (const auto get = reinterpret_cast<decltype(&::C_GetInterface)>(::dlsym(library, "C_GetInterface")); get != nullptr) {
+  if (const auto get = reinterpret_cast<decltype(&::C_GetInterface)>(::dlsym(library, "C_GetInterface"));
+      get != nullptr) {
     CK_UTF8CHAR name[] = "PKCS 11";
     CK_INTERFACE* found = nullptr;
     if (get(name, nullptr, &found, 0) == CKR_OK && found != nullptr && found->pFunctionList != nullptr) {
       module.functions = static_cast<const CK_FUNCTION_LIST_3_2*>(found->pFunctionList);
       const CK_VERSION& version = module.functions->version;
-      if (version.major > 3 || (version.major == 3 && version.minor >= 2)) module.newest = spec::Since::kV320;
-      else if (version.major == 3) module.newest = spec::Since::kV300;
+      if (version.major > 3 || (version.major == 3 && version.minor >= 2))
+        module.newest = spec::Since::kV320;
+      else if (version.major == 3)
+        module.newest = spec::Since::kV300;
       return module;
     }
   }
@@ -142,6 +155,7 @@ void EndOnSignal(Server& server, const sigset_t& signals) {
 int Serve(const HostArguments& arguments, const sigset_t& signals) {
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (arguments.parent != 0 && ::getppid() != arguments.parent) return 0;  // it died before we could ask
+  ::alarm(kStartSeconds);
   auto module = LoadModule(arguments.module);
   if (!module.ok()) return Give(arguments, module.error());
   const auto info = InitializeModule(*module, arguments);
@@ -152,6 +166,7 @@ int Serve(const HostArguments& arguments, const sigset_t& signals) {
   options.socket_mode = 0600;
   Server server(options, forwarder);
   if (const auto listening = server.Listen(); !listening.ok()) return Give(arguments, listening.error());
+  ::alarm(0);
   std::thread ender([&] { EndOnSignal(server, signals); });
   Tell(arguments.ready_fd, "ready");
   server.Serve();
@@ -166,12 +181,14 @@ int Serve(const HostArguments& arguments, const sigset_t& signals) {
 int main(int argc, char** argv) {
   using namespace cmkd::daemon;
   const auto hardening = HardenProcess();
-  for (const std::string& missing : hardening.missing) LogWarning(missing);
+  for (const std::string& missing : hardening.missing) LogDebug(missing);  // the daemon has said the same as a warning
   const auto arguments = ParseArguments(argc, argv);
   if (!arguments) {
-    std::fputs("cmkd-hsm-host is started by cmkd.\nusage: cmkd-hsm-host --socket PATH --module PATH [--name N] "
-               "[--library-options TEXT] [--serialise]\n                     [--parent PID] [--allow-uid UID] [--ready-fd FD]\n",
-               stderr);
+    std::fputs(
+        "cmkd-hsm-host is started by cmkd.\nusage: cmkd-hsm-host --socket PATH --module PATH [--name N] "
+        "[--library-options TEXT] [--serialise]\n                     [--parent PID] [--allow-uid UID] [--ready-fd "
+        "FD]\n",
+        stderr);
     return kExitUsage;
   }
   // Blocked before there is any other thread, also those of the module, so that only sigwait sees them.

@@ -36,7 +36,8 @@ Result<void, std::string> Server::Listen() {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   const std::string& path = options_.socket_path;
-  if (path.empty() || path.size() >= sizeof address.sun_path) return Failure{"socket path is empty or too long: " + path};
+  if (path.empty() || path.size() >= sizeof address.sun_path)
+    return Failure{"socket path is empty or too long: " + path};
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
   struct stat existing {};
   if (::lstat(path.c_str(), &existing) == 0) {

@@ -1,5 +1,5 @@
-// Accepts connections on a Unix socket and serves frames, one thread a connection. Knows frames and peers, nothing of calls.
-// Used by the daemon for its clients and by the HSM host for the daemon.
+// Accepts connections on a Unix socket and serves frames, one thread a connection. Knows frames and peers, nothing of
+// calls. Used by the daemon for its clients and by the HSM host for the daemon.
 #pragma once
 
 #include <atomic>
@@ -21,8 +21,8 @@ namespace cmkd::daemon {
 class Conversation {
  public:
   virtual ~Conversation() = default;
-  // Answers one request: `response` is empty with room for a header at its front; what is appended is the payload. False
-  // ends the connection (a breach of the protocol).
+  // Answers one request: `response` is empty with room for a header at its front; what is appended is the payload.
+  // False ends the connection (a breach of the protocol).
   virtual bool Answer(const wire::FrameHeader& header, ByteView payload, wire::Buffer& response) = 0;
 };
 

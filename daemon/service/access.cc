@@ -49,8 +49,10 @@ Fallible<ObjectPtr> FindVisible(const Invocation& invocation, CK_OBJECT_HANDLE h
 }
 
 Status MayWrite(const Invocation& invocation, bool token_object, bool private_object) {
-  if (token_object && !invocation.session->read_write()) return Fail(CKR_SESSION_READ_ONLY, "a token object needs a read/write session");
-  if (private_object && !UserLoggedIn(invocation)) return Fail(CKR_USER_NOT_LOGGED_IN, "a private object needs the user's login");
+  if (token_object && !invocation.session->read_write())
+    return Fail(CKR_SESSION_READ_ONLY, "a token object needs a read/write session");
+  if (private_object && !UserLoggedIn(invocation))
+    return Fail(CKR_USER_NOT_LOGGED_IN, "a private object needs the user's login");
   return {};
 }
 

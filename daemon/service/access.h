@@ -16,8 +16,9 @@ Fallible<Backend*> BackendOf(const Invocation& invocation);
 std::optional<CK_USER_TYPE> LoggedIn(const Invocation& invocation, const store::TokenRecord& token);
 bool UserLoggedIn(const Invocation& invocation);
 
-// The object of a handle as this session sees it: of its token, private ones only for the user, none that is scheduled for
-// deletion. `error` is what the caller's kind of call says otherwise (CKR_KEY_HANDLE_INVALID, CKR_OBJECT_HANDLE_INVALID, …).
+// The object of a handle as this session sees it: of its token, private ones only for the user, none that is scheduled
+// for deletion. `error` is what the caller's kind of call says otherwise (CKR_KEY_HANDLE_INVALID,
+// CKR_OBJECT_HANDLE_INVALID, …).
 Fallible<ObjectPtr> FindVisible(const Invocation& invocation, CK_OBJECT_HANDLE handle, CK_RV error);
 bool IsVisible(const Invocation& invocation, const Object& object, bool user);
 

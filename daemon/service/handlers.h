@@ -1,5 +1,5 @@
-// The handlers: one overload for each call that crosses the wire. They are declared from the call table, so a row without a
-// handler does not link; calls that are not offered say so in not_supported.cc.
+// The handlers: one overload for each call that crosses the wire. They are declared from the call table, so a row
+// without a handler does not link; calls that are not offered say so in not_supported.cc.
 //
 // A handler may rely on: the gate was passed, the request was read to its end, pointers that may not be NULL are not.
 #pragma once

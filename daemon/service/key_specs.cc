@@ -39,7 +39,8 @@ std::span<const KeySpec> KeySpecs() { return kSpecs; }
 
 const KeySpec* FindKeySpec(std::string_view name) {
   for (const KeySpec& spec : kSpecs) {
-    if (std::equal(spec.name.begin(), spec.name.end(), name.begin(), name.end(), [](char a, char b) { return a == Upper(b); })) {
+    if (std::equal(spec.name.begin(), spec.name.end(), name.begin(), name.end(),
+                   [](char a, char b) { return a == Upper(b); })) {
       return &spec;
     }
   }

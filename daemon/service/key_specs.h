@@ -23,7 +23,8 @@ const KeySpec* FindKeySpec(std::string_view name);
 // What a key may be for. One usage for each key.
 struct KeyUsage {
   std::string_view name;
-  CK_ATTRIBUTE_TYPE protects;   // of the secret or private key (sign), or of the public key (encrypt, verify is its partner)
+  CK_ATTRIBUTE_TYPE
+      protects;  // of the secret or private key (sign), or of the public key (encrypt, verify is its partner)
   CK_ATTRIBUTE_TYPE processes;
 };
 const KeyUsage* FindKeyUsage(std::string_view name);

@@ -68,7 +68,8 @@ Fallible<std::vector<Candidate>> Candidates(const Invocation& invocation, const 
 }
 
 Fallible<Candidate> CurrentCandidate(const Invocation& invocation, const Object& key, cmk::Use use, Moment moment) {
-  ASSIGN_OR_RETURN(std::vector<Candidate> candidates, Candidates(invocation, key, use, spec::VersionSearch::kFixed, moment));
+  ASSIGN_OR_RETURN(std::vector<Candidate> candidates,
+                   Candidates(invocation, key, use, spec::VersionSearch::kFixed, moment));
   return std::move(candidates.front());
 }
 
@@ -77,7 +78,8 @@ bool IsOffered(const store::TokenRecord* token, const Backend& backend, const sp
   return (row.standing == spec::Standing::kApproved || !managed) && backend.FindMechanism(row.type) != nullptr;
 }
 
-Fallible<const spec::MechanismRow*> CheckMechanism(const Invocation& invocation, const CK_MECHANISM& mechanism, CK_FLAGS operation) {
+Fallible<const spec::MechanismRow*> CheckMechanism(const Invocation& invocation, const CK_MECHANISM& mechanism,
+                                                   CK_FLAGS operation) {
   const spec::MechanismRow* row = spec::FindMechanism(mechanism.mechanism);
   if (row == nullptr || (row->operations & operation) == 0) {
     return Fail(CKR_MECHANISM_INVALID, "there is no such mechanism for this", spec::kMechanismNotAllowed);
@@ -104,7 +106,8 @@ Status CheckKeyFits(const spec::MechanismRow& row, const Object& key, CK_ATTRIBU
       std::memcpy(&type, allowed->data() + i, sizeof type);
       listed = listed || type == row.type;
     }
-    if (!listed) return Fail(CKR_MECHANISM_INVALID, "not among the key's allowed mechanisms", spec::kMechanismNotAllowed);
+    if (!listed)
+      return Fail(CKR_MECHANISM_INVALID, "not among the key's allowed mechanisms", spec::kMechanismNotAllowed);
   }
   const auto bits = spec::KeyBits(key.attributes);
   if (bits && row.key_bits_max != 0 && (*bits < row.key_bits_min || *bits > row.key_bits_max)) {

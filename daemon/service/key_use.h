@@ -1,4 +1,5 @@
-// Which material a call may use: the one place where a key, its CMK's state, its versions and a mechanism's row come together.
+// Which material a call may use: the one place where a key, its CMK's state, its versions and a mechanism's row come
+// together.
 #pragma once
 
 #include <vector>
@@ -16,23 +17,24 @@ struct Candidate {
   cmk::KeyVersionNumber version;
 };
 
-// The versions of `key` that may serve `use`, the most likely first: the current one to protect; to process, with a mechanism
-// whose integrity check tells a wrong key (`search` kTrial), older ones after it, at most limits.trial_versions. The key's
-// state is asked now, of the store. Never empty. The candidates borrow from `key`.
+// The versions of `key` that may serve `use`, the most likely first: the current one to protect; to process, with a
+// mechanism whose integrity check tells a wrong key (`search` kTrial), older ones after it, at most
+// limits.trial_versions. The key's state is asked now, of the store. Never empty. The candidates borrow from `key`.
 Fallible<std::vector<Candidate>> Candidates(const Invocation& invocation, const Object& key, cmk::Use use,
                                             spec::VersionSearch search, Moment moment);
 
 // The first candidate: for uses that have only one.
 Fallible<Candidate> CurrentCandidate(const Invocation& invocation, const Object& key, cmk::Use use, Moment moment);
 
-// Whether tokens of this profile offer the mechanism at all: it is in the table, the device has it, and legacy ones (whose
-// cryptography is past its time) only where any PKCS#11 program must find what it expects.
+// Whether tokens of this profile offer the mechanism at all: it is in the table, the device has it, and legacy ones
+// (whose cryptography is past its time) only where any PKCS#11 program must find what it expects.
 bool IsOffered(const store::TokenRecord* token, const Backend& backend, const spec::MechanismRow& row);
 
 // Whether the mechanism may be used with the key for this: offered by the token, fits the key's type and size, is among
 // CKA_ALLOWED_MECHANISMS, and the key has the usage attribute. CKR_MECHANISM_INVALID, CKR_KEY_TYPE_INCONSISTENT,
 // CKR_KEY_SIZE_RANGE, CKR_MECHANISM_PARAM_INVALID, CKR_KEY_FUNCTION_NOT_PERMITTED.
-Fallible<const spec::MechanismRow*> CheckMechanism(const Invocation& invocation, const CK_MECHANISM& mechanism, CK_FLAGS operation);
+Fallible<const spec::MechanismRow*> CheckMechanism(const Invocation& invocation, const CK_MECHANISM& mechanism,
+                                                   CK_FLAGS operation);
 Status CheckKeyFits(const spec::MechanismRow& row, const Object& key, CK_ATTRIBUTE_TYPE usage);
 
 // Says in the audit record which key was used how.

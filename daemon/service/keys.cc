@@ -29,7 +29,8 @@ Fallible<CK_KEY_TYPE> GeneratedType(const spec::MechanismRow& row, std::span<con
     return Fail(CKR_TEMPLATE_INCONSISTENT, "the template names another class than the mechanism makes");
   }
   if (named.key_type == CK_UNAVAILABLE_INFORMATION || named.key_type == row.key_type) return row.key_type;
-  const bool hmac = row.key_type == CKK_GENERIC_SECRET && spec::KeyTypeBit(named.key_type) == spec::KeyTypeBit(CKK_GENERIC_SECRET);
+  const bool hmac =
+      row.key_type == CKK_GENERIC_SECRET && spec::KeyTypeBit(named.key_type) == spec::KeyTypeBit(CKK_GENERIC_SECRET);
   if (named.key_type == row.other_key_type || hmac) return static_cast<CK_KEY_TYPE>(named.key_type);
   return Fail(CKR_TEMPLATE_INCONSISTENT, "the template names another key type than the mechanism makes");
 }
@@ -49,7 +50,8 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GenerateKey>& call) {
   RETURN_IF_ERROR(CheckNewObject(invocation, *token, attributes));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
   ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
-  ASSIGN_OR_RETURN(Made made, backend->GenerateKey(mechanism, type, attributes.Ulong(CKA_VALUE_LEN).value_or(0), under));
+  ASSIGN_OR_RETURN(Made made,
+                   backend->GenerateKey(mechanism, type, attributes.Ulong(CKA_VALUE_LEN).value_or(0), under));
   ASSIGN_OR_RETURN(*call.key.value, KeepKey(invocation, std::move(attributes), std::move(made), cmk::Origin::kLocal));
   invocation.audit.object_handle = *call.key.value;
   return {};
@@ -61,15 +63,18 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GenerateKeyPair>& cal
   ASSIGN_OR_RETURN(const auto token, TokenOf(invocation));
   ASSIGN_OR_RETURN(const spec::MechanismRow* row, CheckMechanism(invocation, mechanism, CKF_GENERATE_KEY_PAIR));
   ASSIGN_OR_RETURN(const CK_KEY_TYPE type, GeneratedType(*row, call.public_attributes.view(), CKO_PUBLIC_KEY));
-  ASSIGN_OR_RETURN([[maybe_unused]] const CK_KEY_TYPE same, GeneratedType(*row, call.private_attributes.view(), CKO_PRIVATE_KEY));
+  ASSIGN_OR_RETURN([[maybe_unused]] const CK_KEY_TYPE same,
+                   GeneratedType(*row, call.private_attributes.view(), CKO_PRIVATE_KEY));
   spec::TemplateContext public_context = ContextFor(invocation, *token, spec::Verb::kGenerate, CKO_PUBLIC_KEY, type);
   spec::TemplateContext private_context = ContextFor(invocation, *token, spec::Verb::kGenerate, CKO_PRIVATE_KEY, type);
   public_context.partner = call.private_attributes.view();
   private_context.partner = call.public_attributes.view();
   RETURN_IF_ERROR(spec::CheckTemplate(public_context, call.public_attributes.view()));
   RETURN_IF_ERROR(spec::CheckTemplate(private_context, call.private_attributes.view()));
-  spec::Attributes public_attributes = spec::Complete(public_context, call.public_attributes.view(), mechanism.mechanism);
-  spec::Attributes private_attributes = spec::Complete(private_context, call.private_attributes.view(), mechanism.mechanism);
+  spec::Attributes public_attributes =
+      spec::Complete(public_context, call.public_attributes.view(), mechanism.mechanism);
+  spec::Attributes private_attributes =
+      spec::Complete(private_context, call.private_attributes.view(), mechanism.mechanism);
   RETURN_IF_ERROR(CheckNewObject(invocation, *token, public_attributes));
   RETURN_IF_ERROR(CheckNewObject(invocation, *token, private_attributes, &public_attributes));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
@@ -86,14 +91,16 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GenerateKeyPair>& cal
 Status Handle(Invocation& invocation, spec::Call<CallId::C_WrapKey>& call) {
   const CK_MECHANISM& mechanism = *call.mechanism.value;
   ASSIGN_OR_RETURN(const spec::MechanismRow* row, CheckMechanism(invocation, mechanism, CKF_WRAP));
-  ASSIGN_OR_RETURN(const ObjectPtr wrapping, FindVisible(invocation, call.wrapping_key.value, CKR_WRAPPING_KEY_HANDLE_INVALID));
+  ASSIGN_OR_RETURN(const ObjectPtr wrapping,
+                   FindVisible(invocation, call.wrapping_key.value, CKR_WRAPPING_KEY_HANDLE_INVALID));
   ASSIGN_OR_RETURN(const ObjectPtr key, FindVisible(invocation, call.key.value, CKR_KEY_HANDLE_INVALID));
   RecordKey(invocation, *wrapping, mechanism.mechanism);
   if (wrapping->object_class == CKO_PRIVATE_KEY || !wrapping->is_key()) {
     return Fail(CKR_WRAPPING_KEY_HANDLE_INVALID, "keys are wrapped with secret and public keys");
   }
   if (const Status fits = CheckKeyFits(*row, *wrapping, CKA_WRAP); !fits.ok()) {
-    const CK_RV rv = fits.error().rv == CKR_KEY_TYPE_INCONSISTENT ? CKR_WRAPPING_KEY_TYPE_INCONSISTENT : fits.error().rv;
+    const CK_RV rv =
+        fits.error().rv == CKR_KEY_TYPE_INCONSISTENT ? CKR_WRAPPING_KEY_TYPE_INCONSISTENT : fits.error().rv;
     return Fail(rv, fits.error().why, fits.error().detail);
   }
   if (!key->has_material()) return Fail(CKR_KEY_NOT_WRAPPABLE, "only secret and private keys are wrapped");
@@ -109,7 +116,8 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_WrapKey>& call) {
   ASSIGN_OR_RETURN(const Candidate what, CurrentCandidate(invocation, *key, cmk::Use::kProcess, Moment::kDerive));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
   invocation.audit.version = with.version.value;
-  ASSIGN_OR_RETURN(const Bytes wrapped, backend->WrapKey(mechanism, with.name, with.material, what.name, what.material));
+  ASSIGN_OR_RETURN(const Bytes wrapped,
+                   backend->WrapKey(mechanism, with.name, with.material, what.name, what.material));
   if (const CK_RV rv = call.output.Put(wrapped); rv != CKR_OK) return Fail(rv, "the buffer is too small");
   invocation.audit.output_bytes = wrapped.size();
   return {};
@@ -119,37 +127,45 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_UnwrapKey>& call) {
   const CK_MECHANISM& mechanism = *call.mechanism.value;
   ASSIGN_OR_RETURN(const auto token, TokenOf(invocation));
   ASSIGN_OR_RETURN(const spec::MechanismRow* row, CheckMechanism(invocation, mechanism, CKF_UNWRAP));
-  // What PKCS #1 v1.5 unwraps is not authenticated: on a managed token it would be a way to plant keys (DESIGN section 7).
+  // What PKCS #1 v1.5 unwraps is not authenticated: on a managed token it would be a way to plant keys (DESIGN section
+  // 7).
   if (row->type == CKM_RSA_PKCS && token->profile == cmk::TokenProfile::kManaged) {
     return Fail(CKR_MECHANISM_INVALID, "a managed token does not unwrap by PKCS #1 v1.5", spec::kMechanismNotAllowed);
   }
-  ASSIGN_OR_RETURN(const ObjectPtr unwrapping, FindVisible(invocation, call.unwrapping_key.value, CKR_UNWRAPPING_KEY_HANDLE_INVALID));
+  ASSIGN_OR_RETURN(const ObjectPtr unwrapping,
+                   FindVisible(invocation, call.unwrapping_key.value, CKR_UNWRAPPING_KEY_HANDLE_INVALID));
   RecordKey(invocation, *unwrapping, mechanism.mechanism);
-  if (!unwrapping->has_material()) return Fail(CKR_UNWRAPPING_KEY_HANDLE_INVALID, "keys are unwrapped with secret and private keys");
+  if (!unwrapping->has_material())
+    return Fail(CKR_UNWRAPPING_KEY_HANDLE_INVALID, "keys are unwrapped with secret and private keys");
   if (const Status fits = CheckKeyFits(*row, *unwrapping, CKA_UNWRAP); !fits.ok()) {
-    const CK_RV rv = fits.error().rv == CKR_KEY_TYPE_INCONSISTENT ? CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT : fits.error().rv;
+    const CK_RV rv =
+        fits.error().rv == CKR_KEY_TYPE_INCONSISTENT ? CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT : fits.error().rv;
     return Fail(rv, fits.error().why, fits.error().detail);
   }
-  ASSIGN_OR_RETURN(const spec::Attributes forced, spec::MergeForced(unwrapping->attributes.View(CKA_UNWRAP_TEMPLATE), call.attributes.view()));
+  ASSIGN_OR_RETURN(const spec::Attributes forced,
+                   spec::MergeForced(unwrapping->attributes.View(CKA_UNWRAP_TEMPLATE), call.attributes.view()));
   const std::vector<CK_ATTRIBUTE> merged = forced.ToTemplate();
   ASSIGN_OR_RETURN(const spec::ObjectKind kind, spec::DescribeTemplate(merged));
-  const spec::TemplateContext context = ContextFor(invocation, *token, spec::Verb::kUnwrap, kind.object_class, kind.key_type);
+  const spec::TemplateContext context =
+      ContextFor(invocation, *token, spec::Verb::kUnwrap, kind.object_class, kind.key_type);
   RETURN_IF_ERROR(spec::CheckTemplate(context, merged));
   spec::Attributes attributes = spec::Complete(context, merged);
   RETURN_IF_ERROR(CheckNewObject(invocation, *token, attributes));
-  ASSIGN_OR_RETURN(const auto candidates, Candidates(invocation, *unwrapping, cmk::Use::kProcess, row->versions, Moment::kUnwrap));
+  ASSIGN_OR_RETURN(const auto candidates,
+                   Candidates(invocation, *unwrapping, cmk::Use::kProcess, row->versions, Moment::kUnwrap));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
   ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
   for (const Candidate& candidate : candidates) {
-    auto made = backend->UnwrapKey(mechanism, candidate.name, candidate.material, call.input.view(), kind.object_class, kind.key_type,
-                                   attributes.Ulong(CKA_VALUE_LEN).value_or(0), under);
+    auto made = backend->UnwrapKey(mechanism, candidate.name, candidate.material, call.input.view(), kind.object_class,
+                                   kind.key_type, attributes.Ulong(CKA_VALUE_LEN).value_or(0), under);
     if (!made.ok()) {
       if (backend->IsWrongKey(row->type, made.error().rv)) continue;
       return Failure{std::move(made.error())};
     }
     invocation.audit.version = candidate.version.value;
     RETURN_IF_ERROR(spec::CheckAgainstMaterial(call.attributes.view(), made->computed));
-    ASSIGN_OR_RETURN(*call.key.value, KeepKey(invocation, std::move(attributes), std::move(*made), cmk::Origin::kUnwrapped));
+    ASSIGN_OR_RETURN(*call.key.value,
+                     KeepKey(invocation, std::move(attributes), std::move(*made), cmk::Origin::kUnwrapped));
     return {};
   }
   return Fail(CKR_WRAPPED_KEY_INVALID, "no live version of the key opens it", spec::kAuthenticationFailed);
@@ -163,7 +179,8 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_DeriveKey>& call) {
   RecordKey(invocation, *base, mechanism.mechanism);
   if (!base->has_material()) return Fail(CKR_KEY_HANDLE_INVALID, "keys are derived from secret and private keys");
   RETURN_IF_ERROR(CheckKeyFits(*row, *base, CKA_DERIVE));
-  ASSIGN_OR_RETURN(const spec::Attributes forced, spec::MergeForced(base->attributes.View(CKA_DERIVE_TEMPLATE), call.attributes.view()));
+  ASSIGN_OR_RETURN(const spec::Attributes forced,
+                   spec::MergeForced(base->attributes.View(CKA_DERIVE_TEMPLATE), call.attributes.view()));
   const std::vector<CK_ATTRIBUTE> merged = forced.ToTemplate();
   ASSIGN_OR_RETURN(const spec::ObjectKind kind, spec::DescribeTemplate(merged));
   const CK_ULONG type = kind.key_type == CK_UNAVAILABLE_INFORMATION ? CKK_GENERIC_SECRET : kind.key_type;
@@ -175,7 +192,8 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_DeriveKey>& call) {
   ASSIGN_OR_RETURN(const Candidate from, CurrentCandidate(invocation, *base, cmk::Use::kProcess, Moment::kDerive));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
   ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
-  ASSIGN_OR_RETURN(Made made, backend->DeriveKey(mechanism, from.name, from.material, type, attributes.Ulong(CKA_VALUE_LEN).value_or(0), under));
+  ASSIGN_OR_RETURN(Made made, backend->DeriveKey(mechanism, from.name, from.material, type,
+                                                 attributes.Ulong(CKA_VALUE_LEN).value_or(0), under));
   ASSIGN_OR_RETURN(*call.key.value, KeepKey(invocation, std::move(attributes), std::move(made), cmk::Origin::kDerived));
   return {};
 }

@@ -36,7 +36,8 @@ std::string_view OriginText(cmk::Origin origin) {
 
 }  // namespace
 
-spec::Attributes LifecycleAttributes(const Invocation& invocation, const Object& object, std::span<const CK_ATTRIBUTE> wanted) {
+spec::Attributes LifecycleAttributes(const Invocation& invocation, const Object& object,
+                                     std::span<const CK_ATTRIBUTE> wanted) {
   spec::Attributes shown;
   const bool asked = std::any_of(wanted.begin(), wanted.end(), [](const CK_ATTRIBUTE& attribute) {
     return (attribute.type & ~CK_ATTRIBUTE_TYPE{0xFF}) == CKA_CMKD_BASE;
@@ -52,7 +53,8 @@ spec::Attributes LifecycleAttributes(const Invocation& invocation, const Object&
   shown.SetText(CKA_CMKD_NEXT_ROTATION, TimeText(record.dates.next_rotation));
   shown.SetText(CKA_CMKD_DELETION_DATE, TimeText(record.dates.deletion_date));
   const auto token = invocation.daemon.records.GetToken(object.token);
-  const auto backend = token.ok() ? invocation.daemon.backends.Get((*token)->hsm) : Fallible<Backend*>(Failure{token.error()});
+  const auto backend =
+      token.ok() ? invocation.daemon.backends.Get((*token)->hsm) : Fallible<Backend*>(Failure{token.error()});
   if (backend.ok()) shown.SetText(CKA_CMKD_PROTECTION, (*backend)->software() ? "software" : "hsm");
   return shown;
 }

@@ -6,6 +6,7 @@
 namespace cmkd::daemon {
 
 // Those of `object` that are among `wanted`; empty for objects that are no CMK's.
-spec::Attributes LifecycleAttributes(const Invocation& invocation, const Object& object, std::span<const CK_ATTRIBUTE> wanted);
+spec::Attributes LifecycleAttributes(const Invocation& invocation, const Object& object,
+                                     std::span<const CK_ATTRIBUTE> wanted);
 
 }  // namespace cmkd::daemon

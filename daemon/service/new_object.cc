@@ -13,7 +13,8 @@ namespace {
 
 bool IsTokenObject(const spec::Attributes& attributes) { return attributes.Bool(CKA_TOKEN); }
 
-// An application's request is named by the application and its own number; the daemon then knows it when it comes again.
+// An application's request is named by the application and its own number; the daemon then knows it when it comes
+// again.
 RequestName NameOfRequest(const Invocation& invocation) {
   RequestName name;
   const ApplicationId& id = invocation.application->id();
@@ -161,22 +162,23 @@ Fallible<CK_OBJECT_HANDLE> KeepKey(Invocation& invocation, spec::Attributes attr
   return handles.front();
 }
 
-Fallible<PairHandles> KeepPair(Invocation& invocation, spec::Attributes public_attributes, spec::Attributes private_attributes,
-                               MadePair made) {
+Fallible<PairHandles> KeepPair(Invocation& invocation, spec::Attributes public_attributes,
+                               spec::Attributes private_attributes, MadePair made) {
   public_attributes.Merge(made.public_computed);
   private_attributes.Merge(made.private_computed);
   RemoveSecretParts(private_attributes);
   if (IsTokenObject(public_attributes) && IsTokenObject(private_attributes)) {
     NewObjects objects;
-    objects.key = NewCmk(private_attributes, std::move(made.material), cmk::Origin::kLocal, invocation.daemon.clock.Now());
+    objects.key =
+        NewCmk(private_attributes, std::move(made.material), cmk::Origin::kLocal, invocation.daemon.clock.Now());
     objects.objects.push_back(std::move(public_attributes));
     objects.objects.push_back(std::move(private_attributes));
     ASSIGN_OR_RETURN(const auto handles, Store(invocation, std::move(objects)));
     return PairHandles{handles[0], handles[1]};
   }
   ASSIGN_OR_RETURN(const CK_OBJECT_HANDLE public_key, Keep(invocation, std::move(public_attributes)));
-  ASSIGN_OR_RETURN(const CK_OBJECT_HANDLE private_key,
-                   KeepKey(invocation, std::move(private_attributes), {std::move(made.material), {}}, cmk::Origin::kLocal));
+  ASSIGN_OR_RETURN(const CK_OBJECT_HANDLE private_key, KeepKey(invocation, std::move(private_attributes),
+                                                               {std::move(made.material), {}}, cmk::Origin::kLocal));
   return PairHandles{public_key, private_key};
 }
 

@@ -5,8 +5,8 @@
 
 namespace cmkd::daemon {
 
-// Checks that the attributes of a key or object that is about to be made may stand: session and login, separation of usages,
-// the rules of managed tokens. `partner`: the other half of a pair, or nullptr.
+// Checks that the attributes of a key or object that is about to be made may stand: session and login, separation of
+// usages, the rules of managed tokens. `partner`: the other half of a pair, or nullptr.
 Status CheckNewObject(const Invocation& invocation, const store::TokenRecord& token, const spec::Attributes& attributes,
                       const spec::Attributes* partner = nullptr);
 
@@ -26,8 +26,8 @@ struct PairHandles {
   CK_OBJECT_HANDLE public_key;
   CK_OBJECT_HANDLE private_key;
 };
-Fallible<PairHandles> KeepPair(Invocation& invocation, spec::Attributes public_attributes, spec::Attributes private_attributes,
-                               MadePair made);
+Fallible<PairHandles> KeepPair(Invocation& invocation, spec::Attributes public_attributes,
+                               spec::Attributes private_attributes, MadePair made);
 
 // The secret parts of a key's attributes, which are never kept among them.
 void RemoveSecretParts(spec::Attributes& attributes);

@@ -1,11 +1,12 @@
-// Calls that are not offered. Each is named here, so that a row of the call table without a handler does not link by accident.
+// Calls that are not offered. Each is named here, so that a row of the call table without a handler does not link by
+// accident.
 #include "daemon/service/handlers.h"
 
 namespace cmkd::daemon {
 
-#define CMKD_NOT_SUPPORTED(name)                                            \
-  Status Handle(Invocation&, spec::Call<spec::CallId::name>&) {             \
-    return Fail(CKR_FUNCTION_NOT_SUPPORTED, #name " is not offered");       \
+#define CMKD_NOT_SUPPORTED(name)                                      \
+  Status Handle(Invocation&, spec::Call<spec::CallId::name>&) {       \
+    return Fail(CKR_FUNCTION_NOT_SUPPORTED, #name " is not offered"); \
   }
 
 // Local calls never arrive here; their handlers exist because handlers are declared for every row.

@@ -22,7 +22,9 @@ spec::TemplateContext ContextOf(const Invocation& invocation, const store::Token
   return context;
 }
 
-bool IsSecretClass(CK_OBJECT_CLASS object_class) { return object_class == CKO_SECRET_KEY || object_class == CKO_PRIVATE_KEY; }
+bool IsSecretClass(CK_OBJECT_CLASS object_class) {
+  return object_class == CKO_SECRET_KEY || object_class == CKO_PRIVATE_KEY;
+}
 
 }  // namespace
 
@@ -40,13 +42,15 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_CreateObject>& call) 
     return {};
   }
   if (context.profile == spec::Profile::kManaged && attributes.Bool(CKA_TOKEN)) {
-    return Fail(CKR_TEMPLATE_INCONSISTENT, "a managed token takes no key in the clear: import it wrapped", spec::kDenied);
+    return Fail(CKR_TEMPLATE_INCONSISTENT, "a managed token takes no key in the clear: import it wrapped",
+                spec::kDenied);
   }
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
   ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
   ASSIGN_OR_RETURN(Made made, backend->Import(attributes, under));
   RETURN_IF_ERROR(spec::CheckAgainstMaterial(call.attributes.view(), made.computed));
-  ASSIGN_OR_RETURN(*call.object.value, KeepKey(invocation, std::move(attributes), std::move(made), cmk::Origin::kImportedClear));
+  ASSIGN_OR_RETURN(*call.object.value,
+                   KeepKey(invocation, std::move(attributes), std::move(made), cmk::Origin::kImportedClear));
   return {};
 }
 
@@ -67,7 +71,8 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_CopyObject>& call) {
     ASSIGN_OR_RETURN(*call.new_object.value, Keep(invocation, std::move(attributes)));
     return {};
   }
-  ASSIGN_OR_RETURN(const Candidate current, CurrentCandidate(invocation, *source, cmk::Use::kDescribe, Moment::kManage));
+  ASSIGN_OR_RETURN(const Candidate current,
+                   CurrentCandidate(invocation, *source, cmk::Use::kDescribe, Moment::kManage));
   Made made;
   made.material = current.material.material;
   if (made.material.kind == cmk::Material::Kind::kResident) {
@@ -76,7 +81,8 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_CopyObject>& call) {
     ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
     ASSIGN_OR_RETURN(made.material, backend->Rewrap(current.name, current.material, under));
   }
-  ASSIGN_OR_RETURN(*call.new_object.value, KeepKey(invocation, std::move(attributes), std::move(made), cmk::Origin::kLocal));
+  ASSIGN_OR_RETURN(*call.new_object.value,
+                   KeepKey(invocation, std::move(attributes), std::move(made), cmk::Origin::kLocal));
   return {};
 }
 
@@ -119,10 +125,12 @@ CK_RV FillAttribute(CK_ATTRIBUTE& wanted, ByteView value) {
 }
 
 // The secret parts that the template asks for and that may be shown, read from the device.
-Fallible<spec::Attributes> ReadSecretParts(const Invocation& invocation, const Object& object, std::span<const CK_ATTRIBUTE> wanted) {
+Fallible<spec::Attributes> ReadSecretParts(const Invocation& invocation, const Object& object,
+                                           std::span<const CK_ATTRIBUTE> wanted) {
   std::vector<CK_ATTRIBUTE_TYPE> types;
   for (const CK_ATTRIBUTE& attribute : wanted) {
-    if (IsSecretPart(object, attribute.type) && spec::MayReveal(object.attributes, attribute.type)) types.push_back(attribute.type);
+    if (IsSecretPart(object, attribute.type) && spec::MayReveal(object.attributes, attribute.type))
+      types.push_back(attribute.type);
   }
   if (types.empty() || !object.has_material()) return spec::Attributes{};
   ASSIGN_OR_RETURN(const Candidate current, CurrentCandidate(invocation, object, cmk::Use::kDescribe, Moment::kManage));
@@ -145,14 +153,16 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GetAttributeValue>& c
     const bool nested = row != nullptr && row->kind == spec::AttributeKind::kTemplate;
     if (!spec::MayReveal(object->attributes, wanted.type)) {
       rv = CKR_ATTRIBUTE_SENSITIVE;
-    } else if (const Bytes* value = object->attributes.Find(wanted.type); value != nullptr && (!nested || value->empty())) {
+    } else if (const Bytes* value = object->attributes.Find(wanted.type);
+               value != nullptr && (!nested || value->empty())) {
       rv = FillAttribute(wanted, *value);
     } else if (secret.Has(wanted.type)) {
       rv = FillAttribute(wanted, secret.View(wanted.type));
     } else if (lifecycle.Has(wanted.type)) {
       rv = FillAttribute(wanted, lifecycle.View(wanted.type));
     }
-    if (rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_SENSITIVE) wanted.ulValueLen = CK_UNAVAILABLE_INFORMATION;
+    if (rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_SENSITIVE)
+      wanted.ulValueLen = CK_UNAVAILABLE_INFORMATION;
     if (answer == CKR_OK) answer = rv;
   }
   if (answer != CKR_OK) return Fail(answer, "not every attribute could be given");

@@ -1,5 +1,6 @@
-// Encrypt, decrypt, digest, sign and verify (PKCS#11 sections 5.8 to 5.15): one family of templates over the kind of operation.
-// The rule "an error ends the operation, a length query or a buffer too small does not" stands here and nowhere else.
+// Encrypt, decrypt, digest, sign and verify (PKCS#11 sections 5.8 to 5.15): one family of templates over the kind of
+// operation. The rule "an error ends the operation, a length query or a buffer too small does not" stands here and
+// nowhere else.
 #include <algorithm>
 
 #include "daemon/crypto/oaep.h"
@@ -24,8 +25,8 @@ using DrainFunction = CK_RV (*)(CK_SESSION_HANDLE, CK_BYTE_PTR, CK_ULONG_PTR);
 // What is particular to a kind of operation. Functions that a kind does not have are nullptr.
 struct KindRow {
   OperationKind kind;
-  CK_FLAGS flag;             // of the mechanism
-  CK_ATTRIBUTE_TYPE usage;   // of the key
+  CK_FLAGS flag;            // of the mechanism
+  CK_ATTRIBUTE_TYPE usage;  // of the key
   cmk::Use use;
   InitFunction CK_FUNCTION_LIST::*init;
   TransformFunction CK_FUNCTION_LIST::*single;
@@ -36,15 +37,16 @@ struct KindRow {
 
 using F = CK_FUNCTION_LIST;
 constexpr KindRow kKinds[] = {
-    {OperationKind::kEncrypt, CKF_ENCRYPT, CKA_ENCRYPT, cmk::Use::kProtect, &F::C_EncryptInit, &F::C_Encrypt, &F::C_EncryptUpdate,
-     nullptr, &F::C_EncryptFinal},
-    {OperationKind::kDecrypt, CKF_DECRYPT, CKA_DECRYPT, cmk::Use::kProcess, &F::C_DecryptInit, &F::C_Decrypt, &F::C_DecryptUpdate,
-     nullptr, &F::C_DecryptFinal},
-    {OperationKind::kDigest, CKF_DIGEST, 0, cmk::Use::kProtect, nullptr, &F::C_Digest, nullptr, &F::C_DigestUpdate, &F::C_DigestFinal},
-    {OperationKind::kSign, CKF_SIGN, CKA_SIGN, cmk::Use::kProtect, &F::C_SignInit, &F::C_Sign, nullptr, &F::C_SignUpdate,
-     &F::C_SignFinal},
-    {OperationKind::kVerify, CKF_VERIFY, CKA_VERIFY, cmk::Use::kProcess, &F::C_VerifyInit, nullptr, nullptr, &F::C_VerifyUpdate,
-     nullptr},
+    {OperationKind::kEncrypt, CKF_ENCRYPT, CKA_ENCRYPT, cmk::Use::kProtect, &F::C_EncryptInit, &F::C_Encrypt,
+     &F::C_EncryptUpdate, nullptr, &F::C_EncryptFinal},
+    {OperationKind::kDecrypt, CKF_DECRYPT, CKA_DECRYPT, cmk::Use::kProcess, &F::C_DecryptInit, &F::C_Decrypt,
+     &F::C_DecryptUpdate, nullptr, &F::C_DecryptFinal},
+    {OperationKind::kDigest, CKF_DIGEST, 0, cmk::Use::kProtect, nullptr, &F::C_Digest, nullptr, &F::C_DigestUpdate,
+     &F::C_DigestFinal},
+    {OperationKind::kSign, CKF_SIGN, CKA_SIGN, cmk::Use::kProtect, &F::C_SignInit, &F::C_Sign, nullptr,
+     &F::C_SignUpdate, &F::C_SignFinal},
+    {OperationKind::kVerify, CKF_VERIFY, CKA_VERIFY, cmk::Use::kProcess, &F::C_VerifyInit, nullptr, nullptr,
+     &F::C_VerifyUpdate, nullptr},
 };
 
 constexpr const KindRow& RowOf(OperationKind kind) {
@@ -74,7 +76,8 @@ Failure<Error> WrongKey(OperationKind kind) {
   return Fail(rv, "no live version of the key fits", spec::kAuthenticationFailed);
 }
 
-Fallible<std::vector<Candidate>> CandidatesOf(const Invocation& invocation, const Operation& operation, const KindRow& kind) {
+Fallible<std::vector<Candidate>> CandidatesOf(const Invocation& invocation, const Operation& operation,
+                                              const KindRow& kind) {
   if (operation.key == nullptr) return std::vector<Candidate>{};
   // The key may have been hidden or taken away since Init: what counts is now.
   if (!IsVisible(invocation, *operation.key, UserLoggedIn(invocation))) {
@@ -109,7 +112,8 @@ Status RunOnce(Invocation& invocation, const Operation& operation, const KindRow
       if (candidate != nullptr) invocation.audit.version = candidate->version.value;
       return {};
     }
-    if (operation.row->versions != spec::VersionSearch::kTrial || !backend->IsWrongKey(operation.row->type, status.error().rv)) {
+    if (operation.row->versions != spec::VersionSearch::kTrial ||
+        !backend->IsWrongKey(operation.row->type, status.error().rv)) {
       return status;
     }
   }
@@ -121,8 +125,10 @@ Status RunOnce(Invocation& invocation, const Operation& operation, const KindRow
 // The whole output's length for `input` bytes, exact when protecting, an upper bound when a padding comes off.
 Fallible<std::size_t> LengthFor(const Operation& operation, std::size_t input) {
   const bool encrypting = operation.kind != OperationKind::kDecrypt;
-  const auto length = spec::OutputLength(*operation.row, operation.mechanism->get(), operation.key_bits, input, encrypting);
-  if (!length) return Fail(encrypting ? CKR_DATA_LEN_RANGE : CKR_ENCRYPTED_DATA_LEN_RANGE, "no output has such a length");
+  const auto length =
+      spec::OutputLength(*operation.row, operation.mechanism->get(), operation.key_bits, input, encrypting);
+  if (!length)
+    return Fail(encrypting ? CKR_DATA_LEN_RANGE : CKR_ENCRYPTED_DATA_LEN_RANGE, "no output has such a length");
   return *length;
 }
 
@@ -134,7 +140,8 @@ Failure<Error> TooSmall() { return Fail(CKR_BUFFER_TOO_SMALL, "the buffer is too
 bool GoesOn(const Status& status) { return !status.ok() && status.error().rv == CKR_BUFFER_TOO_SMALL; }
 
 // Gives an output that has been made; keeps it for the caller's next try when it does not fit.
-Status Deliver(Invocation& invocation, Operation& operation, const spec::BytesOut& output, ByteView made, ByteView input) {
+Status Deliver(Invocation& invocation, Operation& operation, const spec::BytesOut& output, ByteView made,
+               ByteView input) {
   invocation.audit.output_bytes = made.size();
   if (output.Put(made) == CKR_OK) return {};
   operation.pending = {ToBytes(input), ToBytes(made)};
@@ -175,9 +182,11 @@ std::string_view DigestName(CK_MECHANISM_TYPE digest) {
   }
 }
 
-Fallible<SecretBytes> DecryptOaepHere(Invocation& invocation, const Operation& operation, const KindRow& kind, ByteView input) {
+Fallible<SecretBytes> DecryptOaepHere(Invocation& invocation, const Operation& operation, const KindRow& kind,
+                                      ByteView input) {
   const std::size_t modulus = (operation.key_bits + 7) / 8;
-  if (input.size() != modulus) return Fail(CKR_ENCRYPTED_DATA_LEN_RANGE, "the ciphertext is not as long as the modulus");
+  if (input.size() != modulus)
+    return Fail(CKR_ENCRYPTED_DATA_LEN_RANGE, "the ciphertext is not as long as the modulus");
   ASSIGN_OR_RETURN(const std::vector<Candidate> candidates, CandidatesOf(invocation, operation, kind));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
   SecretBytes block(modulus);
@@ -188,14 +197,16 @@ Fallible<SecretBytes> DecryptOaepHere(Invocation& invocation, const Operation& o
     CK_MECHANISM raw{CKM_RSA_X_509, nullptr, 0};
     if (const CK_RV rv = device->C_DecryptInit(lease.session(), &raw, *handle); rv != CKR_OK) return rv;
     length = modulus;
-    return device->C_Decrypt(lease.session(), const_cast<CK_BYTE_PTR>(input.data()), input.size(), block.bytes().data(), &length);
+    return device->C_Decrypt(lease.session(), const_cast<CK_BYTE_PTR>(input.data()), input.size(), block.bytes().data(),
+                             &length);
   }));
   invocation.audit.version = candidates.front().version.value;
   if (length != modulus) return Fail(CKR_DEVICE_ERROR, "the device gave a block of another length");
   CK_RSA_PKCS_OAEP_PARAMS parameters{};
   std::memcpy(&parameters, operation.mechanism->get().pParameter, sizeof parameters);
   const ByteView label(static_cast<const std::uint8_t*>(parameters.pSourceData), parameters.ulSourceDataLen);
-  auto plain = RemoveOaep(block.view(), DigestName(parameters.hashAlg), DigestName(spec::MgfDigest(parameters.mgf)), label);
+  auto plain =
+      RemoveOaep(block.view(), DigestName(parameters.hashAlg), DigestName(spec::MgfDigest(parameters.mgf)), label);
   if (!plain) return Fail(CKR_ENCRYPTED_DATA_INVALID, "the padding is wrong");
   return std::move(*plain);
 }
@@ -229,7 +240,8 @@ Status Begin(Invocation& invocation, OperationKind which, const CK_MECHANISM* me
     ASSIGN_OR_RETURN([[maybe_unused]] const auto candidates,
                      Candidates(invocation, *operation->key, kind.use, operation->row->versions, Moment::kInit));
     operation->key_bits = spec::KeyBits(operation->key->attributes).value_or(0);
-    operation->needs_login = operation->key->object_class == CKO_PRIVATE_KEY && operation->key->attributes.Bool(CKA_ALWAYS_AUTHENTICATE);
+    operation->needs_login =
+        operation->key->object_class == CKO_PRIVATE_KEY && operation->key->attributes.Bool(CKA_ALWAYS_AUTHENTICATE);
   }
   operation->mechanism = OwnedMechanism::Copy(*mechanism);
   if (operation->mechanism == nullptr) return Fail(CKR_MECHANISM_PARAM_INVALID, "the parameter cannot be copied");
@@ -247,15 +259,16 @@ Fallible<Operation*> Active(Invocation& invocation, OperationKind kind) {
 
 // ---- One part
 
-Status TransformOnce(Invocation& invocation, Operation& operation, const KindRow& kind, ByteView input, const spec::BytesOut& output) {
+Status TransformOnce(Invocation& invocation, Operation& operation, const KindRow& kind, ByteView input,
+                     const spec::BytesOut& output) {
   ASSIGN_OR_RETURN(const std::size_t length, LengthFor(operation, input.size()));
   if (output.query() || (LengthIsExact(operation) && output.capacity() < length)) {
     const bool query = output.query();
     *output.length = length;
     return query ? Status{} : TooSmall();
   }
-  // Straight into the answer when it is sure to fit; otherwise beside it, to see how long it is. Some devices want room for
-  // the whole input, although what comes out of a padding is shorter.
+  // Straight into the answer when it is sure to fit; otherwise beside it, to see how long it is. Some devices want room
+  // for the whole input, although what comes out of a padding is shorter.
   const std::size_t room = LengthIsExact(operation) ? length : std::max(length, input.size());
   const bool fits = output.capacity() >= room;
   CK_BYTE_PTR into = fits ? output.data : invocation.arena.Allocate(room);
@@ -287,7 +300,8 @@ Status WithOperation(Invocation& invocation, OperationKind kind, bool last, bool
 Status Single(Invocation& invocation, OperationKind which, const spec::BytesIn& input, const spec::BytesOut& output) {
   return WithOperation(invocation, which, true, output.query(), [&](Operation& operation) -> Status {
     RecordUse(invocation, operation, input.length);
-    if (!operation.streams.empty() || operation.buffering) return Fail(CKR_OPERATION_ACTIVE, "parts were fed: the operation ends with Final");
+    if (!operation.streams.empty() || operation.buffering)
+      return Fail(CKR_OPERATION_ACTIVE, "parts were fed: the operation ends with Final");
     Status status;
     if (TakePending(operation, output, input.view(), status)) return status;
     return TransformOnce(invocation, operation, RowOf(which), input.view(), output);
@@ -298,7 +312,8 @@ Status Single(Invocation& invocation, OperationKind which, const spec::BytesIn& 
 
 // Operations whose parts are kept until the end: what must be tried with several versions, and mechanisms of one part.
 bool MustBuffer(const Operation& operation, std::size_t candidates) {
-  const bool trial = operation.kind == OperationKind::kDecrypt && operation.row->versions == spec::VersionSearch::kTrial && candidates > 1;
+  const bool trial = operation.kind == OperationKind::kDecrypt &&
+                     operation.row->versions == spec::VersionSearch::kTrial && candidates > 1;
   return trial || operation.row->parts == spec::Parts::kSingle;
 }
 
@@ -307,7 +322,8 @@ Status OpenStream(Backend& backend, Operation& operation, const KindRow& kind, c
     ASSIGN_OR_RETURN(auto lease, backend.Acquire());
     const CK_RV rv = StartOnDevice(backend.functions(), *lease, kind, operation, candidate);
     if (rv == CKR_OK) {
-      operation.streams.push_back({std::move(lease), candidate == nullptr ? cmk::KeyVersionNumber{} : candidate->version});
+      operation.streams.push_back(
+          {std::move(lease), candidate == nullptr ? cmk::KeyVersionNumber{} : candidate->version});
       return {};
     }
     lease->Break();
@@ -335,7 +351,8 @@ Status StartParts(Invocation& invocation, Operation& operation, const KindRow& k
 Status BufferPart(Operation& operation, ByteView part) {
   if (operation.buffered.size() + part.size() > kBufferedMax) {
     const bool decrypting = operation.kind == OperationKind::kDecrypt;
-    return Fail(decrypting ? CKR_ENCRYPTED_DATA_LEN_RANGE : CKR_DATA_LEN_RANGE, "too much data for an operation that must be whole");
+    return Fail(decrypting ? CKR_ENCRYPTED_DATA_LEN_RANGE : CKR_DATA_LEN_RANGE,
+                "too much data for an operation that must be whole");
   }
   if (!part.empty()) std::memcpy(operation.buffered.Extend(part.size()), part.data(), part.size());
   return {};
@@ -388,7 +405,8 @@ Status Update(Invocation& invocation, OperationKind which, const spec::BytesIn& 
     const bool fits = output.capacity() >= room;
     CK_BYTE_PTR into = fits ? output.data : invocation.arena.Allocate(room);
     CK_ULONG made = room;
-    const CK_RV rv = (backend->functions()->*kind.update)(operation.streams.front().lease->session(), input.data, input.length, into, &made);
+    const CK_RV rv = (backend->functions()->*kind.update)(operation.streams.front().lease->session(), input.data,
+                                                          input.length, into, &made);
     if (rv != CKR_OK) return StreamFailed(operation, rv, "a part");
     if (!fits) return Deliver(invocation, operation, output, {into, made}, input.view());
     *output.length = made;
@@ -399,10 +417,12 @@ Status Update(Invocation& invocation, OperationKind which, const spec::BytesIn& 
 
 // What Final can give at most.
 Fallible<std::size_t> FinalRoom(const Operation& operation) {
-  const bool whole = operation.kind == OperationKind::kSign || operation.kind == OperationKind::kDigest || operation.buffering;
+  const bool whole =
+      operation.kind == OperationKind::kSign || operation.kind == OperationKind::kDigest || operation.buffering;
   if (whole) return LengthFor(operation, operation.fed);
   // Authenticated decryption holds everything back until the tag has been checked.
-  if (operation.kind == OperationKind::kDecrypt && operation.row->versions == spec::VersionSearch::kTrial) return operation.fed + kSlack;
+  if (operation.kind == OperationKind::kDecrypt && operation.row->versions == spec::VersionSearch::kTrial)
+    return operation.fed + kSlack;
   return kSlack;
 }
 
@@ -444,11 +464,13 @@ Status Final(Invocation& invocation, OperationKind which, const spec::BytesOut& 
 
 // ---- Verification
 
-// The standard lets both halves of an ECDSA signature be shorter than the curve's order; devices want them at full length.
+// The standard lets both halves of an ECDSA signature be shorter than the curve's order; devices want them at full
+// length.
 ByteView FullLengthSignature(Invocation& invocation, const Operation& operation, ByteView signature) {
   const std::size_t half = (operation.key_bits + 7) / 8;
   const std::size_t given = signature.size() / 2;
-  if (operation.row->recipe != spec::Recipe::kEcdsa || signature.size() % 2 != 0 || given == 0 || given >= half) return signature;
+  if (operation.row->recipe != spec::Recipe::kEcdsa || signature.size() % 2 != 0 || given == 0 || given >= half)
+    return signature;
   std::uint8_t* full = invocation.arena.New<std::uint8_t>(2 * half);
   std::memcpy(full + half - given, signature.data(), given);
   std::memcpy(full + 2 * half - given, signature.data() + given, given);
@@ -457,41 +479,72 @@ ByteView FullLengthSignature(Invocation& invocation, const Operation& operation,
 
 Status VerifyOnce(Invocation& invocation, Operation& operation, ByteView input, ByteView signature) {
   const ByteView full = FullLengthSignature(invocation, operation, signature);
-  return RunOnce(invocation, operation, RowOf(OperationKind::kVerify), [&](CK_FUNCTION_LIST_PTR device, CK_SESSION_HANDLE session) {
-    return device->C_Verify(session, const_cast<CK_BYTE_PTR>(input.data()), input.size(), const_cast<CK_BYTE_PTR>(full.data()), full.size());
-  });
+  return RunOnce(invocation, operation, RowOf(OperationKind::kVerify),
+                 [&](CK_FUNCTION_LIST_PTR device, CK_SESSION_HANDLE session) {
+                   return device->C_Verify(session, const_cast<CK_BYTE_PTR>(input.data()), input.size(),
+                                           const_cast<CK_BYTE_PTR>(full.data()), full.size());
+                 });
 }
 
 }  // namespace
 
 // ---- The handlers
 
-Status Handle(Invocation& i, spec::Call<CallId::C_EncryptInit>& c) { return Begin(i, OperationKind::kEncrypt, c.mechanism.value, c.key.value); }
-Status Handle(Invocation& i, spec::Call<CallId::C_Encrypt>& c) { return Single(i, OperationKind::kEncrypt, c.input, c.output); }
-Status Handle(Invocation& i, spec::Call<CallId::C_EncryptUpdate>& c) { return Update(i, OperationKind::kEncrypt, c.input, c.output); }
-Status Handle(Invocation& i, spec::Call<CallId::C_EncryptFinal>& c) { return Final(i, OperationKind::kEncrypt, c.output); }
+Status Handle(Invocation& i, spec::Call<CallId::C_EncryptInit>& c) {
+  return Begin(i, OperationKind::kEncrypt, c.mechanism.value, c.key.value);
+}
+Status Handle(Invocation& i, spec::Call<CallId::C_Encrypt>& c) {
+  return Single(i, OperationKind::kEncrypt, c.input, c.output);
+}
+Status Handle(Invocation& i, spec::Call<CallId::C_EncryptUpdate>& c) {
+  return Update(i, OperationKind::kEncrypt, c.input, c.output);
+}
+Status Handle(Invocation& i, spec::Call<CallId::C_EncryptFinal>& c) {
+  return Final(i, OperationKind::kEncrypt, c.output);
+}
 
-Status Handle(Invocation& i, spec::Call<CallId::C_DecryptInit>& c) { return Begin(i, OperationKind::kDecrypt, c.mechanism.value, c.key.value); }
-Status Handle(Invocation& i, spec::Call<CallId::C_Decrypt>& c) { return Single(i, OperationKind::kDecrypt, c.input, c.output); }
-Status Handle(Invocation& i, spec::Call<CallId::C_DecryptUpdate>& c) { return Update(i, OperationKind::kDecrypt, c.input, c.output); }
-Status Handle(Invocation& i, spec::Call<CallId::C_DecryptFinal>& c) { return Final(i, OperationKind::kDecrypt, c.output); }
+Status Handle(Invocation& i, spec::Call<CallId::C_DecryptInit>& c) {
+  return Begin(i, OperationKind::kDecrypt, c.mechanism.value, c.key.value);
+}
+Status Handle(Invocation& i, spec::Call<CallId::C_Decrypt>& c) {
+  return Single(i, OperationKind::kDecrypt, c.input, c.output);
+}
+Status Handle(Invocation& i, spec::Call<CallId::C_DecryptUpdate>& c) {
+  return Update(i, OperationKind::kDecrypt, c.input, c.output);
+}
+Status Handle(Invocation& i, spec::Call<CallId::C_DecryptFinal>& c) {
+  return Final(i, OperationKind::kDecrypt, c.output);
+}
 
-Status Handle(Invocation& i, spec::Call<CallId::C_DigestInit>& c) { return Begin(i, OperationKind::kDigest, c.mechanism.value, CK_INVALID_HANDLE); }
-Status Handle(Invocation& i, spec::Call<CallId::C_Digest>& c) { return Single(i, OperationKind::kDigest, c.input, c.output); }
+Status Handle(Invocation& i, spec::Call<CallId::C_DigestInit>& c) {
+  return Begin(i, OperationKind::kDigest, c.mechanism.value, CK_INVALID_HANDLE);
+}
+Status Handle(Invocation& i, spec::Call<CallId::C_Digest>& c) {
+  return Single(i, OperationKind::kDigest, c.input, c.output);
+}
 Status Handle(Invocation& i, spec::Call<CallId::C_DigestUpdate>& c) { return Feed(i, OperationKind::kDigest, c.input); }
-Status Handle(Invocation& i, spec::Call<CallId::C_DigestFinal>& c) { return Final(i, OperationKind::kDigest, c.output); }
+Status Handle(Invocation& i, spec::Call<CallId::C_DigestFinal>& c) {
+  return Final(i, OperationKind::kDigest, c.output);
+}
 
-Status Handle(Invocation& i, spec::Call<CallId::C_SignInit>& c) { return Begin(i, OperationKind::kSign, c.mechanism.value, c.key.value); }
-Status Handle(Invocation& i, spec::Call<CallId::C_Sign>& c) { return Single(i, OperationKind::kSign, c.input, c.output); }
+Status Handle(Invocation& i, spec::Call<CallId::C_SignInit>& c) {
+  return Begin(i, OperationKind::kSign, c.mechanism.value, c.key.value);
+}
+Status Handle(Invocation& i, spec::Call<CallId::C_Sign>& c) {
+  return Single(i, OperationKind::kSign, c.input, c.output);
+}
 Status Handle(Invocation& i, spec::Call<CallId::C_SignUpdate>& c) { return Feed(i, OperationKind::kSign, c.input); }
 Status Handle(Invocation& i, spec::Call<CallId::C_SignFinal>& c) { return Final(i, OperationKind::kSign, c.output); }
 
-Status Handle(Invocation& i, spec::Call<CallId::C_VerifyInit>& c) { return Begin(i, OperationKind::kVerify, c.mechanism.value, c.key.value); }
+Status Handle(Invocation& i, spec::Call<CallId::C_VerifyInit>& c) {
+  return Begin(i, OperationKind::kVerify, c.mechanism.value, c.key.value);
+}
 
 Status Handle(Invocation& invocation, spec::Call<CallId::C_Verify>& call) {
   return WithOperation(invocation, OperationKind::kVerify, true, false, [&](Operation& operation) -> Status {
     RecordUse(invocation, operation, call.input.length);
-    if (!operation.streams.empty() || operation.buffering) return Fail(CKR_OPERATION_ACTIVE, "parts were fed: the operation ends with Final");
+    if (!operation.streams.empty() || operation.buffering)
+      return Fail(CKR_OPERATION_ACTIVE, "parts were fed: the operation ends with Final");
     return VerifyOnce(invocation, operation, call.input.view(), call.signature.view());
   });
 }
@@ -508,7 +561,8 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_VerifyFinal>& call) {
     Status status = WrongKey(OperationKind::kVerify);
     // Every stream is ended, whichever fits, so that its device session is free again.
     for (Operation::Stream& stream : operation.streams) {
-      const CK_RV rv = backend->functions()->C_VerifyFinal(stream.lease->session(), const_cast<CK_BYTE_PTR>(full.data()), full.size());
+      const CK_RV rv = backend->functions()->C_VerifyFinal(stream.lease->session(),
+                                                           const_cast<CK_BYTE_PTR>(full.data()), full.size());
       if (rv == CKR_OK) {
         invocation.audit.version = stream.version.value;
         status = {};

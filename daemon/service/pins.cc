@@ -20,7 +20,8 @@ Status CheckTokenPin(Daemon& daemon, const store::TokenRecord& token, Pin pin, B
 
 Status ChangePin(Invocation& invocation, const store::TokenRecord& token, Pin pin, ByteView new_pin) {
   Daemon& daemon = invocation.daemon;
-  if (!IsAcceptablePin(new_pin, daemon.config.tokens.pin_bytes_min)) return Fail(CKR_PIN_LEN_RANGE, "the new PIN's length");
+  if (!IsAcceptablePin(new_pin, daemon.config.tokens.pin_bytes_min))
+    return Fail(CKR_PIN_LEN_RANGE, "the new PIN's length");
   Bytes verifier = MakePinVerifier(new_pin);
   if (verifier.empty()) return Fail(CKR_DEVICE_MEMORY, "no memory for a PIN verifier");
   invocation.changed = true;

@@ -65,8 +65,10 @@ void RestoreObjects(Daemon& daemon, Application& application, wire::Reader& r) {
     const auto plain = daemon.object_sealer.Open({application.id().data(), application.id().size()}, sealed);
     if (!plain.ok()) continue;
     auto object = UnpackObject(*plain);
-    if (!object || object->handle <= kSessionObjectBase || application.FindSession(object->session) == nullptr) continue;
-    (void)application.AddObject(std::make_shared<const Object>(std::move(*object)), daemon.config.limits.objects_per_application);
+    if (!object || object->handle <= kSessionObjectBase || application.FindSession(object->session) == nullptr)
+      continue;
+    (void)application.AddObject(std::make_shared<const Object>(std::move(*object)),
+                                daemon.config.limits.objects_per_application);
   }
 }
 
@@ -109,7 +111,8 @@ Bytes SealTicket(const Daemon& daemon, const Application& application) {
 }
 
 void RenewTicket(Invocation& invocation) {
-  invocation.trailers.push_back({wire::TrailerKind::kTicket, 0, 0, SealTicket(invocation.daemon, *invocation.application)});
+  invocation.trailers.push_back(
+      {wire::TrailerKind::kTicket, 0, 0, SealTicket(invocation.daemon, *invocation.application)});
 }
 
 void SendSealed(Invocation& invocation, const Object& object) {
@@ -121,7 +124,8 @@ void SendSealed(Invocation& invocation, const Object& object) {
 
 Fallible<ApplicationPtr> Greet(Daemon& daemon, const Peer& peer, spec::Call<spec::CallId::Hello>& hello) {
   if (hello.version.value == 0) return Fail(CKR_ARGUMENTS_BAD, "protocol version 0");
-  const std::uint32_t version = static_cast<std::uint32_t>(std::min<CK_ULONG>(hello.version.value, wire::kProtocolVersion));
+  const std::uint32_t version =
+      static_cast<std::uint32_t>(std::min<CK_ULONG>(hello.version.value, wire::kProtocolVersion));
   Outcome outcome = Outcome::kFresh;
   ApplicationPtr application;
   ApplicationId id{};

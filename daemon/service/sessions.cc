@@ -12,7 +12,8 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_OpenSession>& call) {
   ASSIGN_OR_RETURN(const CK_SLOT_ID free, invocation.daemon.records.FreeSlot());
   if (call.slot.value == free) return Fail(CKR_TOKEN_NOT_RECOGNIZED, "the token is not initialised");
   ASSIGN_OR_RETURN(const auto token, invocation.daemon.records.GetTokenBySlot(call.slot.value));
-  if ((call.flags.value & CKF_SERIAL_SESSION) == 0) return Fail(CKR_SESSION_PARALLEL_NOT_SUPPORTED, "CKF_SERIAL_SESSION must be set");
+  if ((call.flags.value & CKF_SERIAL_SESSION) == 0)
+    return Fail(CKR_SESSION_PARALLEL_NOT_SUPPORTED, "CKF_SERIAL_SESSION must be set");
   if ((call.flags.value & ~static_cast<CK_FLAGS>(CKF_SERIAL_SESSION | CKF_RW_SESSION)) != 0) {
     return Fail(CKR_ARGUMENTS_BAD, "a session flag that is not offered");
   }
@@ -21,8 +22,8 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_OpenSession>& call) {
   if (!read_write && LoggedIn(invocation, *token) == CKU_SO) {
     return Fail(CKR_SESSION_READ_WRITE_SO_EXISTS, "the SO is logged in, who has no read-only sessions");
   }
-  const SessionPtr session = invocation.application->OpenSession(call.slot.value, token->id, call.flags.value,
-                                                                 invocation.daemon.config.limits.sessions_per_application);
+  const SessionPtr session = invocation.application->OpenSession(
+      call.slot.value, token->id, call.flags.value, invocation.daemon.config.limits.sessions_per_application);
   if (session == nullptr) return Fail(CKR_SESSION_COUNT, "too many sessions", spec::kLimitReached);
   *call.session.value = session->handle;
   invocation.audit.token_id = token->id.bytes;
@@ -75,7 +76,8 @@ namespace {
 
 // A context-specific login opens the operation that waits for one (CKA_ALWAYS_AUTHENTICATE).
 Status LoginForOperation(Invocation& invocation, const store::TokenRecord& token, ByteView pin) {
-  if (LoggedIn(invocation, token) != CKU_USER) return Fail(CKR_USER_NOT_LOGGED_IN, "a context-specific login needs the user's login");
+  if (LoggedIn(invocation, token) != CKU_USER)
+    return Fail(CKR_USER_NOT_LOGGED_IN, "a context-specific login needs the user's login");
   Operation* waiting = nullptr;
   for (const auto& operation : invocation.session->operations) {
     if (operation != nullptr && operation->needs_login) waiting = operation.get();
@@ -96,7 +98,8 @@ Status LogIn(Invocation& invocation, CK_USER_TYPE user, ByteView pin) {
   }
   if (user == CKU_SO) {
     const Application::Count count = invocation.application->CountSessions(token->id);
-    if (count.all != count.read_write) return Fail(CKR_SESSION_READ_ONLY_EXISTS, "the SO cannot log in beside read-only sessions");
+    if (count.all != count.read_write)
+      return Fail(CKR_SESSION_READ_ONLY_EXISTS, "the SO cannot log in beside read-only sessions");
   }
   const Pin which = user == CKU_SO ? Pin::kSo : Pin::kUser;
   if (which == Pin::kUser && token->user_pin.verifier.empty()) {
@@ -119,8 +122,8 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_Logout>&) {
   ASSIGN_OR_RETURN(const auto token, TokenOf(invocation));
   if (!LoggedIn(invocation, *token)) return Fail(CKR_USER_NOT_LOGGED_IN, "nobody is logged in");
   Release(invocation.daemon, invocation.application->Logout(token->id));
-  // Operations with private keys end with the login that allowed them; the lock of this session is ours, others' are not,
-  // and those find their key invisible at their next call.
+  // Operations with private keys end with the login that allowed them; the lock of this session is ours, others' are
+  // not, and those find their key invisible at their next call.
   for (auto& operation : invocation.session->operations) operation.reset();
   RenewTicket(invocation);
   return {};

@@ -140,7 +140,8 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GetMechanismList>& ca
 Status Handle(Invocation& invocation, spec::Call<CallId::C_GetMechanismInfo>& call) {
   ASSIGN_OR_RETURN(const SlotView slot, ViewSlot(invocation, call.slot.value));
   const spec::MechanismRow* row = spec::FindMechanism(call.type.value);
-  if (row == nullptr || !slot.offers(*row)) return Fail(CKR_MECHANISM_INVALID, "the token does not have this mechanism");
+  if (row == nullptr || !slot.offers(*row))
+    return Fail(CKR_MECHANISM_INVALID, "the token does not have this mechanism");
   const CK_MECHANISM_INFO& device = *slot.backend->FindMechanism(row->type);
   const std::uint32_t unit = row->shown_in == spec::SizeUnit::kBytes ? 8 : 1;
   CK_MECHANISM_INFO& info = *call.info.value;
@@ -152,7 +153,8 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GetMechanismInfo>& ca
     info.ulMaxKeySize = std::max(info.ulMinKeySize, std::min(info.ulMaxKeySize, device.ulMaxKeySize));
   }
   // The row's operations as far as the device has them; curve flags are the row's own; message calls are not served.
-  constexpr CK_FLAGS kDevices = CKF_ENCRYPT | CKF_DECRYPT | CKF_DIGEST | CKF_SIGN | CKF_VERIFY | CKF_WRAP | CKF_UNWRAP | CKF_DERIVE;
+  constexpr CK_FLAGS kDevices =
+      CKF_ENCRYPT | CKF_DECRYPT | CKF_DIGEST | CKF_SIGN | CKF_VERIFY | CKF_WRAP | CKF_UNWRAP | CKF_DERIVE;
   constexpr CK_FLAGS kMessages = CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT | CKF_MESSAGE_SIGN | CKF_MESSAGE_VERIFY;
   info.flags = row->operations & (device.flags | ~kDevices) & ~kMessages;
   if (!slot.backend->software()) info.flags |= CKF_HW;
@@ -161,13 +163,15 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GetMechanismInfo>& ca
 
 Status Handle(Invocation& invocation, spec::Call<CallId::C_InitToken>& call) {
   Daemon& daemon = invocation.daemon;
-  if (!IsAcceptablePin(call.so_pin.view(), daemon.config.tokens.pin_bytes_min)) return Fail(CKR_PIN_LEN_RANGE, "the SO PIN's length");
+  if (!IsAcceptablePin(call.so_pin.view(), daemon.config.tokens.pin_bytes_min))
+    return Fail(CKR_PIN_LEN_RANGE, "the SO PIN's length");
   std::string label(AsText(call.label.view()));
   label.erase(label.find_last_not_of(' ') + 1);
   if (!IsFreeSlot(invocation, call.slot.value)) {
     ASSIGN_OR_RETURN(const auto token, daemon.records.GetTokenBySlot(call.slot.value));
     for (const ApplicationPtr& application : daemon.registry.All()) {
-      if (application->CountSessions(token->id).all != 0) return Fail(CKR_SESSION_EXISTS, "the token has open sessions");
+      if (application->CountSessions(token->id).all != 0)
+        return Fail(CKR_SESSION_EXISTS, "the token has open sessions");
     }
     if (IsInitialised(*token)) RETURN_IF_ERROR(CheckTokenPin(daemon, *token, Pin::kSo, call.so_pin.view()));
   }
@@ -187,7 +191,8 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_InitPIN>& call) {
 Status Handle(Invocation& invocation, spec::Call<CallId::C_SetPIN>& call) {
   ASSIGN_OR_RETURN(const auto token, TokenOf(invocation));
   const Pin pin = LoggedIn(invocation, *token) == CKU_SO ? Pin::kSo : Pin::kUser;
-  if (pin == Pin::kUser && token->user_pin.verifier.empty()) return Fail(CKR_USER_PIN_NOT_INITIALIZED, "there is no user PIN yet");
+  if (pin == Pin::kUser && token->user_pin.verifier.empty())
+    return Fail(CKR_USER_PIN_NOT_INITIALIZED, "there is no user PIN yet");
   RETURN_IF_ERROR(CheckTokenPin(invocation.daemon, *token, pin, call.old_pin.view()));
   return ChangePin(invocation, *token, pin, call.new_pin.view());
 }

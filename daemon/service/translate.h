@@ -19,12 +19,12 @@ Failure<Error> Translate(cmk::Refusal refusal, Moment moment);
 
 // Leaves with the translated store error of `expression`.
 #define STORE_OR_RETURN(target, ...) STORE_OR_RETURN_NAMED(CMKD_CONCAT(stored_, __LINE__), target, __VA_ARGS__)
-#define STORE_OR_RETURN_NAMED(name, target, ...)                        \
-  auto name = (__VA_ARGS__);                                            \
-  if (!name.ok()) return ::cmkd::daemon::Translate(name.error());       \
+#define STORE_OR_RETURN_NAMED(name, target, ...)                  \
+  auto name = (__VA_ARGS__);                                      \
+  if (!name.ok()) return ::cmkd::daemon::Translate(name.error()); \
   target = std::move(name).value()
-#define RETURN_IF_STORE_ERROR(expression)                               \
-  do {                                                                  \
-    auto stored_status = (expression);                                  \
+#define RETURN_IF_STORE_ERROR(expression)                                             \
+  do {                                                                                \
+    auto stored_status = (expression);                                                \
     if (!stored_status.ok()) return ::cmkd::daemon::Translate(stored_status.error()); \
   } while (false)

@@ -17,18 +17,24 @@ OpenedStore MakeSealers(const SecretBytes& root) {
   return opened;
 }
 
-std::string Sentence(const store::StoreError& error) { return "store: " + std::string(store::Name(error.kind)) + ": " + error.sentence; }
+std::string Sentence(const store::StoreError& error) {
+  return "store: " + std::string(store::Name(error.kind)) + ": " + error.sentence;
+}
 
 // The order of a first start: root key pending, store, root key ready. Whatever was interrupted is finished from there.
-Result<SecretBytes, std::string> FindOrMakeRoot(const std::string& directory, Backend& home, RootKeyState state, bool store_exists) {
+Result<SecretBytes, std::string> FindOrMakeRoot(const std::string& directory, Backend& home, RootKeyState state,
+                                                bool store_exists) {
   if (state == RootKeyState::kReady && !store_exists) {
-    return Failure{"the root key is in " + directory + ", but the store is gone: restore it from a backup, or start with an empty directory"};
+    return Failure{"the root key is in " + directory +
+                   ", but the store is gone: restore it from a backup, or start with an empty directory"};
   }
   if (state == RootKeyState::kNone && store_exists) {
-    return Failure{"there is a store in " + directory + " without its root key: it is foreign or its root.key was lost"};
+    return Failure{"there is a store in " + directory +
+                   " without its root key: it is foreign or its root.key was lost"};
   }
   // A pending key whose store was never made opens nothing: it is made anew.
-  if (state == RootKeyState::kNone || (state == RootKeyState::kPending && !store_exists)) return MakeRootKey(directory, home);
+  if (state == RootKeyState::kNone || (state == RootKeyState::kPending && !store_exists))
+    return MakeRootKey(directory, home);
   return LoadRootKey(directory, home, state);
 }
 

@@ -123,10 +123,12 @@ Result<SecretBytes, std::string> LoadRootKey(const std::string& state_directory,
   const std::uint8_t kind = r.U8();
   key.material.blob = ToBytes(r.Blob());
   key.extractable = true;
-  if (!r.AtEnd() || kind > static_cast<std::uint8_t>(cmk::Material::Kind::kResident)) return Failure{path + " is damaged"};
+  if (!r.AtEnd() || kind > static_cast<std::uint8_t>(cmk::Material::Kind::kResident))
+    return Failure{path + " is damaged"};
   key.material.kind = static_cast<cmk::Material::Kind>(kind);
   if (hsm != backend.name()) {
-    return Failure{"the root key was made in HSM \"" + hsm + "\", but the first HSM of the configuration is \"" + backend.name() + "\""};
+    return Failure{"the root key was made in HSM \"" + hsm + "\", but the first HSM of the configuration is \"" +
+                   backend.name() + "\""};
   }
   return ReadRoot(backend, key, RootName());
 }

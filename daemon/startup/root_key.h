@@ -1,9 +1,9 @@
-// The root key: 32 bytes from which the keys are derived that seal the store, tickets and session objects. It is made in the
-// first configured HSM, wrapped there, and kept wrapped in the state directory; the daemon reads it into locked memory at
-// start. So a copy of the state directory is of no use without the HSM.
+// The root key: 32 bytes from which the keys are derived that seal the store, tickets and session objects. It is made
+// in the first configured HSM, wrapped there, and kept wrapped in the state directory; the daemon reads it into locked
+// memory at start. So a copy of the state directory is of no use without the HSM.
 //
-// It is the one key whose clear form the daemon holds: records are sealed with every request, and asking the HSM each time
-// would put it into every look-up.
+// It is the one key whose clear form the daemon holds: records are sealed with every request, and asking the HSM each
+// time would put it into every look-up.
 #pragma once
 
 #include <string>

@@ -1,10 +1,11 @@
-// Entry<Call, Target>: the body of every C function. It fills the call from the C arguments, refuses NULL where the standard
-// forbids it, and hands the call to the target: a connection to the daemon, or the simulated device itself.
+// Entry<Call, Target>: the body of every C function. It fills the call from the C arguments, refuses NULL where the
+// standard forbids it, and hands the call to the target: a connection to the daemon, or the simulated device itself.
 //
 // A Target has
 //   template <class Call> static CK_RV Answer(Call&)           for calls that are not local
-//   template <class Call> static CK_RV Refuse(Call&, CK_RV)    when CheckArguments found `rv`; returns what the caller sees
-//   static CK_RV Initialize(CK_VOID_PTR), Finalize(CK_VOID_PTR), WaitForSlotEvent(CK_FLAGS, CK_SLOT_ID*, CK_VOID_PTR)
+//   template <class Call> static CK_RV Refuse(Call&, CK_RV)    when CheckArguments found `rv`; returns what the caller
+//   sees static CK_RV Initialize(CK_VOID_PTR), Finalize(CK_VOID_PTR), WaitForSlotEvent(CK_FLAGS, CK_SLOT_ID*,
+//   CK_VOID_PTR)
 #pragma once
 
 #include <cstddef>
@@ -34,7 +35,8 @@ void Fill(Fields& fields, const Args& args) {
     constexpr std::size_t kArity = std::tuple_size_v<typename Shape::Args>;
     [&]<std::size_t... i>(std::index_sequence<i...>) {
       std::get<field>(fields) = Shape::FromArgs(std::get<offset + i>(args)...);
-    }(std::make_index_sequence<kArity>{});
+    }
+    (std::make_index_sequence<kArity>{});
     Fill<field + 1, offset + kArity>(fields, args);
   }
 }

@@ -1,5 +1,5 @@
-// The function lists and interfaces of 2.40, 3.0 and 3.2 for any Target, made from the call table, and the functions that are
-// the same for every module: the list getters, the two legacy parallel functions, the asynchronous calls.
+// The function lists and interfaces of 2.40, 3.0 and 3.2 for any Target, made from the call table, and the functions
+// that are the same for every module: the list getters, the two legacy parallel functions, the asynchronous calls.
 #pragma once
 
 #include <array>
@@ -67,17 +67,28 @@ template <class Target, spec::CallId id, class Signature>
 constexpr Signature EntryPoint() {
   using spec::CallId;
   using Local = LocalFunctions<Target>;
-  if constexpr (!spec::Row(id).local) return &Entry<spec::Call<id>, Target, Signature>::Invoke;
-  else if constexpr (id == CallId::C_Initialize) return &Target::Initialize;
-  else if constexpr (id == CallId::C_Finalize) return &Target::Finalize;
-  else if constexpr (id == CallId::C_WaitForSlotEvent) return &Target::WaitForSlotEvent;
-  else if constexpr (id == CallId::C_GetFunctionList) return &Local::GetFunctionList;
-  else if constexpr (id == CallId::C_GetInterfaceList) return &Local::GetInterfaceList;
-  else if constexpr (id == CallId::C_GetInterface) return &Local::GetInterface;
-  else if constexpr (id == CallId::C_AsyncComplete) return &Local::AsyncComplete;
-  else if constexpr (id == CallId::C_AsyncGetID) return &Local::AsyncGetId;
-  else if constexpr (id == CallId::C_AsyncJoin) return &Local::AsyncJoin;
-  else return &Local::NotParallel;
+  if constexpr (!spec::Row(id).local)
+    return &Entry<spec::Call<id>, Target, Signature>::Invoke;
+  else if constexpr (id == CallId::C_Initialize)
+    return &Target::Initialize;
+  else if constexpr (id == CallId::C_Finalize)
+    return &Target::Finalize;
+  else if constexpr (id == CallId::C_WaitForSlotEvent)
+    return &Target::WaitForSlotEvent;
+  else if constexpr (id == CallId::C_GetFunctionList)
+    return &Local::GetFunctionList;
+  else if constexpr (id == CallId::C_GetInterfaceList)
+    return &Local::GetInterfaceList;
+  else if constexpr (id == CallId::C_GetInterface)
+    return &Local::GetInterface;
+  else if constexpr (id == CallId::C_AsyncComplete)
+    return &Local::AsyncComplete;
+  else if constexpr (id == CallId::C_AsyncGetID)
+    return &Local::AsyncGetId;
+  else if constexpr (id == CallId::C_AsyncJoin)
+    return &Local::AsyncJoin;
+  else
+    return &Local::NotParallel;
 }
 
 template <class Target>
@@ -96,8 +107,8 @@ struct FunctionLists {
   inline static constinit CK_FUNCTION_LIST_3_2 kV320List = MakeList<Target>(3, 2);
   inline static constinit CK_FUNCTION_LIST_3_2 kV300List = MakeList<Target>(3, 0);
   inline static constinit CK_FUNCTION_LIST_3_2 kV240List = MakeList<Target>(2, 40);
-  // Newest first, so that the first match of C_GetInterface is the newest. No flags: CKF_INTERFACE_FORK_SAFE would promise
-  // that a forked child keeps sessions and logins; ours has to initialise again.
+  // Newest first, so that the first match of C_GetInterface is the newest. No flags: CKF_INTERFACE_FORK_SAFE would
+  // promise that a forked child keeps sessions and logins; ours has to initialise again.
   inline static constinit std::array<CK_INTERFACE, 3> kInterfaces = {{
       {kStandardInterface, &kV320List, 0},
       {kStandardInterface, &kV300List, 0},

@@ -1,8 +1,8 @@
 // C_Initialize, C_Finalize, and how a forked child is told from its parent.
 //
 // The state is made once for each process and never destroyed: hosts call PKCS#11 functions during and after their exit
-// handlers, when destructors of this library would already have run. A fork is noticed by a page that the kernel clears in the
-// child (MADV_WIPEONFORK), so no call pays for a system call and no handler outlives dlclose().
+// handlers, when destructors of this library would already have run. A fork is noticed by a page that the kernel clears
+// in the child (MADV_WIPEONFORK), so no call pays for a system call and no handler outlives dlclose().
 #include "pkcs11/module/library.h"
 
 #include <sys/mman.h>
@@ -53,8 +53,8 @@ bool IsChild() {
   return mark != nullptr && *mark == 0;
 }
 
-// The state of this process; made when there is none or when it is the parent's. Two threads may race: one wins, the other's
-// is thrown away.
+// The state of this process; made when there is none or when it is the parent's. Two threads may race: one wins, the
+// other's is thrown away.
 State* StateOfThisProcess() {
   State* state = g_state.load(std::memory_order_acquire);
   if (state != nullptr && !IsChild()) return state;
@@ -87,7 +87,8 @@ CK_RV CheckInitializeArguments(const CK_C_INITIALIZE_ARGS* args) {
 }  // namespace
 
 CK_RV Library::Initialize(CK_VOID_PTR arguments) {
-  if (const CK_RV rv = CheckInitializeArguments(static_cast<const CK_C_INITIALIZE_ARGS*>(arguments)); rv != CKR_OK) return rv;
+  if (const CK_RV rv = CheckInitializeArguments(static_cast<const CK_C_INITIALIZE_ARGS*>(arguments)); rv != CKR_OK)
+    return rv;
   State* state = StateOfThisProcess();
   if (state == nullptr) return CKR_HOST_MEMORY;
   return state->initialised.exchange(true, std::memory_order_acq_rel) ? CKR_CRYPTOKI_ALREADY_INITIALIZED : CKR_OK;

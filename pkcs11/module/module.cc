@@ -1,4 +1,5 @@
-// The exported functions. Each is its row's Entry with the daemon as target; nothing is written by hand for any of them.
+// The exported functions. Each is its row's Entry with the daemon as target; nothing is written by hand for any of
+// them.
 #include "pkcs11/entry/function_lists.h"
 #include "pkcs11/module/library.h"
 #include "pkcs11/spec/product.h"
@@ -31,11 +32,15 @@ struct DaemonTarget {
     return Library::Current() == nullptr ? CKR_CRYPTOKI_NOT_INITIALIZED : rv;
   }
 
-  static CK_RV Initialize(CK_VOID_PTR arguments) noexcept { return Guard([&] { return Library::Initialize(arguments); }); }
-  static CK_RV Finalize(CK_VOID_PTR reserved) noexcept { return Guard([&] { return Library::Finalize(reserved); }); }
+  static CK_RV Initialize(CK_VOID_PTR arguments) noexcept {
+    return Guard([&] { return Library::Initialize(arguments); });
+  }
+  static CK_RV Finalize(CK_VOID_PTR reserved) noexcept {
+    return Guard([&] { return Library::Finalize(reserved); });
+  }
 
-  // Slots come and go only with configuration, so there is never an event to report; a caller that wants to block for one
-  // is told that it cannot.
+  // Slots come and go only with configuration, so there is never an event to report; a caller that wants to block for
+  // one is told that it cannot.
   static CK_RV WaitForSlotEvent(CK_FLAGS flags, CK_SLOT_ID_PTR slot, CK_VOID_PTR reserved) noexcept {
     if (Library::Current() == nullptr) return CKR_CRYPTOKI_NOT_INITIALIZED;
     if (slot == nullptr || reserved != nullptr) return CKR_ARGUMENTS_BAD;
@@ -99,9 +104,10 @@ struct ParameterOf<i, CK_RV (*)(Args...)> {
 #define CMKD_ARGUMENTS_9 CMKD_ARGUMENTS_8, a8
 #define CMKD_ARGUMENTS_10 CMKD_ARGUMENTS_9, a9
 
-#define CMKD_EXPORT(name, arity, ...)                                                              \
-  extern "C" __attribute__((visibility("default"))) CK_RV name(CMKD_PARAMETERS_##arity(name)) {    \
-    constexpr auto entry = cmkd::entry::EntryPoint<cmkd::module::DaemonTarget, cmkd::spec::CallId::name, decltype(&::name)>(); \
-    return entry(CMKD_ARGUMENTS_##arity);                                                          \
+#define CMKD_EXPORT(name, arity, ...)                                                                       \
+  extern "C" __attribute__((visibility("default"))) CK_RV name(CMKD_PARAMETERS_##arity(name)) {             \
+    constexpr auto entry =                                                                                  \
+        cmkd::entry::EntryPoint<cmkd::module::DaemonTarget, cmkd::spec::CallId::name, decltype(&::name)>(); \
+    return entry(CMKD_ARGUMENTS_##arity);                                                                   \
   }
 CMKD_STANDARD_CALLS(CMKD_EXPORT)

@@ -178,7 +178,8 @@ Client::Trip Client::RoundTrip(Connection& connection, const spec::CallRow& row,
     case wire::Receive::kMalformed: return Trip::kTimeout;
     case wire::Receive::kFrame: break;
   }
-  const bool mine = header.call == spec::WireId(row.id) && header.flags == wire::kResponse && header.request_id == request_id;
+  const bool mine =
+      header.call == spec::WireId(row.id) && header.flags == wire::kResponse && header.request_id == request_id;
   return mine ? Trip::kDone : Trip::kTimeout;
 }
 

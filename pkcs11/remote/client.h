@@ -1,6 +1,7 @@
-// Client: turns a call into one frame to a daemon (or HSM host) and back. A call borrows a connection, writes one frame, reads
-// one frame and gives the connection back; there are no threads here and no callbacks. When the other side was restarted in
-// between, the client connects again, gives back what the application had (Resumption) and repeats what may be repeated.
+// Client: turns a call into one frame to a daemon (or HSM host) and back. A call borrows a connection, writes one
+// frame, reads one frame and gives the connection back; there are no threads here and no callbacks. When the other side
+// was restarted in between, the client connects again, gives back what the application had (Resumption) and repeats
+// what may be repeated.
 #pragma once
 
 #include <array>
@@ -20,14 +21,16 @@ namespace cmkd::remote {
 
 struct Options {
   std::string socket_path;
-  // Whether what was open is to survive a restart of the other side. An HSM host keeps nothing, so the daemon says false.
+  // Whether what was open is to survive a restart of the other side. An HSM host keeps nothing, so the daemon says
+  // false.
   bool resumes = true;
   // Of one send or receive. Calls that make keys get the slow one.
   std::chrono::milliseconds deadline{60'000};
   std::chrono::milliseconds slow_deadline{300'000};
   // How long a call waits for a daemon that was there before to come back.
   std::chrono::milliseconds wait{10'000};
-  // How long the first call of a process waits when a daemon's socket is there but nobody listens: it is being restarted.
+  // How long the first call of a process waits when a daemon's socket is there but nobody listens: it is being
+  // restarted.
   std::chrono::milliseconds first_wait{2'000};
 };
 
@@ -69,8 +72,8 @@ class Client {
   bool SayHello(Connection& connection);
   bool BeginAgain(Connection& connection);
 
-  // One round trip of the frame in connection->request; on success the response's rv and a reader behind it. Reconnects and
-  // repeats as the row allows.
+  // One round trip of the frame in connection->request; on success the response's rv and a reader behind it. Reconnects
+  // and repeats as the row allows.
   CK_RV Transact(ConnectionPtr& connection, const spec::CallRow& row, CK_SESSION_HANDLE session, CK_RV& answer);
   // One frame out, one frame in. kSent: the other side may have done it.
   enum class Trip { kDone, kNotSent, kSent, kTimeout };
@@ -78,8 +81,8 @@ class Client {
 
   Options options_;
   Resumption resumption_;
-  std::mutex mutex_;            // idle_
-  std::mutex connect_mutex_;    // application_, and that one thread at a time says hello
+  std::mutex mutex_;          // idle_
+  std::mutex connect_mutex_;  // application_, and that one thread at a time says hello
   std::vector<ConnectionPtr> idle_;
   std::array<std::uint8_t, 16> application_{};
   std::atomic<bool> known_{false};
@@ -90,7 +93,8 @@ class Client {
 template <class Call>
 CK_SESSION_HANDLE SessionOf(const Call& call) {
   constexpr const spec::CallRow& row = spec::Row(Call::kId);
-  if constexpr (row.gate == spec::Gate::kSession || row.gate == spec::Gate::kReadWriteSession) return call.session.value;
+  if constexpr (row.gate == spec::Gate::kSession || row.gate == spec::Gate::kReadWriteSession)
+    return call.session.value;
   return CK_INVALID_HANDLE;
 }
 
@@ -131,8 +135,8 @@ CK_RV Client::Answer(Call& call) {
       }
       std::size_t fetched = 0;
       if constexpr (requires { call.objects.count; }) fetched = answer == CKR_OK ? *call.objects.count : 0;
-      resumption_.Followed(row, session, connection->request.view().subspan(sizeof(wire::FrameHeader)), answer, asked, cancel,
-                           fetched);
+      resumption_.Followed(row, session, connection->request.view().subspan(sizeof(wire::FrameHeader)), answer, asked,
+                           cancel, fetched);
     }
   }
   Return(std::move(connection));

@@ -38,7 +38,8 @@ void Resumption::Cancelled(CK_SESSION_HANDLE session, CK_FLAGS flags) {
   const std::lock_guard lock(mutex_);
   const auto it = sessions_.find(session);
   if (it == sessions_.end()) return;
-  std::erase_if(it->second.operations, [&](const auto& operation) { return (spec::CancelFlag(operation.first) & flags) != 0; });
+  std::erase_if(it->second.operations,
+                [&](const auto& operation) { return (spec::CancelFlag(operation.first) & flags) != 0; });
 }
 
 void Resumption::DropObjectsOf(CK_SESSION_HANDLE session) {
@@ -82,8 +83,7 @@ void Resumption::Followed(const spec::CallRow& row, CK_SESSION_HANDLE session, B
       if (!goes_on) operations[row.operation].begin = spec::CallId::kCount;
       return;
     case Phase::kMessage:
-    case Phase::kNoPhase:
-      return;
+    case Phase::kNoPhase: return;
   }
 }
 
@@ -102,8 +102,7 @@ bool Resumption::TakeLost(const spec::CallRow& row, CK_SESSION_HANDLE session) {
 bool Resumption::ReadTrailers(wire::Reader& r) {
   while (r.ok() && !r.AtEnd()) {
     switch (static_cast<wire::TrailerKind>(r.U8())) {
-      case wire::TrailerKind::kEnd:
-        return r.AtEnd();
+      case wire::TrailerKind::kEnd: return r.AtEnd();
       case wire::TrailerKind::kTicket: {
         const ByteView ticket = r.Blob();
         if (r.ok()) SetTicket(ticket);
@@ -125,8 +124,7 @@ bool Resumption::ReadTrailers(wire::Reader& r) {
         objects_.erase(handle);
         break;
       }
-      default:
-        return false;
+      default: return false;
     }
   }
   return r.ok();

@@ -1,6 +1,6 @@
-// What an application has at the daemon, remembered on the application's side, so that a daemon that was restarted can be
-// given it back: sessions, the sealed ticket of its logins, sealed session objects, and the first frame of each operation that
-// has not been fed yet. The sealed parts are opaque here.
+// What an application has at the daemon, remembered on the application's side, so that a daemon that was restarted can
+// be given it back: sessions, the sealed ticket of its logins, sealed session objects, and the first frame of each
+// operation that has not been fed yet. The sealed parts are opaque here.
 #pragma once
 
 #include <array>
@@ -35,10 +35,11 @@ class Resumption {
   // C_SessionCancel with these flags succeeded.
   void Cancelled(CK_SESSION_HANDLE session, CK_FLAGS flags);
 
-  // Follows the operation of `session` that a call of `row` has begun, fed or ended. `payload` is the request's, `asked`
-  // says that it only asked for a length, `cancel` that an Init had a NULL mechanism, `fetched` how many handles came.
-  void Followed(const spec::CallRow& row, CK_SESSION_HANDLE session, ByteView payload, CK_RV rv, bool asked, bool cancel,
-                std::size_t fetched);
+  // Follows the operation of `session` that a call of `row` has begun, fed or ended. `payload` is the request's,
+  // `asked` says that it only asked for a length, `cancel` that an Init had a NULL mechanism, `fetched` how many
+  // handles came.
+  void Followed(const spec::CallRow& row, CK_SESSION_HANDLE session, ByteView payload, CK_RV rv, bool asked,
+                bool cancel, std::size_t fetched);
 
   // True, once, when the operation that this call would go on with died with the daemon.
   bool TakeLost(const spec::CallRow& row, CK_SESSION_HANDLE session);

@@ -1,5 +1,6 @@
-// The call table: one row for each C function of PKCS#11 2.40, 3.0 and 3.2, in the order of the standard's function lists.
-// Entry point, encoder, decoder, dispatch, log line, function lists, protocol document and fuzz seeds are derived from it.
+// The call table: one row for each C function of PKCS#11 2.40, 3.0 and 3.2, in the order of the standard's function
+// lists. Entry point, encoder, decoder, dispatch, log line, function lists, protocol document and fuzz seeds are
+// derived from it.
 //
 // X(name, arity, shape, since, gate, replay, operation, phase)
 //   arity   number of C parameters, checked against the prototype at compile time (pkcs11/entry/entry.h)
@@ -223,13 +224,16 @@ struct CallRow {
 };
 
 inline constexpr std::array<CallRow, kCallCount> kCalls = {{
-#define CMKD_ROW(name, arity, shape, since, gate, replay, operation, phase)                          \
-  {CallId::name, #name, #shape, arity, Since::since, Gate::gate, Replay::replay, OperationKind::operation, \
-   Phase::phase, std::string_view(#shape) == "Local"},
+#define CMKD_ROW(name, arity, shape, since, gate, replay, operation, phase) \
+  {CallId::name,   #name,                                                   \
+   #shape,         arity,                                                   \
+   Since::since,   Gate::gate,                                              \
+   Replay::replay, OperationKind::operation,                                \
+   Phase::phase,   std::string_view(#shape) == "Local"},
     CMKD_STANDARD_CALLS(CMKD_ROW)
 #undef CMKD_ROW
-#define CMKD_ROW(name, shape, gate, replay) \
-  {CallId::name, #name, #shape, 0, Since::kV240, Gate::gate, Replay::replay, OperationKind::kNoOperation, \
+#define CMKD_ROW(name, shape, gate, replay)                                                                  \
+  {CallId::name,    #name, #shape, 0, Since::kV240, Gate::gate, Replay::replay, OperationKind::kNoOperation, \
    Phase::kNoPhase, false},
         CMKD_OWN_CALLS(CMKD_ROW)
 #undef CMKD_ROW
@@ -237,8 +241,8 @@ inline constexpr std::array<CallRow, kCallCount> kCalls = {{
 
 constexpr const CallRow& Row(CallId id) { return kCalls[Index(id)]; }
 
-// The number of a call on the wire: the standard's calls by their place in the function list, ours from 0x8000, so that a
-// later version of the standard moves nothing.
+// The number of a call on the wire: the standard's calls by their place in the function list, ours from 0x8000, so that
+// a later version of the standard moves nothing.
 inline constexpr std::size_t kStandardCallCount = Index(CallId::C_UnwrapKeyAuthenticated) + 1;
 constexpr std::uint16_t WireId(CallId id) {
   const auto index = Index(id);
@@ -253,8 +257,8 @@ constexpr CallId FromWireId(std::uint16_t wire) {
 
 }  // namespace cmkd::spec
 
-// The newest function list. Each version of the standard appends, so a list of 2.40 or 3.0 is a prefix of this one under an
-// older version number (pkcs11/entry/function_lists.h).
+// The newest function list. Each version of the standard appends, so a list of 2.40 or 3.0 is a prefix of this one
+// under an older version number (pkcs11/entry/function_lists.h).
 extern "C" {
 #define CMKD_MEMBER(name, ...) decltype(&::name) name;
 struct CK_FUNCTION_LIST_3_2 {

@@ -562,10 +562,10 @@ struct CallOf;
   };
 CMKD_STANDARD_CALLS(CMKD_CALL_OF)
 #undef CMKD_CALL_OF
-#define CMKD_CALL_OF(name, shape, ...)  \
-  template <>                           \
-  struct CallOf<CallId::name> {         \
-    using Type = shape<CallId::name>;   \
+#define CMKD_CALL_OF(name, shape, ...) \
+  template <>                          \
+  struct CallOf<CallId::name> {        \
+    using Type = shape<CallId::name>;  \
   };
 CMKD_OWN_CALLS(CMKD_CALL_OF)
 #undef CMKD_CALL_OF

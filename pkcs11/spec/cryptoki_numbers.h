@@ -2,7 +2,8 @@
 // Include cryptoki.h instead. tests/spec/numbers_test.cc holds every number against other packages' headers.
 #pragma once
 
-// Five return values that p11-kit 0.24 has under other numbers than the standard. What crosses the API is the standard's.
+// Five return values that p11-kit 0.24 has under other numbers than the standard. What crosses the API is the
+// standard's.
 #undef CKR_EXCEEDED_MAX_ITERATIONS
 #undef CKR_FIPS_SELF_TEST_FAILED
 #undef CKR_LIBRARY_LOAD_FAILED

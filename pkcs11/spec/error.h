@@ -1,5 +1,5 @@
-// The error of the PKCS#11 side: a CK_RV for the caller, a detail code for ulDeviceError, and a sentence for the log. The
-// sentence never carries a secret and never crosses the wire to a PKCS#11 caller.
+// The error of the PKCS#11 side: a CK_RV for the caller, a detail code for ulDeviceError, and a sentence for the log.
+// The sentence never carries a secret and never crosses the wire to a PKCS#11 caller.
 #pragma once
 
 #include <string>

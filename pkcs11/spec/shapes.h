@@ -1,9 +1,9 @@
-// The parameter shapes of PKCS#11: what one or more neighbouring C parameters mean together. A call (calls.h) is a list of
-// shapes in C order. A shape holds the C parameters themselves; in the daemon they point into the decoded frame, so the same
-// call can be answered by a handler or passed to any function list.
+// The parameter shapes of PKCS#11: what one or more neighbouring C parameters mean together. A call (calls.h) is a list
+// of shapes in C order. A shape holds the C parameters themselves; in the daemon they point into the decoded frame, so
+// the same call can be answered by a handler or passed to any function list.
 //
-// Each shape has Args (its C types in order), args(), FromArgs() and Check(): the return value for pointers that may not be
-// NULL (PKCS#11, "Conventions for functions returning output in a variable-length buffer" and general rules).
+// Each shape has Args (its C types in order), args(), FromArgs() and Check(): the return value for pointers that may
+// not be NULL (PKCS#11, "Conventions for functions returning output in a variable-length buffer" and general rules).
 #pragma once
 
 #include <cstdint>
@@ -129,7 +129,8 @@ struct TemplateInOut {
   std::span<CK_ATTRIBUTE> view() const { return {list, count}; }
 };
 
-// The parameter of a message call (3.0): partly read, partly written. Its length says its layout (mechanism_parameters.h).
+// The parameter of a message call (3.0): partly read, partly written. Its length says its layout
+// (mechanism_parameters.h).
 struct ParameterInOut {
   CK_VOID_PTR data = nullptr;
   CK_ULONG length = 0;
@@ -149,7 +150,8 @@ struct UlongOut {
   CK_RV Check() const { return value == nullptr ? CKR_ARGUMENTS_BAD : CKR_OK; }
 };
 
-// A variable-length buffer: `data` NULL asks for the length; too short a buffer gives CKR_BUFFER_TOO_SMALL and the length.
+// A variable-length buffer: `data` NULL asks for the length; too short a buffer gives CKR_BUFFER_TOO_SMALL and the
+// length.
 struct BytesOut {
   CK_BYTE_PTR data = nullptr;
   CK_ULONG_PTR length = nullptr;

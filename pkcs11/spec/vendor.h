@@ -1,5 +1,6 @@
-// What this project adds to the standard within the vendor range: attributes that show a CMK's lifecycle, and the detail codes
-// that C_GetSessionInfo shows in ulDeviceError after a refusal. No program needs any of them to create, find or use a key.
+// What this project adds to the standard within the vendor range: attributes that show a CMK's lifecycle, and the
+// detail codes that C_GetSessionInfo shows in ulDeviceError after a refusal. No program needs any of them to create,
+// find or use a key.
 #pragma once
 
 #include <array>
@@ -7,8 +8,8 @@
 
 #include "pkcs11/spec/cryptoki.h"
 
-// The attributes are computed by the token and can never be set. Times are ASCII, as utcTime of CK_TOKEN_INFO without the two
-// last characters (YYYYMMDDhhmmss); empty when there is none.
+// The attributes are computed by the token and can never be set. Times are ASCII, as utcTime of CK_TOKEN_INFO without
+// the two last characters (YYYYMMDDhhmmss); empty when there is none.
 #define CKA_CMKD_BASE (CKA_VENDOR_DEFINED | 0x434D4B00UL)
 #define CKA_CMKD_STATE (CKA_CMKD_BASE + 1)          // text: the key state's name
 #define CKA_CMKD_VERSION (CKA_CMKD_BASE + 2)        // CK_ULONG: number of the version this object stands for
@@ -22,8 +23,8 @@
 namespace cmkd::spec {
 
 // Why a call was refused, for refusals that are not the CMK's own. Numbers below 64 are those of cmk::Refusal
-// (keystore/cmk/state.h), where the lifecycle's refusals have their names and sentences. The numbers are shown to programs and
-// kept in the audit: never renumber, only append.
+// (keystore/cmk/state.h), where the lifecycle's refusals have their names and sentences. The numbers are shown to
+// programs and kept in the audit: never renumber, only append.
 enum Detail : CK_ULONG {
   kNoDetail = 0,
   kVersionExhausted = 64,
@@ -61,14 +62,16 @@ inline constexpr std::array kDetails = {
               "The key's version has reached its usage limit and could not be rotated; rotate the key."},
     DetailRow{kNotFound, "NOT_FOUND", "There is no such key, or the caller may not know of it."},
     DetailRow{kDenied, "DENIED", "No permission of the caller's access point allows this operation on this key."},
-    DetailRow{kMechanismNotAllowed, "MECH_NOT_ALLOWED", "The key, or the token's policy, does not allow this mechanism."},
+    DetailRow{kMechanismNotAllowed, "MECH_NOT_ALLOWED",
+              "The key, or the token's policy, does not allow this mechanism."},
     DetailRow{kThrottled, "THROTTLED", "The caller's rate limit is reached; the same call may succeed in a moment."},
     DetailRow{kBudgetSpent, "BUDGET_SPENT", "The caller's budget of calls or bytes for today is spent."},
     DetailRow{kApprovalNeeded, "APPROVAL_NEEDED", "This needs the approval of other operators first."},
     DetailRow{kAuthenticationFailed, "AUTH_FAILED", "The tag, MAC or signature fits no live version of the key."},
     DetailRow{kCredentialExpired, "CREDENTIAL_EXPIRED", "The access point's credential is outside its validity dates."},
     DetailRow{kCredentialLocked, "CREDENTIAL_LOCKED", "The access point is locked after too many wrong PINs."},
-    DetailRow{kRoleLatched, "ROLE_LATCHED", "The key has been used in another role before; a key that wraps does not decrypt."},
+    DetailRow{kRoleLatched, "ROLE_LATCHED",
+              "The key has been used in another role before; a key that wraps does not decrypt."},
     DetailRow{kIvRefused, "IV_REFUSED", "This token makes the IV itself; the caller may not choose it."},
     DetailRow{kHsmUnavailable, "HSM_UNAVAILABLE", "The HSM does not answer; the daemon keeps trying."},
     DetailRow{kHsmRefused, "HSM_REFUSED", "The HSM refused the operation with an error of its own; the log has it."},

@@ -1,4 +1,5 @@
-// Arena: memory of one call for what a decoder builds: templates, mechanism parameters, output buffers. All of it goes at once.
+// Arena: memory of one call for what a decoder builds: templates, mechanism parameters, output buffers. All of it goes
+// at once.
 #pragma once
 
 #include <cstdlib>

@@ -1,5 +1,5 @@
-// Buffer: the growable bytes of a frame. Growing does not zero; whatever was in it is wiped when it is reused or released,
-// because any frame may carry a PIN or a plaintext.
+// Buffer: the growable bytes of a frame. Growing does not zero; whatever was in it is wiped when it is reused or
+// released, because any frame may carry a PIN or a plaintext.
 #pragma once
 
 #include <cstdlib>

@@ -20,8 +20,8 @@ enum class Presence : std::uint8_t {
   kBeyondLimits = 2,  // refused by the reader, so that the caller hears of it as for any other bad value
 };
 
-// The layout of this mechanism's parameter. nullptr: it travels as flat bytes (vendor mechanisms, and lengths that no layout
-// has: CheckParameter will refuse those).
+// The layout of this mechanism's parameter. nullptr: it travels as flat bytes (vendor mechanisms, and lengths that no
+// layout has: CheckParameter will refuse those).
 const ParameterLayout* LayoutOf(CK_MECHANISM_TYPE type, std::size_t parameter_bytes) {
   const spec::MechanismRow* row = spec::FindMechanism(type);
   const ParameterLayout* layout = row == nullptr ? nullptr : spec::LayoutFor(row->parameter, parameter_bytes);
@@ -59,7 +59,9 @@ void WriteField(Writer& w, const void* parameter, const ParameterField& field) {
 }
 
 void ReadField(Reader& r, Arena& arena, std::uint8_t* parameter, const ParameterField& field) {
-  const auto put_ulong = [&](std::size_t offset, CK_ULONG value) { std::memcpy(parameter + offset, &value, sizeof value); };
+  const auto put_ulong = [&](std::size_t offset, CK_ULONG value) {
+    std::memcpy(parameter + offset, &value, sizeof value);
+  };
   switch (field.kind) {
     case FieldKind::kUlong: return put_ulong(field.offset, r.U64());
     case FieldKind::kByte: parameter[field.offset] = r.U8(); return;
@@ -92,7 +94,8 @@ void EncodeRequest(Writer& w, const spec::Mechanism& shape) {
   if (shape.value == nullptr) return w.U8(static_cast<std::uint8_t>(Presence::kNull));
   const CK_MECHANISM& m = *shape.value;
   const ParameterLayout* layout = m.pParameter == nullptr ? nullptr : LayoutOf(m.mechanism, m.ulParameterLen);
-  const bool fits = layout != nullptr ? WithinLimits(m.pParameter, *layout) : m.ulParameterLen <= spec::kParameterStructBytesMax;
+  const bool fits =
+      layout != nullptr ? WithinLimits(m.pParameter, *layout) : m.ulParameterLen <= spec::kParameterStructBytesMax;
   w.U8(static_cast<std::uint8_t>(fits ? Presence::kGiven : Presence::kBeyondLimits));
   if (!fits) return;
   w.U64(m.mechanism);
@@ -136,7 +139,8 @@ void EncodeRequest(Writer& w, const spec::TemplateIn& shape) {
     }
     fits = attribute.ulValueLen % sizeof(CK_ATTRIBUTE) == 0;
     if (!fits) break;
-    auto flat = spec::EncodeTemplate({static_cast<const CK_ATTRIBUTE*>(attribute.pValue), attribute.ulValueLen / sizeof(CK_ATTRIBUTE)});
+    auto flat = spec::EncodeTemplate(
+        {static_cast<const CK_ATTRIBUTE*>(attribute.pValue), attribute.ulValueLen / sizeof(CK_ATTRIBUTE)});
     fits = flat.ok();
     if (fits) nested[i] = std::move(*flat);
   }
@@ -215,7 +219,8 @@ namespace {
 
 // C_GetAttributeValue fills what it can and then says what it could not: these answers carry values.
 bool CarriesAttributes(CK_RV rv) {
-  return rv == CKR_OK || rv == CKR_ATTRIBUTE_SENSITIVE || rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_BUFFER_TOO_SMALL;
+  return rv == CKR_OK || rv == CKR_ATTRIBUTE_SENSITIVE || rv == CKR_ATTRIBUTE_TYPE_INVALID ||
+         rv == CKR_BUFFER_TOO_SMALL;
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
-// Encodes and decodes any call from its fields. Request: what goes in. Response: what comes out, which depends on the return
-// value. Decoding a request builds the C parameters in an Arena; decoding a response writes through the caller's pointers,
-// within the room that the caller gave.
+// Encodes and decodes any call from its fields. Request: what goes in. Response: what comes out, which depends on the
+// return value. Decoding a request builds the C parameters in an Arena; decoding a response writes through the caller's
+// pointers, within the room that the caller gave.
 #pragma once
 
 #include <algorithm>
@@ -15,8 +15,8 @@
 
 namespace cmkd::wire {
 
-// ---- Shapes. EncodeRequest/DecodeRequest and EncodeResponse/DecodeResponse are pairs. A decoder returns CKR_OK or why it
-// refuses; bounds of the frame itself are the Reader's.
+// ---- Shapes. EncodeRequest/DecodeRequest and EncodeResponse/DecodeResponse are pairs. A decoder returns CKR_OK or why
+// it refuses; bounds of the frame itself are the Reader's.
 
 void EncodeRequest(Writer& w, const spec::Mechanism& shape);
 CK_RV DecodeRequest(Reader& r, Arena& arena, spec::Mechanism& shape);
@@ -202,11 +202,9 @@ inline void DecodeResponse(Reader& r, spec::Document& s, CK_RV) { s.value = ToBy
 
 // Shapes that only go in have nothing to bring back. (A BytesOutOrMore is answered as the BytesOut that it is.)
 template <class Shape>
-  requires(!std::derived_from<Shape, spec::BytesOut>)
-void EncodeResponse(Writer&, const Shape&, CK_RV) {}
+requires(!std::derived_from<Shape, spec::BytesOut>) void EncodeResponse(Writer&, const Shape&, CK_RV) {}
 template <class Shape>
-  requires(!std::derived_from<Shape, spec::BytesOut>)
-void DecodeResponse(Reader&, Shape&, CK_RV) {}
+requires(!std::derived_from<Shape, spec::BytesOut>) void DecodeResponse(Reader&, Shape&, CK_RV) {}
 
 // ---- Calls
 

@@ -1,5 +1,5 @@
-// Reader: takes numbers and bytes from the front of a view. Every step is bounds-checked; the first failure sticks, and what is
-// read after it is zero or empty. A message counts only when it was read to its end: ok() && AtEnd().
+// Reader: takes numbers and bytes from the front of a view. Every step is bounds-checked; the first failure sticks, and
+// what is read after it is zero or empty. A message counts only when it was read to its end: ok() && AtEnd().
 #pragma once
 
 #include <cstdint>

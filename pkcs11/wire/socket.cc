@@ -90,8 +90,8 @@ Receive ReceiveExactly(const Socket& socket, std::uint8_t* into, std::size_t cou
 }  // namespace
 
 Receive ReceiveFrame(const Socket& socket, FrameHeader& header, Buffer& payload) {
-  // Most frames are small: one system call brings header and payload. There is never a second frame behind the first, for
-  // a peer waits for its answer; bytes beyond the frame are therefore a breach of the protocol.
+  // Most frames are small: one system call brings header and payload. There is never a second frame behind the first,
+  // for a peer waits for its answer; bytes beyond the frame are therefore a breach of the protocol.
   constexpr std::size_t kFirstRead = 4096;
   constexpr std::size_t kStep = std::size_t{1} << 20;
   payload.Clear();

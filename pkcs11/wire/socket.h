@@ -1,5 +1,5 @@
-// Sends and receives whole frames on a Unix stream socket. Never raises SIGPIPE; every wait has the deadline that was set on
-// the socket.
+// Sends and receives whole frames on a Unix stream socket. Never raises SIGPIPE; every wait has the deadline that was
+// set on the socket.
 #pragma once
 
 #include <chrono>

@@ -1,5 +1,5 @@
-// Writer: appends numbers and bytes to a Buffer. Numbers are little endian on the wire and both ends share a machine, so they
-// are copied as they are.
+// Writer: appends numbers and bytes to a Buffer. Numbers are little endian on the wire and both ends share a machine,
+// so they are copied as they are.
 #pragma once
 
 #include <cstdint>

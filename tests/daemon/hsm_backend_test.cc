@@ -1,5 +1,5 @@
-// The contract of Backend, held against every kind of device: the simulator inside the process, SoftHSM behind a host process,
-// and the simulator behind one.
+// The contract of Backend, held against every kind of device: the simulator inside the process, SoftHSM behind a host
+// process, and the simulator behind one.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <unistd.h>
@@ -172,11 +172,12 @@ TEST_P(BackendTest, EcdhGivesBothSidesTheSameKey) {
 TEST_P(BackendTest, AWrappedKeyComesBackTheSame) {
   const TestKey wrapping = bench_->Aes();
   const TestKey key = bench_->Aes(32, true);
-  const auto wrapped = backend_->WrapKey(Plain(CKM_AES_KEY_WRAP), wrapping.name, wrapping.material, key.name, key.material);
+  const auto wrapped =
+      backend_->WrapKey(Plain(CKM_AES_KEY_WRAP), wrapping.name, wrapping.material, key.name, key.material);
   ASSERT_GOOD(wrapped);
   EXPECT_EQ(wrapped->size(), 40u);
-  auto back = backend_->UnwrapKey(Plain(CKM_AES_KEY_WRAP), wrapping.name, wrapping.material, *wrapped, CKO_SECRET_KEY, CKK_AES, 0,
-                                  bench_->under());
+  auto back = backend_->UnwrapKey(Plain(CKM_AES_KEY_WRAP), wrapping.name, wrapping.material, *wrapped, CKO_SECRET_KEY,
+                                  CKK_AES, 0, bench_->under());
   ASSERT_GOOD(back);
   EXPECT_EQ(back->computed.Ulong(CKA_VALUE_LEN), 32u);
   const TestKey again = bench_->Keep(CKO_SECRET_KEY, CKK_AES, std::move(*back), false);
@@ -186,7 +187,8 @@ TEST_P(BackendTest, AWrappedKeyComesBackTheSame) {
 TEST_P(BackendTest, AKeyThatIsNotExtractableIsNotWrappedForOthers) {
   const TestKey wrapping = bench_->Aes();
   const TestKey key = bench_->Aes(32, false);
-  const auto wrapped = backend_->WrapKey(Plain(CKM_AES_KEY_WRAP), wrapping.name, wrapping.material, key.name, key.material);
+  const auto wrapped =
+      backend_->WrapKey(Plain(CKM_AES_KEY_WRAP), wrapping.name, wrapping.material, key.name, key.material);
   ASSERT_FALSE(wrapped.ok());
   EXPECT_EQ(wrapped.error().rv, CKR_KEY_UNEXTRACTABLE);
 }
@@ -195,10 +197,11 @@ TEST_P(BackendTest, UnwrappingWithTheWrongKeySaysSo) {
   const TestKey wrapping = bench_->Aes();
   const TestKey other = bench_->Aes();
   const TestKey key = bench_->Aes(32, true);
-  const auto wrapped = backend_->WrapKey(Plain(CKM_AES_KEY_WRAP), wrapping.name, wrapping.material, key.name, key.material);
+  const auto wrapped =
+      backend_->WrapKey(Plain(CKM_AES_KEY_WRAP), wrapping.name, wrapping.material, key.name, key.material);
   ASSERT_GOOD(wrapped);
-  const auto back = backend_->UnwrapKey(Plain(CKM_AES_KEY_WRAP), other.name, other.material, *wrapped, CKO_SECRET_KEY, CKK_AES, 0,
-                                        bench_->under());
+  const auto back = backend_->UnwrapKey(Plain(CKM_AES_KEY_WRAP), other.name, other.material, *wrapped, CKO_SECRET_KEY,
+                                        CKK_AES, 0, bench_->under());
   ASSERT_FALSE(back.ok());
   EXPECT_EQ(back.error().rv, CKR_WRAPPED_KEY_INVALID);
   EXPECT_TRUE(backend_->IsWrongKey(CKM_AES_KEY_WRAP, back.error().rv));
@@ -209,8 +212,8 @@ TEST_P(BackendTest, AnAesKeyOfNoAesLengthIsNotTakenIn) {
   const auto five = bench_->Encrypt(rsa, Plain(CKM_RSA_PKCS), AsBytes("12345"), true);
   ASSERT_GOOD(five);
   const std::size_t before = bench_->CountObjects();
-  const auto back =
-      backend_->UnwrapKey(Plain(CKM_RSA_PKCS), rsa.name, rsa.material, *five, CKO_SECRET_KEY, CKK_AES, 0, bench_->under());
+  const auto back = backend_->UnwrapKey(Plain(CKM_RSA_PKCS), rsa.name, rsa.material, *five, CKO_SECRET_KEY, CKK_AES, 0,
+                                        bench_->under());
   EXPECT_FALSE(back.ok());
   EXPECT_LE(bench_->CountObjects(), before + 1) << "the unwrapping key is cached now";
 }
@@ -289,10 +292,14 @@ TEST_P(BackendTest, FailuresLeaveNothingInTheDevice) {
   ASSERT_GOOD(bench_->Fingerprint(wrapping));  // cached from here on
   const std::size_t before = bench_->CountObjects();
   const Bytes garbage(40, 0x55);
-  EXPECT_FALSE(backend_->UnwrapKey(Plain(CKM_AES_KEY_WRAP), wrapping.name, wrapping.material, garbage, CKO_SECRET_KEY, CKK_AES, 0,
-                                   bench_->under()).ok());
-  EXPECT_FALSE(backend_->UnwrapKey(Plain(CKM_AES_KEY_WRAP), wrapping.name, wrapping.material, garbage, CKO_PRIVATE_KEY, CKK_EC, 0,
-                                   bench_->under()).ok());
+  EXPECT_FALSE(backend_
+                   ->UnwrapKey(Plain(CKM_AES_KEY_WRAP), wrapping.name, wrapping.material, garbage, CKO_SECRET_KEY,
+                               CKK_AES, 0, bench_->under())
+                   .ok());
+  EXPECT_FALSE(backend_
+                   ->UnwrapKey(Plain(CKM_AES_KEY_WRAP), wrapping.name, wrapping.material, garbage, CKO_PRIVATE_KEY,
+                               CKK_EC, 0, bench_->under())
+                   .ok());
   const WrappingKey nowhere{7, Bytes(16, 9)};
   EXPECT_FALSE(backend_->GenerateKey(Plain(CKM_AES_KEY_GEN), CKK_AES, 32, nowhere).ok());
   spec::Attributes parameters;
@@ -534,9 +541,12 @@ TEST_P(BackendTest, AKilledHostCostsAThreadAtMostOneError) {
       const auto me = static_cast<std::size_t>(t);
       for (std::size_t i = me; !stop; ++i) {
         const auto got = bench_->Fingerprint(keys[i % keys.size()]);
-        if (!got.ok()) ++errors[me];
-        else if (!Equal(*got, fingerprints[i % keys.size()])) ++wrong;
-        else ++served[me];
+        if (!got.ok())
+          ++errors[me];
+        else if (!Equal(*got, fingerprints[i % keys.size()]))
+          ++wrong;
+        else
+          ++served[me];
       }
     });
   }

@@ -1,4 +1,5 @@
-// The host process by itself: who may speak to it and how, what it inherits, and that one host is never taken for another.
+// The host process by itself: who may speak to it and how, what it inherits, and that one host is never taken for
+// another.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -137,8 +138,9 @@ TEST_F(HostTest, EndsWithTheProcessObject) {
 }
 
 TEST_F(HostTest, EndsWithItsParent) {
-  const std::string command = "SOFTHSM2_CONF=" + options_.environment.at("SOFTHSM2_CONF") + " " + options_.program + " --socket " +
-                              options_.socket_prefix + ".sock --module " + options_.module + " 2>/dev/null >&2 & echo $!; sleep 1";
+  const std::string command = "SOFTHSM2_CONF=" + options_.environment.at("SOFTHSM2_CONF") + " " + options_.program +
+                              " --socket " + options_.socket_prefix + ".sock --module " + options_.module +
+                              " 2>/dev/null >&2 & echo $!; sleep 1";
   FILE* shell = ::popen(command.c_str(), "r");
   ASSERT_NE(shell, nullptr);
   int pid = 0;
@@ -146,6 +148,21 @@ TEST_F(HostTest, EndsWithItsParent) {
   EXPECT_TRUE(IsAlive(pid));
   ::pclose(shell);
   EXPECT_TRUE(WaitFor([&] { return !IsAlive(pid); }));
+}
+
+TEST_F(HostTest, WaitsForAHostOfADaemonThatDied) {
+  // One that has lost its parent and takes half a second to notice.
+  const std::string command = "SOFTHSM2_CONF=" + options_.environment.at("SOFTHSM2_CONF") + " sh -c '" +
+                              options_.program + " --socket " + options_.socket_prefix + "-1.sock --module " +
+                              options_.module + " 2>/dev/null >&2 & echo ready; sleep 1.5'";
+  FILE* shell = ::popen(command.c_str(), "r");
+  ASSERT_NE(shell, nullptr);
+  ASSERT_TRUE(WaitFor([&] { return wire::Connect(options_.socket_prefix + "-1.sock").valid(); }));
+  HostProcess process(options_);
+  const auto started = process.Start();
+  EXPECT_TRUE(started.ok()) << started.error();
+  EXPECT_TRUE(wire::Connect(process.socket_path()).valid());
+  ::pclose(shell);
 }
 
 TEST_F(HostTest, SaysWhenTheModuleRefusesItsOptions) {
@@ -204,8 +221,9 @@ TEST_F(HostTest, BreachesOfTheProtocolEndAConnectionAndNothingElse) {
   const auto nothing = [](wire::Writer&) {};
   const std::uint16_t info = spec::WireId(spec::CallId::C_GetInfo);
   EXPECT_EQ(RawConnection(path).Ask(info, nothing), wire::Receive::kClosed) << "hello comes first";
-  for (const std::uint16_t call : {spec::WireId(spec::CallId::C_Initialize), spec::WireId(spec::CallId::C_GetFunctionList),
-                                   spec::WireId(spec::CallId::Admin), std::uint16_t{0x7fff}, std::uint16_t{0xffff}}) {
+  for (const std::uint16_t call :
+       {spec::WireId(spec::CallId::C_Initialize), spec::WireId(spec::CallId::C_GetFunctionList),
+        spec::WireId(spec::CallId::Admin), std::uint16_t{0x7fff}, std::uint16_t{0xffff}}) {
     RawConnection connection(path);
     ASSERT_EQ(connection.Hello(), wire::Receive::kFrame);
     EXPECT_EQ(connection.Ask(call, nothing), wire::Receive::kClosed) << call;

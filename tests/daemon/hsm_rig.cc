@@ -19,8 +19,9 @@ namespace cmkd::daemon {
 
 namespace {
 
-constexpr const char* kSoftHsmModules[] = {"/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
-                                           "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so"};
+constexpr const char* kSoftHsmModules[] = {
+    "/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+    "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so"};
 constexpr const char* kPin = "4711-0815";
 
 std::string FromEnvironment(const char* name, const std::string& fallback) {
@@ -99,8 +100,8 @@ void HsmRig::PrepareSoftHsm() {
   const std::string conf = folder_ + "/softhsm2.conf";
   std::filesystem::create_directory(folder_ + "/tokens");
   std::ofstream(conf) << "directories.tokendir = " << folder_ << "/tokens\nlog.level = ERROR\n";
-  const std::string command = "SOFTHSM2_CONF=" + conf + " softhsm2-util --init-token --free --label '" + config_.token_label +
-                              "' --pin " + kPin + " --so-pin " + kPin + " >/dev/null 2>&1";
+  const std::string command = "SOFTHSM2_CONF=" + conf + " softhsm2-util --init-token --free --label '" +
+                              config_.token_label + "' --pin " + kPin + " --so-pin " + kPin + " >/dev/null 2>&1";
   if (std::system(command.c_str()) != 0) missing_ = "softhsm2-util cannot make a token";
   config_.environment = {{"SOFTHSM2_CONF", conf}};
 }
@@ -216,8 +217,8 @@ TestKey KeyBench::Curve(CK_MECHANISM_TYPE mechanism, CK_KEY_TYPE type, std::stri
   return key;
 }
 
-Fallible<Bytes> KeyBench::Do(const KeyName& name, const KeyMaterial& material, CK_MECHANISM mechanism, ByteView input, Init init,
-                             Transform transform) {
+Fallible<Bytes> KeyBench::Do(const KeyName& name, const KeyMaterial& material, CK_MECHANISM mechanism, ByteView input,
+                             Init init, Transform transform) {
   Bytes output;
   RETURN_IF_ERROR(backend_.Run([&](CK_FUNCTION_LIST_PTR f, Backend::Lease& lease) -> CK_RV {
     const auto key = lease.Load(name, material);
@@ -234,8 +235,8 @@ Fallible<Bytes> KeyBench::Do(const KeyName& name, const KeyMaterial& material, C
 }
 
 Fallible<Bytes> KeyBench::Encrypt(const TestKey& key, CK_MECHANISM mechanism, ByteView input, bool with_public) {
-  return Do(with_public ? key.PublicName() : key.name, with_public ? key.PublicMaterial() : key.material, mechanism, input,
-            &CK_FUNCTION_LIST::C_EncryptInit, &CK_FUNCTION_LIST::C_Encrypt);
+  return Do(with_public ? key.PublicName() : key.name, with_public ? key.PublicMaterial() : key.material, mechanism,
+            input, &CK_FUNCTION_LIST::C_EncryptInit, &CK_FUNCTION_LIST::C_Encrypt);
 }
 
 Fallible<Bytes> KeyBench::Decrypt(const TestKey& key, CK_MECHANISM mechanism, ByteView input) {
@@ -246,7 +247,8 @@ Fallible<Bytes> KeyBench::Sign(const TestKey& key, CK_MECHANISM mechanism, ByteV
   return Do(key.name, key.material, mechanism, input, &CK_FUNCTION_LIST::C_SignInit, &CK_FUNCTION_LIST::C_Sign);
 }
 
-Status KeyBench::Verify(const TestKey& key, CK_MECHANISM mechanism, ByteView input, ByteView signature, bool with_public) {
+Status KeyBench::Verify(const TestKey& key, CK_MECHANISM mechanism, ByteView input, ByteView signature,
+                        bool with_public) {
   const KeyMaterial material = with_public ? key.PublicMaterial() : key.material;
   return backend_.Run([&](CK_FUNCTION_LIST_PTR f, Backend::Lease& lease) -> CK_RV {
     const auto handle = lease.Load(with_public ? key.PublicName() : key.name, material);

@@ -84,8 +84,8 @@ class KeyBench {
  private:
   using Init = CK_RV (*CK_FUNCTION_LIST::*)(CK_SESSION_HANDLE, CK_MECHANISM_PTR, CK_OBJECT_HANDLE);
   using Transform = CK_RV (*CK_FUNCTION_LIST::*)(CK_SESSION_HANDLE, CK_BYTE_PTR, CK_ULONG, CK_BYTE_PTR, CK_ULONG_PTR);
-  Fallible<Bytes> Do(const KeyName& name, const KeyMaterial& material, CK_MECHANISM mechanism, ByteView input, Init init,
-                     Transform transform);
+  Fallible<Bytes> Do(const KeyName& name, const KeyMaterial& material, CK_MECHANISM mechanism, ByteView input,
+                     Init init, Transform transform);
 
   Backend& backend_;
   WrappingKey under_;

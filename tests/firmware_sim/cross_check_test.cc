@@ -1,4 +1,5 @@
-// The device against OpenSSL used another way: what one makes the other must accept, over all hashes, masks, salts and lengths.
+// The device against OpenSSL used another way: what one makes the other must accept, over all hashes, masks, salts and
+// lengths.
 #include <openssl/bn.h>
 #include <openssl/ecdsa.h>
 #include <openssl/evp.h>
@@ -83,7 +84,8 @@ TEST_F(CrossCheckTest, PssRefusesWhatDoesNotFit) {
   const CK_RSA_PKCS_PSS_PARAMS other_hash{CKM_SHA384, CKG_MGF1_SHA384, 32};
   EXPECT_EQ(Sign(M(CKM_RSA_PKCS_PSS, longest), pair.private_key, Bytes(32)).size(), 256u);
   EXPECT_EQ(f->C_SignInit(session, M(CKM_RSA_PKCS_PSS, too_long), pair.private_key), CKR_MECHANISM_PARAM_INVALID);
-  EXPECT_EQ(f->C_SignInit(session, M(CKM_SHA256_RSA_PKCS_PSS, other_hash), pair.private_key), CKR_MECHANISM_PARAM_INVALID);
+  EXPECT_EQ(f->C_SignInit(session, M(CKM_SHA256_RSA_PKCS_PSS, other_hash), pair.private_key),
+            CKR_MECHANISM_PARAM_INVALID);
   Sign(M(CKM_RSA_PKCS_PSS, longest), pair.private_key, Bytes(31));
   EXPECT_EQ(rv, CKR_DATA_LEN_RANGE);
 }
@@ -102,7 +104,8 @@ TEST_F(CrossCheckTest, OaepWithEveryPairOfHashAndMaskAndALabel) {
       EVP_PKEY_CTX_set_rsa_padding(context.get(), RSA_PKCS1_OAEP_PADDING);
       EVP_PKEY_CTX_set_rsa_oaep_md(context.get(), EVP_get_digestbyname(hash.name));
       EVP_PKEY_CTX_set_rsa_mgf1_md(context.get(), EVP_get_digestbyname(mask.name));
-      EVP_PKEY_CTX_set0_rsa_oaep_label(context.get(), OPENSSL_memdup(label.data(), label.size()), static_cast<int>(label.size()));
+      EVP_PKEY_CTX_set0_rsa_oaep_label(context.get(), OPENSSL_memdup(label.data(), label.size()),
+                                       static_cast<int>(label.size()));
       Bytes sealed(256);
       std::size_t n = sealed.size();
       ASSERT_EQ(EVP_PKEY_encrypt(context.get(), sealed.data(), &n, text.data(), text.size()), 1);
@@ -122,7 +125,8 @@ TEST_F(CrossCheckTest, RawRsaIsModularArithmetic) {
   const auto number = [](const Bytes& bytes) {
     return NumberPointer(BN_bin2bn(bytes.data(), static_cast<int>(bytes.size()), nullptr), BN_free);
   };
-  const NumberPointer n = number(Attribute(pair.public_key, CKA_MODULUS)), e = number(Attribute(pair.public_key, CKA_PUBLIC_EXPONENT));
+  const NumberPointer n = number(Attribute(pair.public_key, CKA_MODULUS)),
+                      e = number(Attribute(pair.public_key, CKA_PUBLIC_EXPONENT));
   const NumberPointer d = number(Attribute(pair.private_key, CKA_PRIVATE_EXPONENT));
   const auto power = [&](const Bytes& base, const BIGNUM* exponent) {
     const std::unique_ptr<BN_CTX, decltype(&BN_CTX_free)> context(BN_CTX_new(), BN_CTX_free);
@@ -187,7 +191,9 @@ TEST_F(CrossCheckTest, EcdsaSignaturesHoldForOpenSsl) {
       const int bytes = i2d_ECDSA_SIG(signature, &encoded);
       const ContextPointer context(EVP_PKEY_CTX_new(key.get(), nullptr), EVP_PKEY_CTX_free);
       EVP_PKEY_verify_init(context.get());
-      EXPECT_EQ(EVP_PKEY_verify(context.get(), encoded, static_cast<std::size_t>(bytes), digest.data(), digest.size()), 1) << curve;
+      EXPECT_EQ(EVP_PKEY_verify(context.get(), encoded, static_cast<std::size_t>(bytes), digest.data(), digest.size()),
+                1)
+          << curve;
       OPENSSL_free(encoded);
       ECDSA_SIG_free(signature);
     }
@@ -199,8 +205,8 @@ TEST_F(CrossCheckTest, EcdsaVerificationTakesShorterHalves) {
   const Pair pair = GenerateCurve(CKM_EC_KEY_PAIR_GEN, "P-256");
   const Bytes hash(32, 1);
   Bytes signature;
-  // Until both halves begin with a zero byte the signature has to be made again; one in 65,536 is too rare, so cut P-521's
-  // always-zero seven bits instead: its first byte is 0 or 1.
+  // Until both halves begin with a zero byte the signature has to be made again; one in 65,536 is too rare, so cut
+  // P-521's always-zero seven bits instead: its first byte is 0 or 1.
   const Pair wide = GenerateCurve(CKM_EC_KEY_PAIR_GEN, "P-521");
   do signature = Sign(M(CKM_ECDSA), wide.private_key, hash);
   while (signature[0] != 0 || signature[66] != 0);
@@ -253,11 +259,13 @@ TEST_F(CrossCheckTest, DerivationFunctionsOfEcdh) {
   Bytes der_point = Attribute(two.public_key, CKA_EC_POINT), raw_point(der_point.begin() + 2, der_point.end());
   Bytes shared{1, 2, 3};
   const auto derive = [&](CK_ULONG kdf, Bytes& point, CK_ULONG bytes, Bytes* extra = nullptr) {
-    CK_ECDH1_DERIVE_PARAMS parameter{kdf, extra == nullptr ? 0 : extra->size(), extra == nullptr ? nullptr : extra->data(), point.size(), point.data()};
+    CK_ECDH1_DERIVE_PARAMS parameter{kdf, extra == nullptr ? 0 : extra->size(),
+                                     extra == nullptr ? nullptr : extra->data(), point.size(), point.data()};
     T attributes = open;
     attributes.Ulong(CKA_CLASS, CKO_SECRET_KEY).Ulong(CKA_KEY_TYPE, CKK_GENERIC_SECRET).Ulong(CKA_VALUE_LEN, bytes);
     CK_OBJECT_HANDLE made = 0;
-    rv = f->C_DeriveKey(session, M(CKM_ECDH1_DERIVE, parameter), one.private_key, attributes.data(), attributes.size(), &made);
+    rv = f->C_DeriveKey(session, M(CKM_ECDH1_DERIVE, parameter), one.private_key, attributes.data(), attributes.size(),
+                        &made);
     const CK_RV result = rv;
     const Bytes value = rv == CKR_OK ? Attribute(made, CKA_VALUE) : Bytes();
     rv = result;

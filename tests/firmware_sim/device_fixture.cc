@@ -84,7 +84,8 @@ CK_OBJECT_HANDLE DeviceTest::Create(T attributes) {
 }
 
 CK_OBJECT_HANDLE DeviceTest::SecretKey(CK_KEY_TYPE type, const Bytes& value) {
-  const CK_OBJECT_HANDLE handle = Create(T().Ulong(CKA_CLASS, CKO_SECRET_KEY).Ulong(CKA_KEY_TYPE, type).Raw(CKA_VALUE, value));
+  const CK_OBJECT_HANDLE handle =
+      Create(T().Ulong(CKA_CLASS, CKO_SECRET_KEY).Ulong(CKA_KEY_TYPE, type).Raw(CKA_VALUE, value));
   EXPECT_EQ(rv, CKR_OK);
   return handle;
 }
@@ -109,8 +110,8 @@ DeviceTest::Pair DeviceTest::GenerateCurve(CK_MECHANISM_TYPE mechanism, std::str
   Pair pair;
   T public_attributes;
   public_attributes.Raw(CKA_EC_PARAMS, ToBytes(AsBytes(spec::FindCurveByName(curve)->oid)));
-  rv = f->C_GenerateKeyPair(session, M(mechanism), public_attributes.data(), public_attributes.size(), private_more.data(),
-                            private_more.size(), &pair.public_key, &pair.private_key);
+  rv = f->C_GenerateKeyPair(session, M(mechanism), public_attributes.data(), public_attributes.size(),
+                            private_more.data(), private_more.size(), &pair.public_key, &pair.private_key);
   return pair;
 }
 
@@ -179,10 +180,11 @@ Bytes DeviceTest::Wrap(CK_MECHANISM* mechanism, CK_OBJECT_HANDLE wrapping, CK_OB
   return out;
 }
 
-CK_OBJECT_HANDLE DeviceTest::Unwrap(CK_MECHANISM* mechanism, CK_OBJECT_HANDLE unwrapping, const Bytes& wrapped, T attributes) {
+CK_OBJECT_HANDLE DeviceTest::Unwrap(CK_MECHANISM* mechanism, CK_OBJECT_HANDLE unwrapping, const Bytes& wrapped,
+                                    T attributes) {
   CK_OBJECT_HANDLE handle = 0;
-  rv = f->C_UnwrapKey(session, mechanism, unwrapping, const_cast<CK_BYTE*>(wrapped.data()), wrapped.size(), attributes.data(),
-                      attributes.size(), &handle);
+  rv = f->C_UnwrapKey(session, mechanism, unwrapping, const_cast<CK_BYTE*>(wrapped.data()), wrapped.size(),
+                      attributes.data(), attributes.size(), &handle);
   return handle;
 }
 

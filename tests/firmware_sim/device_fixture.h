@@ -1,5 +1,5 @@
-// A device for a test: its own flash directory, an initialized token, a user logged in, and short names for what tests do with the
-// function list. Everything goes through the C functions.
+// A device for a test: its own flash directory, an initialized token, a user logged in, and short names for what tests
+// do with the function list. Everything goes through the C functions.
 #pragma once
 
 #include <gtest/gtest.h>

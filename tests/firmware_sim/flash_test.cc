@@ -50,7 +50,8 @@ TEST_F(FlashTest, TokenObjectsSurviveARestartAndSessionObjectsDoNot) {
   const auto kept = GenerateAes(32, T().Bool(CKA_TOKEN, true).Text(CKA_LABEL, "kept"));
   GenerateAes(32, T().Text(CKA_LABEL, "lost"));
   const Pair pair = GenerateCurve(CKM_EC_KEY_PAIR_GEN, "P-256", T().Bool(CKA_TOKEN, true).Text(CKA_LABEL, "signer"));
-  const auto data = Create(T().Ulong(CKA_CLASS, CKO_DATA).Bool(CKA_TOKEN, true).Text(CKA_LABEL, "data").Text(CKA_VALUE, "text"));
+  const auto data =
+      Create(T().Ulong(CKA_CLASS, CKO_DATA).Bool(CKA_TOKEN, true).Text(CKA_LABEL, "data").Text(CKA_VALUE, "text"));
   const Bytes block(16, 1);
   const Bytes before = Encrypt(M(CKM_AES_ECB), kept, block);
   const Bytes info = Attribute(pair.public_key, CKA_PUBLIC_KEY_INFO), id = Attribute(data, CKA_UNIQUE_ID);

@@ -72,16 +72,18 @@ TEST_F(KeyTest, EveryKeyComesBackFromEveryWrapping) {
     CK_KEY_TYPE type;
     CK_OBJECT_HANDLE key;
   };
-  const Private private_keys[] = {{CKK_RSA, GenerateRsa(2048, open).private_key},
-                                  {CKK_EC, GenerateCurve(CKM_EC_KEY_PAIR_GEN, "P-256", open).private_key},
-                                  {CKK_EC, GenerateCurve(CKM_EC_KEY_PAIR_GEN, "P-521", open).private_key},
-                                  {CKK_EC_EDWARDS, GenerateCurve(CKM_EC_EDWARDS_KEY_PAIR_GEN, "Ed25519", open).private_key},
-                                  {CKK_EC_MONTGOMERY, GenerateCurve(CKM_EC_MONTGOMERY_KEY_PAIR_GEN, "X25519", open).private_key}};
+  const Private private_keys[] = {
+      {CKK_RSA, GenerateRsa(2048, open).private_key},
+      {CKK_EC, GenerateCurve(CKM_EC_KEY_PAIR_GEN, "P-256", open).private_key},
+      {CKK_EC, GenerateCurve(CKM_EC_KEY_PAIR_GEN, "P-521", open).private_key},
+      {CKK_EC_EDWARDS, GenerateCurve(CKM_EC_EDWARDS_KEY_PAIR_GEN, "Ed25519", open).private_key},
+      {CKK_EC_MONTGOMERY, GenerateCurve(CKM_EC_MONTGOMERY_KEY_PAIR_GEN, "X25519", open).private_key}};
   for (M& mechanism : mechanisms) {
     SCOPED_TRACE(static_cast<CK_MECHANISM*>(mechanism)->mechanism);
     for (const std::size_t bytes : {16u, 24u, 32u}) {
       const auto key = SecretKey(CKK_AES, Bytes(bytes, 7));
-      const auto again = Unwrap(mechanism, aes, Wrap(mechanism, aes, key), SecretTemplate(CKK_AES).Bool(CKA_SENSITIVE, false));
+      const auto again =
+          Unwrap(mechanism, aes, Wrap(mechanism, aes, key), SecretTemplate(CKK_AES).Bool(CKA_SENSITIVE, false));
       ASSERT_EQ(rv, CKR_OK) << bytes;
       EXPECT_EQ(Attribute(again, CKA_VALUE), Bytes(bytes, 7));
     }
@@ -207,8 +209,9 @@ TEST_F(KeyTest, DamagedBlobsAreRefused) {
 
 TEST_F(KeyTest, UnwrappedKeyIsNotLocalAndWasNotAlwaysSensitive) {
   const auto aes = GenerateAes();
-  const auto again = Unwrap(M(CKM_AES_KEY_WRAP_KWP), aes, Wrap(M(CKM_AES_KEY_WRAP_KWP), aes, GenerateAes(32, Extractable())),
-                            SecretTemplate(CKK_AES));
+  const auto again =
+      Unwrap(M(CKM_AES_KEY_WRAP_KWP), aes, Wrap(M(CKM_AES_KEY_WRAP_KWP), aes, GenerateAes(32, Extractable())),
+             SecretTemplate(CKK_AES));
   EXPECT_EQ(Attribute(again, CKA_LOCAL), Bytes{0});
   EXPECT_EQ(Attribute(again, CKA_ALWAYS_SENSITIVE), Bytes{0});
   EXPECT_EQ(Attribute(again, CKA_NEVER_EXTRACTABLE), Bytes{0});
@@ -246,7 +249,8 @@ TEST_F(KeyTest, GeneratedKeysDiffer) {
   for (const char* curve : {"X25519", "X448"}) {
     const Pair one = GenerateCurve(CKM_EC_MONTGOMERY_KEY_PAIR_GEN, curve, open);
     ASSERT_EQ(rv, CKR_OK);
-    EXPECT_NE(Attribute(one.private_key, CKA_VALUE), Attribute(GenerateCurve(CKM_EC_MONTGOMERY_KEY_PAIR_GEN, curve, open).private_key, CKA_VALUE));
+    EXPECT_NE(Attribute(one.private_key, CKA_VALUE),
+              Attribute(GenerateCurve(CKM_EC_MONTGOMERY_KEY_PAIR_GEN, curve, open).private_key, CKA_VALUE));
   }
 }
 
@@ -255,7 +259,8 @@ TEST_F(KeyTest, TwoPartiesAgree) {
     CK_MECHANISM_TYPE generate;
     const char* curve;
   };
-  for (const Case& c : {Case{CKM_EC_KEY_PAIR_GEN, "P-384"}, Case{CKM_EC_MONTGOMERY_KEY_PAIR_GEN, "X25519"}, Case{CKM_EC_MONTGOMERY_KEY_PAIR_GEN, "X448"}}) {
+  for (const Case& c : {Case{CKM_EC_KEY_PAIR_GEN, "P-384"}, Case{CKM_EC_MONTGOMERY_KEY_PAIR_GEN, "X25519"},
+                        Case{CKM_EC_MONTGOMERY_KEY_PAIR_GEN, "X448"}}) {
     const Pair one = GenerateCurve(c.generate, c.curve), two = GenerateCurve(c.generate, c.curve);
     Bytes secrets[2];
     for (const bool first : {true, false}) {
@@ -263,7 +268,9 @@ TEST_F(KeyTest, TwoPartiesAgree) {
       CK_ECDH1_DERIVE_PARAMS parameter{CKD_SHA256_KDF, 0, nullptr, point.size(), point.data()};
       T attributes = SecretTemplate(CKK_AES).Bool(CKA_SENSITIVE, false).Ulong(CKA_VALUE_LEN, 32);
       CK_OBJECT_HANDLE made = 0;
-      ASSERT_EQ(f->C_DeriveKey(session, M(CKM_ECDH1_DERIVE, parameter), first ? one.private_key : two.private_key, attributes.data(), attributes.size(), &made), CKR_OK);
+      ASSERT_EQ(f->C_DeriveKey(session, M(CKM_ECDH1_DERIVE, parameter), first ? one.private_key : two.private_key,
+                               attributes.data(), attributes.size(), &made),
+                CKR_OK);
       secrets[first ? 0 : 1] = Attribute(made, CKA_VALUE);
     }
     EXPECT_EQ(secrets[0], secrets[1]);

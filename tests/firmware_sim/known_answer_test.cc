@@ -1,5 +1,5 @@
-// Published answers through the function list, for the rows of the mechanism table that have no file of vectors. Numbers are from
-// NIST publications and RFCs, each named beside them.
+// Published answers through the function list, for the rows of the mechanism table that have no file of vectors.
+// Numbers are from NIST publications and RFCs, each named beside them.
 #include <set>
 
 #include "pkcs11/spec/key_facts.h"
@@ -57,7 +57,8 @@ constexpr std::string_view kQuestion = "7768617420646f2079612077616e7420666f7220
 constexpr Answer kMacs[] = {
     {CKM_SHA_1_HMAC, CKK_GENERIC_SECRET, kTwentyBytes, "", kHiThere, "b617318655057264e28bc0b6fb378c8ef146be00"},
     {CKM_SHA_1_HMAC, CKK_SHA_1_HMAC, kJefe, "", kQuestion, "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"},
-    {CKM_SHA224_HMAC, CKK_GENERIC_SECRET, kTwentyBytes, "", kHiThere, "896fb1128abbdf196832107cd49df33f47b4b1169912ba4f53684b22"},
+    {CKM_SHA224_HMAC, CKK_GENERIC_SECRET, kTwentyBytes, "", kHiThere,
+     "896fb1128abbdf196832107cd49df33f47b4b1169912ba4f53684b22"},
     {CKM_SHA256_HMAC, CKK_SHA256_HMAC, kTwentyBytes, "", kHiThere,
      "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"},
     {CKM_SHA384_HMAC, CKK_GENERIC_SECRET, kTwentyBytes, "", kHiThere,
@@ -153,24 +154,25 @@ TEST_F(KnownAnswerTest, Ecdsa) {
                               .Raw(CKA_EC_POINT, FromHex(kP256Point)));
   ASSERT_EQ(rv, CKR_OK);
   for (const Answer& answer : kEcdsa) {
-    EXPECT_EQ(Verify(M(answer.mechanism), key, FromHex(answer.input), FromHex(answer.output)), CKR_OK) << Name(answer.mechanism);
+    EXPECT_EQ(Verify(M(answer.mechanism), key, FromHex(answer.input), FromHex(answer.output)), CKR_OK)
+        << Name(answer.mechanism);
     EXPECT_EQ(Verify(M(answer.mechanism), key, FromHex("00"), FromHex(answer.output)), CKR_SIGNATURE_INVALID);
   }
 }
 
-// McGrew and Viega, "The Galois/Counter Mode of Operation", test cases 4 to 6: the same text with IVs of 12, 8 and 60 bytes.
+// McGrew and Viega, "The Galois/Counter Mode of Operation", test cases 4 to 6: the same text with IVs of 12, 8 and 60
+// bytes.
 TEST_F(KnownAnswerTest, GcmWithIvsOfSeveralLengths) {
   const auto key = SecretKey(CKK_AES, FromHex("feffe9928665731c6d6a8f9467308308"));
   const Bytes aad = FromHex("feedfacedeadbeeffeedfacedeadbeefabaddad2");
   const Bytes text = FromHex(
       "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525"
       "b16aedf5aa0de657ba637b39");
-  const std::string_view tags[][2] = {
-      {"cafebabefacedbaddecaf888", "5bc94fbc3221a5db94fae95ae7121a47"},
-      {"cafebabefacedbad", "3612d2e79e3b0785561be14aaca2fccb"},
-      {"9313225df88406e555909c5aff5269aa6a7a9538534f7da1e4c303d2a318a728"
-       "c3c0c95156809539fcf0e2429a6b525416aedbf5a0de6a57a637b39b",
-       "619cc5aefffe0bfa462af43c1699d050"}};
+  const std::string_view tags[][2] = {{"cafebabefacedbaddecaf888", "5bc94fbc3221a5db94fae95ae7121a47"},
+                                      {"cafebabefacedbad", "3612d2e79e3b0785561be14aaca2fccb"},
+                                      {"9313225df88406e555909c5aff5269aa6a7a9538534f7da1e4c303d2a318a728"
+                                       "c3c0c95156809539fcf0e2429a6b525416aedbf5a0de6a57a637b39b",
+                                       "619cc5aefffe0bfa462af43c1699d050"}};
   for (const auto& [iv_hex, tag] : tags) {
     const Bytes iv = FromHex(iv_hex);
     const CK_GCM_PARAMS gcm = Gcm(iv, aad);
@@ -183,10 +185,11 @@ TEST_F(KnownAnswerTest, GcmWithIvsOfSeveralLengths) {
 
 // RFC 8032 section 7.1, test 3; RFC 7748 section 6.1 is in the self-test.
 TEST_F(KnownAnswerTest, Ed25519) {
-  const auto key = Create(T().Ulong(CKA_CLASS, CKO_PRIVATE_KEY)
-                              .Ulong(CKA_KEY_TYPE, CKK_EC_EDWARDS)
-                              .Raw(CKA_EC_PARAMS, ToBytes(AsBytes(spec::FindCurveByName("Ed25519")->oid)))
-                              .Raw(CKA_VALUE, FromHex("c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7")));
+  const auto key =
+      Create(T().Ulong(CKA_CLASS, CKO_PRIVATE_KEY)
+                 .Ulong(CKA_KEY_TYPE, CKK_EC_EDWARDS)
+                 .Raw(CKA_EC_PARAMS, ToBytes(AsBytes(spec::FindCurveByName("Ed25519")->oid)))
+                 .Raw(CKA_VALUE, FromHex("c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7")));
   ASSERT_EQ(rv, CKR_OK);
   EXPECT_EQ(Hex(Sign(M(CKM_EDDSA), key, FromHex("af82"))),
             "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac"

@@ -94,9 +94,13 @@ TEST_F(MessageTest, MessageInPartsIsTheSameMessage) {
   auto* in = const_cast<CK_BYTE*>(text.data());
   ASSERT_EQ(m->C_EncryptMessageNext(session, &parameter, sizeof parameter, in, 13, parts.data(), &n, 0), CKR_OK);
   n = 5;
-  EXPECT_EQ(m->C_EncryptMessageNext(session, &parameter, sizeof parameter, in + 13, 27, parts.data() + 13, &n, CKF_END_OF_MESSAGE), CKR_BUFFER_TOO_SMALL);
+  EXPECT_EQ(m->C_EncryptMessageNext(session, &parameter, sizeof parameter, in + 13, 27, parts.data() + 13, &n,
+                                    CKF_END_OF_MESSAGE),
+            CKR_BUFFER_TOO_SMALL);
   EXPECT_EQ(n, 27u);
-  ASSERT_EQ(m->C_EncryptMessageNext(session, &parameter, sizeof parameter, in + 13, 27, parts.data() + 13, &n, CKF_END_OF_MESSAGE), CKR_OK);
+  ASSERT_EQ(m->C_EncryptMessageNext(session, &parameter, sizeof parameter, in + 13, 27, parts.data() + 13, &n,
+                                    CKF_END_OF_MESSAGE),
+            CKR_OK);
   EXPECT_EQ(parts, whole);
   EXPECT_EQ(message.tag, tag);
   // Decrypting: nothing until the end.
@@ -104,12 +108,17 @@ TEST_F(MessageTest, MessageInPartsIsTheSameMessage) {
   ASSERT_EQ(m->C_DecryptMessageBegin(session, &parameter, sizeof parameter, message.aad.data(), 5), CKR_OK);
   Bytes opened(40);
   n = 40;
-  ASSERT_EQ(m->C_DecryptMessageNext(session, &parameter, sizeof parameter, whole.data(), 13, opened.data(), &n, 0), CKR_OK);
+  ASSERT_EQ(m->C_DecryptMessageNext(session, &parameter, sizeof parameter, whole.data(), 13, opened.data(), &n, 0),
+            CKR_OK);
   EXPECT_EQ(n, 0u);
   n = 39;
-  EXPECT_EQ(m->C_DecryptMessageNext(session, &parameter, sizeof parameter, whole.data() + 13, 27, opened.data(), &n, CKF_END_OF_MESSAGE), CKR_BUFFER_TOO_SMALL);
+  EXPECT_EQ(m->C_DecryptMessageNext(session, &parameter, sizeof parameter, whole.data() + 13, 27, opened.data(), &n,
+                                    CKF_END_OF_MESSAGE),
+            CKR_BUFFER_TOO_SMALL);
   EXPECT_EQ(n, 40u);
-  ASSERT_EQ(m->C_DecryptMessageNext(session, &parameter, sizeof parameter, whole.data() + 13, 27, opened.data(), &n, CKF_END_OF_MESSAGE), CKR_OK);
+  ASSERT_EQ(m->C_DecryptMessageNext(session, &parameter, sizeof parameter, whole.data() + 13, 27, opened.data(), &n,
+                                    CKF_END_OF_MESSAGE),
+            CKR_OK);
   EXPECT_EQ(opened, text);
 }
 

@@ -61,7 +61,10 @@ TEST_F(ObjectTest, SensitiveKeyHidesItsValue) {
 TEST_F(ObjectTest, EveryAttributeIsAnsweredEvenWhenOneIsNot) {
   const auto key = GenerateAes(32, T().Text(CKA_LABEL, "name"));
   Bytes label(4), value(32), id(1);
-  CK_ATTRIBUTE wanted[] = {{CKA_LABEL, label.data(), 4}, {CKA_VALUE, value.data(), 32}, {CKA_MODULUS, id.data(), 1}, {CKA_LABEL, label.data(), 2}};
+  CK_ATTRIBUTE wanted[] = {{CKA_LABEL, label.data(), 4},
+                           {CKA_VALUE, value.data(), 32},
+                           {CKA_MODULUS, id.data(), 1},
+                           {CKA_LABEL, label.data(), 2}};
   EXPECT_NE(f->C_GetAttributeValue(session, key, wanted, 4), CKR_OK);
   EXPECT_EQ(AsText(label), "name");
   EXPECT_EQ(wanted[1].ulValueLen, CK_UNAVAILABLE_INFORMATION);
@@ -77,7 +80,10 @@ TEST_F(ObjectTest, CheckValueIsThatOfTheStandard) {
 }
 
 TEST_F(ObjectTest, WrongClaimAboutTheMaterialIsRefused) {
-  Create(T().Ulong(CKA_CLASS, CKO_SECRET_KEY).Ulong(CKA_KEY_TYPE, CKK_AES).Raw(CKA_VALUE, Bytes(16)).Raw(CKA_CHECK_VALUE, Bytes{1, 2, 3}));
+  Create(T().Ulong(CKA_CLASS, CKO_SECRET_KEY)
+             .Ulong(CKA_KEY_TYPE, CKK_AES)
+             .Raw(CKA_VALUE, Bytes(16))
+             .Raw(CKA_CHECK_VALUE, Bytes{1, 2, 3}));
   EXPECT_EQ(rv, CKR_ATTRIBUTE_VALUE_INVALID);
 }
 
@@ -107,8 +113,12 @@ TEST_F(ObjectTest, ImportedRsaKeyWithAndWithoutPrimes) {
   base.Raw(CKA_PRIVATE_EXPONENT, part(CKA_PRIVATE_EXPONENT)).Bool(CKA_SENSITIVE, false).Bool(CKA_EXTRACTABLE, true);
   T with_exponent = base, with_crt = base;
   with_exponent.Raw(CKA_PUBLIC_EXPONENT, part(CKA_PUBLIC_EXPONENT));
-  with_crt.Raw(CKA_PUBLIC_EXPONENT, part(CKA_PUBLIC_EXPONENT)).Raw(CKA_PRIME_1, part(CKA_PRIME_1)).Raw(CKA_PRIME_2, part(CKA_PRIME_2));
-  with_crt.Raw(CKA_EXPONENT_1, part(CKA_EXPONENT_1)).Raw(CKA_EXPONENT_2, part(CKA_EXPONENT_2)).Raw(CKA_COEFFICIENT, part(CKA_COEFFICIENT));
+  with_crt.Raw(CKA_PUBLIC_EXPONENT, part(CKA_PUBLIC_EXPONENT))
+      .Raw(CKA_PRIME_1, part(CKA_PRIME_1))
+      .Raw(CKA_PRIME_2, part(CKA_PRIME_2));
+  with_crt.Raw(CKA_EXPONENT_1, part(CKA_EXPONENT_1))
+      .Raw(CKA_EXPONENT_2, part(CKA_EXPONENT_2))
+      .Raw(CKA_COEFFICIENT, part(CKA_COEFFICIENT));
   const Bytes text(20, 1);
   const Bytes expected = Sign(M(CKM_SHA256_RSA_PKCS), pair.private_key, text);
   Create(base);
@@ -121,7 +131,11 @@ TEST_F(ObjectTest, ImportedRsaKeyWithAndWithoutPrimes) {
   }
   Bytes wrong = part(CKA_PRIVATE_EXPONENT);
   wrong[5] ^= 1;
-  Create(T().Ulong(CKA_CLASS, CKO_PRIVATE_KEY).Ulong(CKA_KEY_TYPE, CKK_RSA).Raw(CKA_MODULUS, part(CKA_MODULUS)).Raw(CKA_PRIVATE_EXPONENT, wrong).Raw(CKA_PUBLIC_EXPONENT, Bytes{1, 0, 1}));
+  Create(T().Ulong(CKA_CLASS, CKO_PRIVATE_KEY)
+             .Ulong(CKA_KEY_TYPE, CKK_RSA)
+             .Raw(CKA_MODULUS, part(CKA_MODULUS))
+             .Raw(CKA_PRIVATE_EXPONENT, wrong)
+             .Raw(CKA_PUBLIC_EXPONENT, Bytes{1, 0, 1}));
   EXPECT_EQ(rv, CKR_ATTRIBUTE_VALUE_INVALID);
 }
 
@@ -131,10 +145,11 @@ TEST_F(ObjectTest, ImportedCurveKeysOfEveryType) {
     CK_KEY_TYPE type;
     const char* curve;
   };
-  for (const Case& c : {Case{CKM_EC_KEY_PAIR_GEN, CKM_ECDSA, CKK_EC, "P-256"}, Case{CKM_EC_KEY_PAIR_GEN, CKM_ECDSA, CKK_EC, "P-521"},
-                        Case{CKM_EC_KEY_PAIR_GEN, CKM_ECDSA, CKK_EC, "secp256k1"},
-                        Case{CKM_EC_EDWARDS_KEY_PAIR_GEN, CKM_EDDSA, CKK_EC_EDWARDS, "Ed25519"},
-                        Case{CKM_EC_EDWARDS_KEY_PAIR_GEN, CKM_EDDSA, CKK_EC_EDWARDS, "Ed448"}}) {
+  for (const Case& c :
+       {Case{CKM_EC_KEY_PAIR_GEN, CKM_ECDSA, CKK_EC, "P-256"}, Case{CKM_EC_KEY_PAIR_GEN, CKM_ECDSA, CKK_EC, "P-521"},
+        Case{CKM_EC_KEY_PAIR_GEN, CKM_ECDSA, CKK_EC, "secp256k1"},
+        Case{CKM_EC_EDWARDS_KEY_PAIR_GEN, CKM_EDDSA, CKK_EC_EDWARDS, "Ed25519"},
+        Case{CKM_EC_EDWARDS_KEY_PAIR_GEN, CKM_EDDSA, CKK_EC_EDWARDS, "Ed448"}}) {
     const Pair pair = GenerateCurve(c.generate, c.curve, T().Bool(CKA_SENSITIVE, false).Bool(CKA_EXTRACTABLE, true));
     ASSERT_EQ(rv, CKR_OK) << c.curve;
     const auto key = Create(T().Ulong(CKA_CLASS, CKO_PRIVATE_KEY)
@@ -153,14 +168,23 @@ TEST_F(ObjectTest, ImportedCurveKeysOfEveryType) {
 TEST_F(ObjectTest, PublicKeyOffItsCurveIsRefused) {
   Bytes point(65, 1);
   point[0] = 4;
-  Create(T().Ulong(CKA_CLASS, CKO_PUBLIC_KEY).Ulong(CKA_KEY_TYPE, CKK_EC).Raw(CKA_EC_PARAMS, Oid("P-256")).Raw(CKA_EC_POINT, point));
+  Create(T().Ulong(CKA_CLASS, CKO_PUBLIC_KEY)
+             .Ulong(CKA_KEY_TYPE, CKK_EC)
+             .Raw(CKA_EC_PARAMS, Oid("P-256"))
+             .Raw(CKA_EC_POINT, point));
   EXPECT_EQ(rv, CKR_PUBLIC_KEY_INVALID);
 }
 
 TEST_F(ObjectTest, PrivateScalarOutOfRangeIsRefused) {
-  Create(T().Ulong(CKA_CLASS, CKO_PRIVATE_KEY).Ulong(CKA_KEY_TYPE, CKK_EC).Raw(CKA_EC_PARAMS, Oid("P-256")).Raw(CKA_VALUE, Bytes(32, 0xff)));
+  Create(T().Ulong(CKA_CLASS, CKO_PRIVATE_KEY)
+             .Ulong(CKA_KEY_TYPE, CKK_EC)
+             .Raw(CKA_EC_PARAMS, Oid("P-256"))
+             .Raw(CKA_VALUE, Bytes(32, 0xff)));
   EXPECT_EQ(rv, CKR_ATTRIBUTE_VALUE_INVALID);
-  Create(T().Ulong(CKA_CLASS, CKO_PRIVATE_KEY).Ulong(CKA_KEY_TYPE, CKK_EC).Raw(CKA_EC_PARAMS, Oid("P-256")).Raw(CKA_VALUE, Bytes(32, 0)));
+  Create(T().Ulong(CKA_CLASS, CKO_PRIVATE_KEY)
+             .Ulong(CKA_KEY_TYPE, CKK_EC)
+             .Raw(CKA_EC_PARAMS, Oid("P-256"))
+             .Raw(CKA_VALUE, Bytes(32, 0)));
   EXPECT_EQ(rv, CKR_ATTRIBUTE_VALUE_INVALID);
 }
 
@@ -209,7 +233,10 @@ TEST_F(ObjectTest, SecretsCannotBeFoundByTheirValue) {
   const Bytes value(32, 9);
   SecretKey(CKK_GENERIC_SECRET, value);
   EXPECT_EQ(Find(T().Raw(CKA_VALUE, value)).size(), 1u);
-  Create(T().Ulong(CKA_CLASS, CKO_SECRET_KEY).Ulong(CKA_KEY_TYPE, CKK_AES).Raw(CKA_VALUE, value).Bool(CKA_SENSITIVE, true));
+  Create(T().Ulong(CKA_CLASS, CKO_SECRET_KEY)
+             .Ulong(CKA_KEY_TYPE, CKK_AES)
+             .Raw(CKA_VALUE, value)
+             .Bool(CKA_SENSITIVE, true));
   EXPECT_EQ(Find(T().Raw(CKA_VALUE, value)).size(), 1u);
 }
 
@@ -269,7 +296,8 @@ TEST_F(ObjectTest, NestedTemplateComesBack) {
   CK_OBJECT_CLASS secret = CKO_SECRET_KEY;
   CK_ATTRIBUTE inner[] = {{CKA_CLASS, &secret, sizeof secret}};
   T attributes;
-  attributes.Raw(CKA_WRAP_TEMPLATE, Bytes(reinterpret_cast<std::uint8_t*>(inner), reinterpret_cast<std::uint8_t*>(inner) + sizeof inner));
+  attributes.Raw(CKA_WRAP_TEMPLATE,
+                 Bytes(reinterpret_cast<std::uint8_t*>(inner), reinterpret_cast<std::uint8_t*>(inner) + sizeof inner));
   const auto key = GenerateAes(32, attributes);
   ASSERT_EQ(rv, CKR_OK);
   CK_OBJECT_CLASS value = 0;

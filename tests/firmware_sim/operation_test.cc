@@ -1,4 +1,5 @@
-// What all operations have in common: the rules for output buffers, the order of calls, parts, and who may use which key.
+// What all operations have in common: the rules for output buffers, the order of calls, parts, and who may use which
+// key.
 #include <thread>
 
 #include "tests/firmware_sim/device_fixture.h"
@@ -75,7 +76,8 @@ TEST_F(OperationTest, RsaDecryptionTakesABufferThatJustFits) {
     const CK_RSA_PKCS_OAEP_PARAMS oaep{CKM_SHA256, CKG_MGF1_SHA256, CKZ_DATA_SPECIFIED, nullptr, 0};
     M pkcs(CKM_RSA_PKCS);
     M padded(CKM_RSA_PKCS_OAEP, oaep);
-    CK_MECHANISM* mechanism = type == CKM_RSA_PKCS ? static_cast<CK_MECHANISM*>(pkcs) : static_cast<CK_MECHANISM*>(padded);
+    CK_MECHANISM* mechanism =
+        type == CKM_RSA_PKCS ? static_cast<CK_MECHANISM*>(pkcs) : static_cast<CK_MECHANISM*>(padded);
     const Bytes sealed = Encrypt(mechanism, pair.public_key, text);
     ASSERT_EQ(rv, CKR_OK);
     ASSERT_EQ(f->C_DecryptInit(session, mechanism, pair.private_key), CKR_OK);
@@ -145,7 +147,8 @@ TEST_F(OperationTest, PartsGiveWhatOnePartGives) {
       for (const bool encrypting : {true, false}) {
         const Bytes& in = encrypting ? text : whole;
         Bytes joined;
-        ASSERT_EQ(encrypting ? f->C_EncryptInit(session, mechanism, key) : f->C_DecryptInit(session, mechanism, key), CKR_OK);
+        ASSERT_EQ(encrypting ? f->C_EncryptInit(session, mechanism, key) : f->C_DecryptInit(session, mechanism, key),
+                  CKR_OK);
         for (std::size_t at = 0; at < in.size(); at += step) {
           const Bytes part(in.begin() + static_cast<std::ptrdiff_t>(at),
                            in.begin() + static_cast<std::ptrdiff_t>(std::min(in.size(), at + step)));
@@ -283,7 +286,8 @@ TEST_F(OperationTest, ThreadsShareAKey) {
     threads.emplace_back([&, t] {
       const CK_SESSION_HANDLE own = OpenSession();
       for (int i = 0; i < 300; ++i) {
-        Bytes iv(12, static_cast<std::uint8_t>(i)), text(64, static_cast<std::uint8_t>(t)), sealed(80), opened(64), mac(64);
+        Bytes iv(12, static_cast<std::uint8_t>(i)), text(64, static_cast<std::uint8_t>(t)), sealed(80), opened(64),
+            mac(64);
         const CK_GCM_PARAMS gcm = Gcm(iv);
         CK_ULONG n = 80, m = 64, k = 64;
         const bool ok = f->C_EncryptInit(own, M(CKM_AES_GCM, gcm), key) == CKR_OK &&

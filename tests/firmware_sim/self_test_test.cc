@@ -13,7 +13,8 @@ namespace {
 using spec::Recipe;
 
 TEST(SelfTest, EveryRecipeThatComputesHasAKnownAnswer) {
-  std::set<Recipe> covered = {Recipe::kKeyGen, Recipe::kRsaKeyPairGen, Recipe::kEcKeyPairGen, Recipe::kEdwardsKeyPairGen,
+  std::set<Recipe> covered = {Recipe::kKeyGen, Recipe::kRsaKeyPairGen, Recipe::kEcKeyPairGen,
+                              Recipe::kEdwardsKeyPairGen,
                               Recipe::kMontgomeryKeyPairGen};  // random; pairs are checked one by one
   for (const KnownAnswer& answer : KnownAnswers()) covered.insert(spec::FindMechanism(answer.mechanism)->recipe);
   for (const spec::MechanismRow& row : spec::Mechanisms()) EXPECT_TRUE(covered.contains(row.recipe)) << row.name;

@@ -1,9 +1,10 @@
-// The files of project Wycheproof against the device, through the function list. Where the files are: the environment variable
-// CMKD_VECTORS, or shared/vectors beside the source tree; without them the tests are skipped.
+// The files of project Wycheproof against the device, through the function list. Where the files are: the environment
+// variable CMKD_VECTORS, or shared/vectors beside the source tree; without them the tests are skipped.
+#include <nlohmann/json.hpp>
+
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "firmware_sim/der.h"
 #include "pkcs11/spec/key_facts.h"
@@ -17,7 +18,8 @@ using nlohmann::json;
 std::filesystem::path VectorFile(const std::string& name) {
   const char* given = std::getenv("CMKD_VECTORS");
   const std::filesystem::path source = std::filesystem::path(__FILE__).parent_path();
-  const std::filesystem::path root = given != nullptr ? std::filesystem::path(given) : source / "../../../shared/vectors";
+  const std::filesystem::path root =
+      given != nullptr ? std::filesystem::path(given) : source / "../../../shared/vectors";
   return root / "wycheproof" / name;
 }
 
@@ -33,7 +35,8 @@ class WycheproofTest : public DeviceTest {
     int count = 0;
     for (const json& group : file["testGroups"]) {
       for (const json& test : group["tests"]) {
-        SCOPED_TRACE(name + " tcId " + std::to_string(test["tcId"].get<int>()) + " " + test["comment"].get<std::string>());
+        SCOPED_TRACE(name + " tcId " + std::to_string(test["tcId"].get<int>()) + " " +
+                     test["comment"].get<std::string>());
         check(group, test);
         ++count;
       }
@@ -82,21 +85,19 @@ class WycheproofTest : public DeviceTest {
   }
 
   CK_OBJECT_HANDLE CurvePublic(CK_KEY_TYPE type, std::string_view curve, const Bytes& point) {
-    const CK_OBJECT_HANDLE handle =
-        Create(T().Ulong(CKA_CLASS, CKO_PUBLIC_KEY)
-                   .Ulong(CKA_KEY_TYPE, type)
-                   .Raw(CKA_EC_PARAMS, ToBytes(AsBytes(spec::FindCurveByName(curve)->oid)))
-                   .Raw(CKA_EC_POINT, point));
+    const CK_OBJECT_HANDLE handle = Create(T().Ulong(CKA_CLASS, CKO_PUBLIC_KEY)
+                                               .Ulong(CKA_KEY_TYPE, type)
+                                               .Raw(CKA_EC_PARAMS, ToBytes(AsBytes(spec::FindCurveByName(curve)->oid)))
+                                               .Raw(CKA_EC_POINT, point));
     EXPECT_EQ(rv, CKR_OK);
     return handle;
   }
 
   CK_OBJECT_HANDLE CurvePrivate(CK_KEY_TYPE type, std::string_view curve, const Bytes& value) {
-    const CK_OBJECT_HANDLE handle =
-        Create(T().Ulong(CKA_CLASS, CKO_PRIVATE_KEY)
-                   .Ulong(CKA_KEY_TYPE, type)
-                   .Raw(CKA_EC_PARAMS, ToBytes(AsBytes(spec::FindCurveByName(curve)->oid)))
-                   .Raw(CKA_VALUE, value));
+    const CK_OBJECT_HANDLE handle = Create(T().Ulong(CKA_CLASS, CKO_PRIVATE_KEY)
+                                               .Ulong(CKA_KEY_TYPE, type)
+                                               .Raw(CKA_EC_PARAMS, ToBytes(AsBytes(spec::FindCurveByName(curve)->oid)))
+                                               .Raw(CKA_VALUE, value));
     EXPECT_EQ(rv, CKR_OK);
     return handle;
   }
@@ -152,7 +153,8 @@ class WycheproofTest : public DeviceTest {
     ForEach(name, [&](const json& group, const json& test) {
       const auto key = GroupKey(group, [&] { return ImportPkcs8(CKK_RSA, Hexed(group["privateKeyPkcs8"])); });
       Bytes label = Hexed(test["label"]);
-      const CK_RSA_PKCS_OAEP_PARAMS parameter{hash, mgf, CKZ_DATA_SPECIFIED, label.empty() ? nullptr : label.data(), label.size()};
+      const CK_RSA_PKCS_OAEP_PARAMS parameter{hash, mgf, CKZ_DATA_SPECIFIED, label.empty() ? nullptr : label.data(),
+                                              label.size()};
       const Bytes opened = Decrypt(M(CKM_RSA_PKCS_OAEP, parameter), key, Hexed(test["ct"]));
       EXPECT_EQ(rv == CKR_OK, !Invalid(test));
       if (rv == CKR_OK) {
@@ -173,9 +175,11 @@ class WycheproofTest : public DeviceTest {
     return raw;
   }
 
-  void CheckEcdsa(const std::string& name, CK_MECHANISM_TYPE mechanism, std::string_view curve, std::size_t half, bool der) {
+  void CheckEcdsa(const std::string& name, CK_MECHANISM_TYPE mechanism, std::string_view curve, std::size_t half,
+                  bool der) {
     ForEach(name, [&](const json& group, const json& test) {
-      const auto key = GroupKey(group, [&] { return CurvePublic(CKK_EC, curve, Hexed(group["publicKey"]["uncompressed"])); });
+      const auto key =
+          GroupKey(group, [&] { return CurvePublic(CKK_EC, curve, Hexed(group["publicKey"]["uncompressed"])); });
       std::optional<Bytes> signature = Hexed(test["sig"]);
       if (der) signature = RawSignature(*signature, half);
       if (!signature) {
@@ -200,7 +204,8 @@ class WycheproofTest : public DeviceTest {
     attributes.Ulong(CKA_CLASS, CKO_SECRET_KEY).Ulong(CKA_KEY_TYPE, CKK_GENERIC_SECRET).Bool(CKA_EXTRACTABLE, true);
     attributes.Bool(CKA_SENSITIVE, false);
     CK_OBJECT_HANDLE derived = 0;
-    const CK_RV result = f->C_DeriveKey(session, M(CKM_ECDH1_DERIVE, parameter), key, attributes.data(), attributes.size(), &derived);
+    const CK_RV result =
+        f->C_DeriveKey(session, M(CKM_ECDH1_DERIVE, parameter), key, attributes.data(), attributes.size(), &derived);
     const Bytes value = result == CKR_OK ? Attribute(derived, CKA_VALUE) : Bytes();
     if (result == CKR_OK) Destroy(derived);
     rv = result;
@@ -226,7 +231,8 @@ class WycheproofTest : public DeviceTest {
 
   void CheckEddsa(const std::string& name, std::string_view curve) {
     ForEach(name, [&](const json& group, const json& test) {
-      const auto key = GroupKey(group, [&] { return CurvePublic(CKK_EC_EDWARDS, curve, Hexed(group["publicKey"]["pk"])); });
+      const auto key =
+          GroupKey(group, [&] { return CurvePublic(CKK_EC_EDWARDS, curve, Hexed(group["publicKey"]["pk"])); });
       EXPECT_EQ(Verify(M(CKM_EDDSA), key, Hexed(test["msg"]), Hexed(test["sig"])) == CKR_OK, Valid(test));
     });
   }
@@ -273,7 +279,9 @@ TEST_F(WycheproofTest, HmacSha256) { CheckMac("hmac_sha256_test.json", CKM_SHA25
 TEST_F(WycheproofTest, HmacSha512) { CheckMac("hmac_sha512_test.json", CKM_SHA512_HMAC, CKK_GENERIC_SECRET, 512); }
 TEST_F(WycheproofTest, AesKeyWrap) { CheckKeyWrap("aes_wrap_test.json", CKM_AES_KEY_WRAP); }
 TEST_F(WycheproofTest, AesKeyWrapWithPadding) { CheckKeyWrap("aes_kwp_test.json", CKM_AES_KEY_WRAP_KWP); }
-TEST_F(WycheproofTest, AesKeyWrapWithPaddingUnderItsOldNumber) { CheckKeyWrap("aes_kwp_test.json", CKM_AES_KEY_WRAP_PAD); }
+TEST_F(WycheproofTest, AesKeyWrapWithPaddingUnderItsOldNumber) {
+  CheckKeyWrap("aes_kwp_test.json", CKM_AES_KEY_WRAP_PAD);
+}
 
 TEST_F(WycheproofTest, RsaPkcs1Signatures) {
   CheckRsaVerify("rsa_signature_2048_sha256_test.json", M(CKM_SHA256_RSA_PKCS));

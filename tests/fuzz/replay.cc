@@ -1,5 +1,5 @@
-// The main program of a fuzz target in builds without libFuzzer: runs every seed of a folder, every seed cut short, and a
-// fixed number of changed seeds. The same input always gives the same run, so a failure here is repeatable.
+// The main program of a fuzz target in builds without libFuzzer: runs every seed of a folder, every seed cut short, and
+// a fixed number of changed seeds. The same input always gives the same run, so a failure here is repeatable.
 //
 // Usage: fuzz_NAME [SEEDS_FOLDER|SEED_FILE]...      CMKD_FUZZ_ROUNDS=N changes each seed N times (default 200)
 #include <algorithm>
@@ -112,5 +112,6 @@ int main(int argc, char** argv) {
     RunPrefixes(seed);
     for (int i = 0; i < rounds; ++i) Run(mutator.Change(seed));
   }
-  std::printf("%zu seeds, each cut short everywhere and changed %d times: none harmed the target\n", seeds.size(), rounds);
+  std::printf("%zu seeds, each cut short everywhere and changed %d times: none harmed the target\n", seeds.size(),
+              rounds);
 }

@@ -1,5 +1,5 @@
-// The module as an application sees it: loaded by path, called through its function list, with short names for the usual
-// sequences. Nothing of ours is linked into what happens here.
+// The module as an application sees it: loaded by path, called through its function list, with short names for the
+// usual sequences. Nothing of ours is linked into what happens here.
 #pragma once
 
 #include <dlfcn.h>
@@ -37,13 +37,17 @@ inline int Cmkctl(const std::string& arguments, std::string* output = nullptr) {
 // A template that owns its values.
 class Template {
  public:
-  Template& Bool(CK_ATTRIBUTE_TYPE type, bool value) { return Raw(type, Bytes{static_cast<std::uint8_t>(value ? 1 : 0)}); }
+  Template& Bool(CK_ATTRIBUTE_TYPE type, bool value) {
+    return Raw(type, Bytes{static_cast<std::uint8_t>(value ? 1 : 0)});
+  }
   Template& Ulong(CK_ATTRIBUTE_TYPE type, CK_ULONG value) {
     Bytes bytes(sizeof value);
     std::memcpy(bytes.data(), &value, sizeof value);
     return Raw(type, std::move(bytes));
   }
-  Template& Text(CK_ATTRIBUTE_TYPE type, const std::string& value) { return Raw(type, Bytes(value.begin(), value.end())); }
+  Template& Text(CK_ATTRIBUTE_TYPE type, const std::string& value) {
+    return Raw(type, Bytes(value.begin(), value.end()));
+  }
   Template& Raw(CK_ATTRIBUTE_TYPE type, Bytes value) {
     values_.push_back(std::move(value));
     types_.push_back(type);
@@ -95,7 +99,8 @@ class LoadedModule {
     padded.resize(32, ' ');
     for (CK_ULONG i = 0; i < count; ++i) {
       CK_TOKEN_INFO info{};
-      if (list_->C_GetTokenInfo(slots[i], &info) == CKR_OK && std::memcmp(info.label, padded.data(), 32) == 0) return slots[i];
+      if (list_->C_GetTokenInfo(slots[i], &info) == CKR_OK && std::memcmp(info.label, padded.data(), 32) == 0)
+        return slots[i];
     }
     return std::nullopt;
   }
@@ -103,7 +108,8 @@ class LoadedModule {
     return list_->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, nullptr, nullptr, &session);
   }
   CK_RV Login(CK_SESSION_HANDLE session, const std::string& pin) const {
-    return list_->C_Login(session, CKU_USER, reinterpret_cast<CK_UTF8CHAR_PTR>(const_cast<char*>(pin.data())), pin.size());
+    return list_->C_Login(session, CKU_USER, reinterpret_cast<CK_UTF8CHAR_PTR>(const_cast<char*>(pin.data())),
+                          pin.size());
   }
   // The handles that the template finds; empty also when searching itself fails.
   std::vector<CK_OBJECT_HANDLE> Find(CK_SESSION_HANDLE session, Template wanted) const {

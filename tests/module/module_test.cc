@@ -1,4 +1,5 @@
-// libcmkd-pkcs11.so as a host process meets it: initialising, forking, unloading, and a daemon that is down, killed or back.
+// libcmkd-pkcs11.so as a host process meets it: initialising, forking, unloading, and a daemon that is down, killed or
+// back.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -38,8 +39,12 @@ class ModuleTest : public ::testing::Test {
   }
   CK_OBJECT_HANDLE Make(bool token, const std::string& label) {
     CK_OBJECT_HANDLE key = 0;
-    EXPECT_EQ(p11_.GenerateAes(session_, Template().Bool(CKA_TOKEN, token).Text(CKA_LABEL, label).Bool(CKA_ENCRYPT, true)
-                                             .Bool(CKA_DECRYPT, true), key), CKR_OK);
+    EXPECT_EQ(
+        p11_.GenerateAes(
+            session_,
+            Template().Bool(CKA_TOKEN, token).Text(CKA_LABEL, label).Bool(CKA_ENCRYPT, true).Bool(CKA_DECRYPT, true),
+            key),
+        CKR_OK);
     return key;
   }
   Bytes Encrypted(CK_OBJECT_HANDLE key) {
@@ -195,7 +200,8 @@ TEST_F(ModuleTest, SessionsLoginAndHandlesGoOn) {
     EXPECT_EQ(SessionState(), CK_STATE{CKS_RW_USER_FUNCTIONS});
     EXPECT_EQ(Encrypted(stored), first);
     EXPECT_EQ(Encrypted(in_session), second);
-    EXPECT_THAT(p11_.Find(session_, Template().Ulong(CKA_CLASS, CKO_SECRET_KEY)), ::testing::UnorderedElementsAre(stored, in_session));
+    EXPECT_THAT(p11_.Find(session_, Template().Ulong(CKA_CLASS, CKO_SECRET_KEY)),
+                ::testing::UnorderedElementsAre(stored, in_session));
   }
   CK_SESSION_HANDLE another = 0;
   EXPECT_EQ(p11_.Open(slot_, another), CKR_OK);
@@ -265,7 +271,8 @@ TEST_F(ModuleTest, AnOperationThatWasFedFailsOnceAndTheSessionGoesOn) {
   ASSERT_EQ(p11_->C_DigestUpdate(session_, BytePtr(kMessage), kMessage.size()), CKR_OK);
   ASSERT_TRUE(daemon_.KillAndStart());
   length = out.size();
-  EXPECT_EQ(p11_->C_EncryptUpdate(session_, BytePtr(kMessage), kMessage.size(), out.data(), &length), CKR_FUNCTION_FAILED);
+  EXPECT_EQ(p11_->C_EncryptUpdate(session_, BytePtr(kMessage), kMessage.size(), out.data(), &length),
+            CKR_FUNCTION_FAILED);
   length = out.size();
   EXPECT_EQ(p11_->C_EncryptFinal(session_, out.data(), &length), CKR_OPERATION_NOT_INITIALIZED);
   length = out.size();
@@ -411,7 +418,8 @@ TEST_F(ModuleTest, AskingForTheLengthAndShortBuffersKeepTheOperation) {
   EXPECT_EQ(out, Bytes(256, 0xEE));
   EXPECT_EQ(p11_->C_Encrypt(session_, BytePtr(kMessage), kMessage.size(), out.data(), &length), CKR_OK);
   EXPECT_EQ(Bytes(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(length)), sealed);
-  EXPECT_EQ(p11_->C_Encrypt(session_, BytePtr(kMessage), kMessage.size(), out.data(), &length), CKR_OPERATION_NOT_INITIALIZED);
+  EXPECT_EQ(p11_->C_Encrypt(session_, BytePtr(kMessage), kMessage.size(), out.data(), &length),
+            CKR_OPERATION_NOT_INITIALIZED);
 
   ASSERT_EQ(p11_->C_DecryptInit(session_, &gcm.mechanism, key), CKR_OK);
   length = 1;

@@ -27,7 +27,8 @@ class OwnDaemon {
   OwnDaemon() {
     std::string name = (std::filesystem::temp_directory_path() / "cmkd-module-XXXXXX").string();
     directory_ = ::mkdtemp(name.data());
-    std::ofstream(directory_ + "/cmkd.toml") << "[daemon]\nsocket = \"cmkd.sock\"\nstate_directory = \"state\"\nsocket_mode = 0o600\n";
+    std::ofstream(directory_ + "/cmkd.toml")
+        << "[daemon]\nsocket = \"cmkd.sock\"\nstate_directory = \"state\"\nsocket_mode = 0o600\n";
     ::setenv("CMKD_SOCKET", socket_path().c_str(), 1);
     ::setenv("CMKD_PIN", kUserPin, 1);
     ::setenv("CMKD_SO_PIN", kSoPin, 1);

@@ -5,7 +5,6 @@
 
 #include <cstring>
 #include <fstream>
-#include <iterator>
 
 namespace cmkd::tests {
 namespace {
@@ -13,11 +12,16 @@ namespace {
 class Image {
  public:
   explicit Image(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    bytes_.assign(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+    std::ifstream file(path, std::ios::binary | std::ios::ate);
+    if (!file) return;
+    bytes_.resize(static_cast<std::size_t>(file.tellg()));
+    file.seekg(0);
+    file.read(bytes_.data(), static_cast<std::streamsize>(bytes_.size()));
   }
 
-  bool IsElf64() const { return bytes_.size() > sizeof(Elf64_Ehdr) && std::memcmp(bytes_.data(), ELFMAG, SELFMAG) == 0; }
+  bool IsElf64() const {
+    return bytes_.size() > sizeof(Elf64_Ehdr) && std::memcmp(bytes_.data(), ELFMAG, SELFMAG) == 0;
+  }
   Elf64_Ehdr Header() const { return Get<Elf64_Ehdr>(0); }
 
   template <class T>
@@ -30,7 +34,8 @@ class Image {
   template <class T>
   std::vector<T> Table(const Elf64_Shdr& section) const {
     std::vector<T> rows;
-    for (std::size_t at = 0; at + sizeof(T) <= section.sh_size; at += sizeof(T)) rows.push_back(Get<T>(section.sh_offset + at));
+    for (std::size_t at = 0; at + sizeof(T) <= section.sh_size; at += sizeof(T))
+      rows.push_back(Get<T>(section.sh_offset + at));
     return rows;
   }
 
@@ -62,8 +67,10 @@ void ReadSymbols(const Image& image, const Elf64_Shdr& symbols, const Elf64_Shdr
     const std::string name = image.Text(strings, symbol.st_name);
     const unsigned binding = ELF64_ST_BIND(symbol.st_info);
     if (name.empty() || binding == STB_LOCAL) continue;
-    if (symbol.st_shndx != SHN_UNDEF) elf.exports.push_back(name);
-    else if (binding != STB_WEAK) elf.imports.push_back(name);
+    if (symbol.st_shndx != SHN_UNDEF)
+      elf.exports.push_back(name);
+    else if (binding != STB_WEAK)
+      elf.imports.push_back(name);
   }
 }
 

@@ -1,4 +1,5 @@
-// What the modules bring into other people's processes: the C_ names of the call table, libc, and nothing that stays behind.
+// What the modules bring into other people's processes: the C_ names of the call table, libc, and nothing that stays
+// behind.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -46,7 +46,8 @@ struct Exception {
 constexpr Exception kExceptions[] = {
     // main chooses the implementations: this is where a software token meets the simulated device.
     {"daemon/main.cc", "firmware_sim/firmware_sim.h"},
-    // The audit log is proved offline, without a daemon, by the code that reads it in the daemon: a second reader could be
+    // The audit log is proved offline, without a daemon, by the code that reads it in the daemon: a second reader could
+    // be
     // wrong in its own way.
     {"tools/cmkctl", "daemon/audit/audit_reader.h"},
 };
@@ -91,7 +92,8 @@ std::string_view IncludedBy(std::string_view line, char open, char close) {
 std::string_view OwnHeader(std::string_view line) { return IncludedBy(line, '"', '"'); }
 std::string_view SystemHeader(std::string_view line) { return IncludedBy(line, '<', '>'); }
 
-// A dependency and the only places that may include it. `headers_too` is false for those too heavy for any header of ours.
+// A dependency and the only places that may include it. `headers_too` is false for those too heavy for any header of
+// ours.
 struct Dependency {
   std::string_view prefix;
   Folders places;
@@ -131,18 +133,22 @@ bool MayUse(std::string_view file, std::string_view header) {
 // Names whose use in code ties a file to something outside its layer.
 struct ForbiddenWord {
   std::string_view word;
-  Folders allowed;     // empty: everywhere but in `forbidden`
-  Folders forbidden;   // empty: everywhere but in `allowed`
+  Folders allowed;    // empty: everywhere but in `forbidden`
+  Folders forbidden;  // empty: everywhere but in `allowed`
   std::string_view because;
 };
 
 const std::vector<ForbiddenWord>& ForbiddenWords() {
   static const Folders kPure = {"common", "pkcs11/spec", "keystore/cmk"};
-  static const Folders kGuest = {"common", "pkcs11/spec", "pkcs11/entry", "pkcs11/wire", "pkcs11/remote", "pkcs11/module"};
+  static const Folders kGuest = {"common",      "pkcs11/spec",   "pkcs11/entry",
+                                 "pkcs11/wire", "pkcs11/remote", "pkcs11/module"};
   static const std::vector<ForbiddenWord> words = {
       {"dlopen", {"daemon/hsm_host", "tests", "conformance"}, {}, "foreign code is loaded in the HSM host only"},
       {"dlmopen", {"daemon/hsm_host", "tests", "conformance"}, {}, "foreign code is loaded in the HSM host only"},
-      {"system_clock", {"daemon/system", "tests", "tools", "conformance"}, {}, "the time of day is a parameter (common/time.h)"},
+      {"system_clock",
+       {"daemon/system", "tests", "tools", "conformance"},
+       {},
+       "the time of day is a parameter (common/time.h)"},
       {"steady_clock", {}, kPure, "pure code takes the time as a parameter"},
       {"clock_gettime", {}, kPure, "pure code takes the time as a parameter"},
       {"fstream", {}, kPure, "pure code does no I/O"},

@@ -12,15 +12,36 @@ namespace cmkd::tests {
 namespace {
 
 // Each word is typed in two halves, so that this file may say what no file may say.
-constexpr std::string_view kUnfinished[] = {"TO" "DO", "FIX" "ME", "XX" "X", "HA" "CK"};
-constexpr std::string_view kUnfinishedInCode[] = {"st" "ub", "St" "ub"};
-constexpr std::string_view kPlacesOfOneMachine[] = {"/wo" "rk/", "/ro" "ot/", "/tmp/" "build-", "/tmp/" "brief"};
+constexpr std::string_view kUnfinished[] = {
+    "TO"
+    "DO",
+    "FIX"
+    "ME",
+    "XX"
+    "X",
+    "HA"
+    "CK"};
+constexpr std::string_view kUnfinishedInCode[] = {
+    "st"
+    "ub",
+    "St"
+    "ub"};
+constexpr std::string_view kPlacesOfOneMachine[] = {
+    "/wo"
+    "rk/",
+    "/ro"
+    "ot/",
+    "/tmp/"
+    "build-",
+    "/tmp/"
+    "brief"};
 
 std::string_view FileName(std::string_view path) { return path.substr(path.rfind('/') + 1); }
 
 bool IsSnakeCase(std::string_view name) {
   return std::all_of(name.begin(), name.end(), [](char c) {
-    return std::islower(static_cast<unsigned char>(c)) != 0 || std::isdigit(static_cast<unsigned char>(c)) != 0 || c == '_';
+    return std::islower(static_cast<unsigned char>(c)) != 0 || std::isdigit(static_cast<unsigned char>(c)) != 0 ||
+           c == '_';
   });
 }
 

@@ -12,9 +12,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<std::string_view, 16> kTextSuffixes = {".h",    ".cc",   ".c",    ".cmake",   ".txt",    ".sh",
-                                                           ".py",   ".java", ".md",   ".toml",    ".conf",   ".json",
-                                                           ".yaml", ".in",   ".module", ".service"};
+constexpr std::array<std::string_view, 16> kTextSuffixes = {".h",    ".cc",   ".c",      ".cmake",  ".txt",  ".sh",
+                                                            ".py",   ".java", ".md",     ".toml",   ".conf", ".json",
+                                                            ".yaml", ".in",   ".module", ".service"};
 
 const fs::path& Root() {
   static const fs::path root = CMKD_SOURCE_DIR;
@@ -86,8 +86,10 @@ std::string CodeOf(std::string_view line) {
   bool in_string = false;
   for (std::size_t i = 0; i < line.size(); ++i) {
     if (in_string) {
-      if (line[i] == '\\') ++i;
-      else if (line[i] == '"') in_string = false;
+      if (line[i] == '\\')
+        ++i;
+      else if (line[i] == '"')
+        in_string = false;
       continue;
     }
     if (line[i] == '/' && i + 1 < line.size() && line[i + 1] == '/') break;

@@ -19,8 +19,8 @@ struct SourceFile {
   bool IsIn(std::string_view folder) const;
 };
 
-// Every text file of the project that people write: no build trees, no hidden folders but .ci, no test vectors. Sorted by
-// path; read once per process.
+// Every text file of the project that people write: no build trees, no hidden folders but .ci, no test vectors. Sorted
+// by path; read once per process.
 const std::vector<SourceFile>& SourceTree();
 
 // True when a file with this root-relative path exists.

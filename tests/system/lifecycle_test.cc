@@ -141,8 +141,12 @@ TEST_F(LifecycleTest, CiphertextOpensInPartsAfterARotation) {
 TEST_F(LifecycleTest, WrappedKeysOpenAfterARotation) {
   const CK_OBJECT_HANDLE master = Make(name_, "AES-256", "wrap");
   CK_OBJECT_HANDLE data_key = 0;
-  ASSERT_EQ(p11_.GenerateAes(session_, Template().Bool(CKA_TOKEN, false).Bool(CKA_EXTRACTABLE, true).Bool(CKA_ENCRYPT, true)
-                                           .Bool(CKA_DECRYPT, true), data_key), CKR_OK);
+  ASSERT_EQ(
+      p11_.GenerateAes(
+          session_,
+          Template().Bool(CKA_TOKEN, false).Bool(CKA_EXTRACTABLE, true).Bool(CKA_ENCRYPT, true).Bool(CKA_DECRYPT, true),
+          data_key),
+      CKR_OK);
   Bytes sealed;
   ASSERT_EQ(Encrypt(data_key, sealed), CKR_OK);
   CK_MECHANISM mechanism{CKM_AES_KEY_WRAP, nullptr, 0};
@@ -155,7 +159,8 @@ TEST_F(LifecycleTest, WrappedKeysOpenAfterARotation) {
   Template shape;
   shape.Ulong(CKA_CLASS, CKO_SECRET_KEY).Ulong(CKA_KEY_TYPE, CKK_AES).Bool(CKA_TOKEN, false).Bool(CKA_DECRYPT, true);
   CK_OBJECT_HANDLE again = 0;
-  ASSERT_EQ(p11_->C_UnwrapKey(session_, &mechanism, master, wrapped.data(), length, shape.data(), shape.size(), &again), CKR_OK);
+  ASSERT_EQ(p11_->C_UnwrapKey(session_, &mechanism, master, wrapped.data(), length, shape.data(), shape.size(), &again),
+            CKR_OK);
   ExpectOpens(again, sealed);
 }
 
@@ -196,7 +201,8 @@ TEST_F(LifecycleTest, DisablingReachesAnOperationThatHasBegun) {
   Operator("key disable " + name_);
   length = out.size();
   // Not among the return values of C_EncryptUpdate: CKR_KEY_FUNCTION_NOT_PERMITTED.
-  EXPECT_EQ(p11_->C_EncryptUpdate(session_, BytePtr(kMessage), kMessage.size(), out.data(), &length), CKR_FUNCTION_FAILED);
+  EXPECT_EQ(p11_->C_EncryptUpdate(session_, BytePtr(kMessage), kMessage.size(), out.data(), &length),
+            CKR_FUNCTION_FAILED);
   // The refusal ended the operation.
   length = out.size();
   EXPECT_EQ(p11_->C_EncryptFinal(session_, out.data(), &length), CKR_OPERATION_NOT_INITIALIZED);
@@ -279,8 +285,8 @@ TEST_F(LifecycleTest, EveryUseAndChangeIsInTheAudit) {
   ASSERT_EQ(p11_->C_DestroyObject(session_, key), CKR_OK);
   const std::string records = Shown("--json audit show --limit 200");
   const auto recorded = [&](const std::string& text) { return records.find('"' + text + '"') != std::string::npos; };
-  for (const char* text : {"C_EncryptInit", "C_Encrypt", "C_DecryptInit", "C_Decrypt", "C_DestroyObject", "key.disable", "key.enable",
-                           "key.rotate", "CKR_KEY_FUNCTION_NOT_PERMITTED", "KEY_DISABLED"}) {
+  for (const char* text : {"C_EncryptInit", "C_Encrypt", "C_DecryptInit", "C_Decrypt", "C_DestroyObject", "key.disable",
+                           "key.enable", "key.rotate", "CKR_KEY_FUNCTION_NOT_PERMITTED", "KEY_DISABLED"}) {
     EXPECT_TRUE(recorded(text)) << text;
   }
   EXPECT_TRUE(recorded(name_)) << "the key's making";

@@ -1,6 +1,5 @@
 // What may be typed and what may not; what needs no daemon.
 #include <gmock/gmock.h>
-
 #include <sys/stat.h>
 
 #include "tests/tools/cmkctl_fixture.h"
@@ -59,10 +58,23 @@ TEST_F(CommandLine, MistakesAreJsonWhenAskedFor) {
 
 TEST_F(CommandLine, EveryCommandHasHelpWithExamples) {
   const std::vector<std::vector<std::string>> commands = {
-      {"status"},        {"explain"},         {"init"},          {"version"},     {"sandbox"},
-      {"token", "list"}, {"token", "create"}, {"key", "create"}, {"key", "list"}, {"key", "show"},
-      {"key", "enable"}, {"key", "disable"},  {"key", "rotate"}, {"audit", "show"}, {"audit", "verify"},
-      {"key", "schedule-deletion"}, {"key", "cancel-deletion"},
+      {"status"},
+      {"explain"},
+      {"init"},
+      {"version"},
+      {"sandbox"},
+      {"token", "list"},
+      {"token", "create"},
+      {"key", "create"},
+      {"key", "list"},
+      {"key", "show"},
+      {"key", "enable"},
+      {"key", "disable"},
+      {"key", "rotate"},
+      {"audit", "show"},
+      {"audit", "verify"},
+      {"key", "schedule-deletion"},
+      {"key", "cancel-deletion"},
   };
   for (std::vector<std::string> arguments : commands) {
     arguments.emplace_back("--help");
@@ -94,9 +106,11 @@ TEST_F(CommandLine, ExplainFindsNamesHoweverTheyAreWrittenAndNumbers) {
     EXPECT_THAT(RunPlain({"explain", code}).out, HasSubstr("CKR_PIN_INCORRECT")) << code;
   }
   // A number may be both.
-  EXPECT_THAT(RunPlain({"explain", "3"}).out, testing::AllOf(HasSubstr("KEY_DISABLED"), HasSubstr("CKR_SLOT_ID_INVALID")));
+  EXPECT_THAT(RunPlain({"explain", "3"}).out,
+              testing::AllOf(HasSubstr("KEY_DISABLED"), HasSubstr("CKR_SLOT_ID_INVALID")));
   EXPECT_THAT(RunPlain({"explain", "DENIED"}).out, HasSubstr("ulDeviceError"));
-  EXPECT_THAT(RunPlain({"explain", "pin"}).err, testing::AllOf(HasSubstr("CKR_PIN_LOCKED"), Not(HasSubstr("UNWRAPPING"))));
+  EXPECT_THAT(RunPlain({"explain", "pin"}).err,
+              testing::AllOf(HasSubstr("CKR_PIN_LOCKED"), Not(HasSubstr("UNWRAPPING"))));
 }
 
 TEST_F(CommandLine, ExplainWithoutACodeShowsThemAll) {

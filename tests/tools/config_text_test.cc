@@ -25,7 +25,8 @@ TEST(ConfigText, APrivateDaemonKeepsEverythingBesideItsFile) {
 }
 
 Config Parsed(SandboxHsm hsm) {
-  const auto config = ParseConfig(SandboxConfigText({hsm, "/tmp/a \"box\"", "/usr/lib/softhsm/libsofthsm2.so"}), "/x/cmkd.toml");
+  const auto config =
+      ParseConfig(SandboxConfigText({hsm, "/tmp/a \"box\"", "/usr/lib/softhsm/libsofthsm2.so"}), "/x/cmkd.toml");
   EXPECT_TRUE(config) << config.error().Text();
   return config ? *config : Config{};
 }

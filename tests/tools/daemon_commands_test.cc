@@ -46,12 +46,14 @@ TEST_F(DaemonCommands, StatusIsShownAsFactsAndAsJson) {
   EXPECT_THAT(text.out, HasSubstr("software  firmware_sim  yes\n"));
   const Printed json = Run({"status", "--json"});
   EXPECT_EQ(json.out, Value::Parse(result)->Print() + '\n');
-  EXPECT_THAT(daemon.requests(), ElementsAre(R"({"verb":"status","arguments":{}})", R"({"verb":"status","arguments":{}})"));
+  EXPECT_THAT(daemon.requests(),
+              ElementsAre(R"({"verb":"status","arguments":{}})", R"({"verb":"status","arguments":{}})"));
 }
 
 TEST_F(DaemonCommands, ARefusalIsPrintedWithRuleAndRemedy) {
-  const FakeDaemon daemon(socket(), Always(R"({"ok":false,"error":{"code":"KEY_PENDING_DELETION","message":"It waits.",)"
-                                           R"("rule":"No use.","remedy":"Cancel it."}})"));
+  const FakeDaemon daemon(socket(),
+                          Always(R"({"ok":false,"error":{"code":"KEY_PENDING_DELETION","message":"It waits.",)"
+                                 R"("rule":"No use.","remedy":"Cancel it."}})"));
   const Printed text = Run({"key", "rotate", "payments"});
   EXPECT_EQ(text.status, 1);
   EXPECT_EQ(text.out, "");
@@ -105,6 +107,19 @@ TEST_F(DaemonCommands, KeyChangesSendTheirVerbAndAnIdOfTheirOwn) {
   }
 }
 
+TEST_F(DaemonCommands, ADeletionWithoutWaitingPeriodPromisesNoWayBack) {
+  const auto answer = [](const std::string& date) {
+    return Always(
+        Done(R"({"key":{"id":"0a1b","name":"k","state":"PendingDeletion","deletion_date":")" + date + "\"}}"));
+  };
+  {
+    const FakeDaemon daemon(socket(), answer("2126-11-22T06:00:00Z"));
+    EXPECT_THAT(Run({"key", "schedule-deletion", "k"}).out, HasSubstr("on 2126-11-22 06:00; until then: "));
+  }
+  const FakeDaemon daemon(socket(), answer("2026-01-01T00:00:00Z"));
+  EXPECT_EQ(Run({"key", "schedule-deletion", "k"}).out, "Key k is being destroyed now: it had no waiting period.\n");
+}
+
 TEST_F(DaemonCommands, ATokenBesideTheKeyQualifiesItsName) {
   const FakeDaemon daemon(socket(), Always(Done(R"({"key":)" + std::string(kKey) + "}")));
   EXPECT_EQ(Run({"key", "rotate", "--token", "orders", "payments"}).status, 0);
@@ -124,12 +139,13 @@ TEST_F(DaemonCommands, KeyShowHasFactsAndVersions) {
 
 TEST_F(DaemonCommands, KeyCreateSendsWhatWasGivenAndNothingElse) {
   const FakeDaemon daemon(socket(), Always(Done(R"({"key":)" + std::string(kKey) + "}")));
-  EXPECT_EQ(Run({"key", "create", "--token", "orders", "--label", "payments", "--type", "ec-p256", "--usage", "sign", "--id",
-                 "0A", "--rotation-days", "90"})
+  EXPECT_EQ(Run({"key", "create", "--token", "orders", "--label", "payments", "--type", "ec-p256", "--usage", "sign",
+                 "--id", "0A", "--rotation-days", "90"})
                 .status,
             0);
   EXPECT_EQ(LastRequest(daemon).At("arguments").Print(),
-            Value::Parse(R"({"token":"orders","name":"payments","spec":"EC-P256","usage":"sign","id":"0A","rotation_days":90})")
+            Value::Parse(
+                R"({"token":"orders","name":"payments","spec":"EC-P256","usage":"sign","id":"0A","rotation_days":90})")
                 ->Print());
   EXPECT_EQ(Run({"key", "create", "--token", "orders", "--name", "x", "--id", "abc"}).status, 2);
 }
@@ -197,12 +213,14 @@ TEST_F(DaemonCommands, NamesOfOthersDoNotReachTheTerminalAsTheyAre) {
 
 TEST_F(DaemonCommands, AuditShowIsATable) {
   const FakeDaemon daemon(
-      socket(), Always(Done(R"({"records":[{"sequence":5,"time":"2026-11-22T06:08:15Z","call":"C_EncryptInit","uid":1000,)"
-                            R"("pid":12,"token":"orders","key":"payments","version":2,"mechanism":"CKM_AES_GCM",)"
-                            R"("result":"CKR_KEY_FUNCTION_NOT_PERMITTED","detail":"KEY_DISABLED","text":""}]})")));
+      socket(),
+      Always(Done(R"({"records":[{"sequence":5,"time":"2026-11-22T06:08:15Z","call":"C_EncryptInit","uid":1000,)"
+                  R"("pid":12,"token":"orders","key":"payments","version":2,"mechanism":"CKM_AES_GCM",)"
+                  R"("result":"CKR_KEY_FUNCTION_NOT_PERMITTED","detail":"KEY_DISABLED","text":""}]})")));
   const Printed printed = Run({"audit", "show", "--last", "8", "--key", "payments"});
-  EXPECT_THAT(printed.out, HasSubstr("     5  2026-11-22 06:08:15  1000/12  C_EncryptInit  orders  payments@v2  CKM_AES_GCM  "
-                                     "CKR_KEY_FUNCTION_NOT_PERMITTED KEY_DISABLED  -\n"));
+  EXPECT_THAT(printed.out,
+              HasSubstr("     5  2026-11-22 06:08:15  1000/12  C_EncryptInit  orders  payments@v2  CKM_AES_GCM  "
+                        "CKR_KEY_FUNCTION_NOT_PERMITTED KEY_DISABLED  -\n"));
   EXPECT_EQ(LastRequest(daemon).At("arguments").Text("limit"), "8");
 }
 
@@ -222,8 +240,9 @@ TEST_F(DaemonCommands, TokenCreateSetsThePinsByTheStandardsCalls) {
   ::unsetenv("CMKD_SO_PIN");
   EXPECT_EQ(printed.status, 0) << printed.err;
   EXPECT_EQ(printed.out, "Token orders is made and initialised, on slot 3 (managed).\n");
-  EXPECT_THAT(daemon.calls(), ElementsAre("C_InitToken slot 3 label 'orders' pin 87654321", "C_OpenSession slot 3 read/write",
-                                          "C_Login SO pin 87654321", "C_InitPIN pin 1234", "C_Logout", "C_CloseSession"));
+  EXPECT_THAT(daemon.calls(),
+              ElementsAre("C_InitToken slot 3 label 'orders' pin 87654321", "C_OpenSession slot 3 read/write",
+                          "C_Login SO pin 87654321", "C_InitPIN pin 1234", "C_Logout", "C_CloseSession"));
   for (const std::string& request : daemon.requests()) {
     EXPECT_THAT(request, Not(HasSubstr("1234")));
     EXPECT_THAT(request, Not(HasSubstr("87654321")));
@@ -238,7 +257,8 @@ TEST_F(DaemonCommands, TokenCreateMakesNothingWithoutPins) {
   EXPECT_EQ(Run({"token", "create", "--label", "a", "--pin-file", pin, "--so-pin-file", In("missing")}).status, 1);
   EXPECT_EQ(Run({"token", "create", "--label", "a", "--pin-file", empty, "--so-pin-file", pin}).status, 2);
   EXPECT_EQ(Run({"token", "create", "--label", "a", "--pin-file", endless, "--so-pin-file", pin}).status, 2);
-  EXPECT_EQ(Run({"token", "create", "--label", std::string(33, 'a'), "--pin-file", pin, "--so-pin-file", pin}).status, 2);
+  EXPECT_EQ(Run({"token", "create", "--label", std::string(33, 'a'), "--pin-file", pin, "--so-pin-file", pin}).status,
+            2);
   EXPECT_TRUE(daemon.requests().empty());
 }
 
@@ -256,7 +276,8 @@ TEST_F(DaemonCommands, APinFileThatOthersCanReadIsRemarkedUpon) {
   const FakeDaemon daemon(socket(), TokenAnswers);
   const std::string pin = WriteFile("pin", "1234");
   std::filesystem::permissions(pin, std::filesystem::perms(0644));
-  EXPECT_THAT(Run({"token", "create", "--label", "a", "--pin-file", pin, "--so-pin-file", pin}).err, HasSubstr("chmod 600"));
+  EXPECT_THAT(Run({"token", "create", "--label", "a", "--pin-file", pin, "--so-pin-file", pin}).err,
+              HasSubstr("chmod 600"));
 }
 
 TEST_F(DaemonCommands, TokenListShowsWhatIsNotInitialised) {

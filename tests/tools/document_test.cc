@@ -12,7 +12,8 @@ TEST(Value, RefusesWhatIsNotOneValue) {
 }
 
 TEST(Value, ReadsWhatIsMissingOrOfAnotherTypeAsNothing) {
-  const Value value = *Value::Parse(R"({"text":"t","number":-3,"flag":true,"null":null,"list":[1,"b"],"object":{"x":"y"}})");
+  const Value value =
+      *Value::Parse(R"({"text":"t","number":-3,"flag":true,"null":null,"list":[1,"b"],"object":{"x":"y"}})");
   EXPECT_EQ(value.Text("text"), "t");
   EXPECT_EQ(value.Text("number"), "-3");
   EXPECT_EQ(value.Text("flag"), "yes");

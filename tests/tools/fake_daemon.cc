@@ -84,14 +84,14 @@ class FakeDaemon::Talk final : public daemon::Conversation {
   CK_RV Handle(spec::Call<CallId::C_InitToken>& call) {
     std::string label = Text(call.label.view());
     label.erase(label.find_last_not_of(' ') + 1);
-    return fake_.Take("C_InitToken", "C_InitToken slot " + std::to_string(call.slot.value) + " label '" + label + "' pin " +
-                                         Text(call.so_pin.view()));
+    return fake_.Take("C_InitToken", "C_InitToken slot " + std::to_string(call.slot.value) + " label '" + label +
+                                         "' pin " + Text(call.so_pin.view()));
   }
   CK_RV Handle(spec::Call<CallId::C_OpenSession>& call) {
     *call.session.value = kSession;
     const bool writes = (call.flags.value & CKF_RW_SESSION) != 0;
-    return fake_.Take("C_OpenSession",
-                      "C_OpenSession slot " + std::to_string(call.slot.value) + (writes ? " read/write" : " read-only"));
+    return fake_.Take("C_OpenSession", "C_OpenSession slot " + std::to_string(call.slot.value) +
+                                           (writes ? " read/write" : " read-only"));
   }
   CK_RV Handle(spec::Call<CallId::C_Login>& call) {
     const std::string user = call.user_type.value == CKU_SO ? "SO" : "user";

@@ -41,10 +41,12 @@ TEST(Table, WideAndCombiningCharactersKeepTheColumns) {
 TEST(Table, NothingThatATerminalWouldObeyGetsThrough) {
   EXPECT_EQ(Harmless("plain, ü and 密"), "plain, ü and 密");
   EXPECT_EQ(Harmless("\033[2Jx\n\x7F"), "?[2Jx??");
-  EXPECT_EQ(Harmless("\xC2\x9B" "31m"), "?31m");          // the one-byte form of ESC [
-  EXPECT_EQ(Harmless("\xE2\x80\xAEtxt"), "?txt");         // right-to-left override
-  EXPECT_EQ(Harmless("\xFF\xC0\x80\xE2\x82"), "?????");   // broken, overlong, cut off
-  EXPECT_EQ(Harmless("\xED\xA0\x80"), "???");             // half of a surrogate pair
+  EXPECT_EQ(Harmless("\xC2\x9B"
+                     "31m"),
+            "?31m");                                     // the one-byte form of ESC [
+  EXPECT_EQ(Harmless("\xE2\x80\xAEtxt"), "?txt");        // right-to-left override
+  EXPECT_EQ(Harmless("\xFF\xC0\x80\xE2\x82"), "?????");  // broken, overlong, cut off
+  EXPECT_EQ(Harmless("\xED\xA0\x80"), "???");            // half of a surrogate pair
   EXPECT_EQ(Harmless(std::string_view("\0", 1)), "?");
   Table table({{"A"}});
   table.Add({"\033[31mred"});

@@ -55,7 +55,8 @@ int ConnectError(const std::string& path) {
 }
 
 Problem FromAnswer(const Value& error) {
-  Problem problem{ExitStatus::kRefused, error.Text("code"), error.Text("message"), error.Text("rule"), error.Text("remedy")};
+  Problem problem{ExitStatus::kRefused, error.Text("code"), error.Text("message"), error.Text("rule"),
+                  error.Text("remedy")};
   if (problem.code.empty()) problem.code = "REFUSED";
   if (problem.message.empty()) problem.message = "The daemon refused and did not say why.";
   return problem;
@@ -125,9 +126,7 @@ Problem NobodyAnswers(const std::string& socket) {
       problem.message = "The daemon on " + socket + " ended the conversation.";
       problem.remedy = "Try again; if it stays so, the daemon's log says why.";
       break;
-    default:
-      problem.message = "Cannot connect to " + socket + ": " + std::strerror(errno) + ".";
-      break;
+    default: problem.message = "Cannot connect to " + socket + ": " + std::strerror(errno) + "."; break;
   }
   return problem;
 }

@@ -1,4 +1,5 @@
-// The daemon's operator's door from outside: one verb with its arguments in, its result or the reason for its refusal out.
+// The daemon's operator's door from outside: one verb with its arguments in, its result or the reason for its refusal
+// out.
 #pragma once
 
 #include <chrono>

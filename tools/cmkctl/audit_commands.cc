@@ -41,11 +41,13 @@ Cell ResultCell(const Value& record) {
 }
 
 std::string RecordTable(const std::vector<Value>& records, bool colour) {
-  Table table({{"RECORD", true}, {"TIME"}, {"UID/PID"}, {"CALL"}, {"TOKEN"}, {"KEY"}, {"MECHANISM"}, {"RESULT"}, {"TEXT"}});
+  Table table(
+      {{"RECORD", true}, {"TIME"}, {"UID/PID"}, {"CALL"}, {"TOKEN"}, {"KEY"}, {"MECHANISM"}, {"RESULT"}, {"TEXT"}});
   for (const Value& record : records) {
     const std::string call = record.Has("call") ? record.Text("call") : record.Text("kind");
     table.Add({record.Text("sequence"), LocalTimeWithSeconds(record.Text("time")), WhoText(record), call,
-               Short(record.Text("token")), KeyName(record), record.Text("mechanism"), ResultCell(record), record.Text("text")});
+               Short(record.Text("token")), KeyName(record), record.Text("mechanism"), ResultCell(record),
+               record.Text("text")});
   }
   return table.Print(colour);
 }
@@ -64,7 +66,8 @@ Outcome<Anchor> ParseAnchor(const std::string& text) {
   if (colon < text.size()) anchor.chain = text.substr(colon + 1);
   const bool number = error == std::errc() && end == text.data() + colon && anchor.sequence != 0;
   if (!number || anchor.chain.size() != 2 * sizeof(daemon::ChainValue)) {
-    return UsageProblem("--anchor takes SEQUENCE:CHAIN.", "Give the \"anchor\" line of an earlier cmkctl audit verify.");
+    return UsageProblem("--anchor takes SEQUENCE:CHAIN.",
+                        "Give the \"anchor\" line of an earlier cmkctl audit verify.");
   }
   return anchor;
 }
@@ -116,7 +119,8 @@ std::string ReportText(const AuditReport& report, const std::string& directory, 
   facts.Add("end", EndText(report));
   facts.Add("anchor", std::to_string(report.last_sequence) + ':' + Hex(report.chain));
   const bool whole = report.verdict == AuditReport::Verdict::kWhole;
-  facts.Add("verdict", whole ? Cell("every record is right and in its place", Tone::kGood) : Cell(report.problem, Tone::kBad));
+  facts.Add("verdict",
+            whole ? Cell("every record is right and in its place", Tone::kGood) : Cell(report.problem, Tone::kBad));
   return facts.Print(colour);
 }
 
@@ -132,11 +136,15 @@ Problem ProblemOf(const AuditReport& report) {
   const std::string sentence = ProblemSentence(report);
   switch (report.verdict) {
     case AuditReport::Verdict::kTornTail:
-      return {ExitStatus::kRefused, "AUDIT_TORN", sentence,
-              "After record " + std::to_string(report.last_sequence) + " nothing is proved.",
-              "After a power cut this is what is expected: the daemon's next start sets the torn bytes aside and says so."};
+      return {
+          ExitStatus::kRefused, "AUDIT_TORN", sentence,
+          "After record " + std::to_string(report.last_sequence) + " nothing is proved.",
+          "After a power cut this is what is expected: the daemon's next start sets the torn bytes aside and says so."};
     case AuditReport::Verdict::kUnreadable:
-      return {ExitStatus::kRefused, "AUDIT_UNREADABLE", sentence, {},
+      return {ExitStatus::kRefused,
+              "AUDIT_UNREADABLE",
+              sentence,
+              {},
               "Name the directory that holds audit-00000001.log and its followers."};
     default:
       return {ExitStatus::kRefused, "AUDIT_BAD", sentence,
@@ -149,8 +157,9 @@ std::optional<Problem> Judge(const AuditReport& report, const std::optional<Anch
   if (report.verdict != AuditReport::Verdict::kWhole) return ProblemOf(report);
   if (!anchor || anchor->chain == found) return std::nullopt;
   return Problem{ExitStatus::kRefused, "AUDIT_ANCHOR",
-                 found.empty() ? "Record " + std::to_string(anchor->sequence) + " is not in this log."
-                               : "Record " + std::to_string(anchor->sequence) + " is not the one that was there before.",
+                 found.empty()
+                     ? "Record " + std::to_string(anchor->sequence) + " is not in this log."
+                     : "Record " + std::to_string(anchor->sequence) + " is not the one that was there before.",
                  "A log that once had a record must have it for ever.", "Compare the log with a copy kept elsewhere."};
 }
 
@@ -164,7 +173,8 @@ int AuditShow(const Context& context, const AuditShowOptions& options) {
   const Outcome<Value> shown = daemon.Ask("audit.show", arguments);
   if (!shown) return Report(context.screen, shown.error());
   const std::vector<Value> records = shown->Items("records");
-  context.screen.Show(*shown, records.empty() ? "There are no such records.\n" : RecordTable(records, context.screen.colour));
+  context.screen.Show(*shown,
+                      records.empty() ? "There are no such records.\n" : RecordTable(records, context.screen.colour));
   return kDone;
 }
 

@@ -79,7 +79,8 @@ std::optional<siginfo_t> SignalWaiter::Wait(std::chrono::milliseconds time) {
       signal = ::sigwaitinfo(&set_, &info);
     } else {
       const auto left = std::max(std::chrono::nanoseconds(0), std::chrono::nanoseconds(end - Clock::now()));
-      const timespec limit{static_cast<time_t>(left.count() / 1'000'000'000), static_cast<long>(left.count() % 1'000'000'000)};
+      const timespec limit{static_cast<time_t>(left.count() / 1'000'000'000),
+                           static_cast<long>(left.count() % 1'000'000'000)};
       signal = ::sigtimedwait(&set_, &info, &limit);
     }
     if (signal > 0) return info;
@@ -118,7 +119,8 @@ int StopChild(pid_t pid, std::chrono::milliseconds patience, SignalWaiter& waite
       ::kill(pid, SIGKILL);
       killed = true;
     }
-    const auto signal = waiter.Wait(killed ? std::chrono::milliseconds(10) : std::max(left, std::chrono::milliseconds(1)));
+    const auto signal =
+        waiter.Wait(killed ? std::chrono::milliseconds(10) : std::max(left, std::chrono::milliseconds(1)));
     if (signal && signal->si_signo != SIGCHLD) others.push_back(*signal);
   }
   waiter.PutBack(std::move(others));

@@ -12,8 +12,8 @@
 
 namespace cmkd::tools {
 
-// Takes signals out of their ordinary course: from construction on they wait to be asked for. SIGCHLD is among them, so a
-// wait ends when a child does. A signal that this process was told to ignore stays ignored. One at a time.
+// Takes signals out of their ordinary course: from construction on they wait to be asked for. SIGCHLD is among them, so
+// a wait ends when a child does. A signal that this process was told to ignore stays ignored. One at a time.
 class SignalWaiter {
  public:
   SignalWaiter();
@@ -38,8 +38,8 @@ struct ChildOptions {
   std::vector<std::string> arguments;  // the program first; looked for in PATH when it has no slash
   std::vector<std::pair<std::string, std::string>> environment;  // set in addition
   std::vector<std::string> environment_without;                  // and these taken away
-  std::string output;          // file that stdout and stderr are appended to; empty: this process's own
-  bool own_session = false;    // out of reach of the terminal's signals
+  std::string output;        // file that stdout and stderr are appended to; empty: this process's own
+  bool own_session = false;  // out of reach of the terminal's signals
   int signal_when_parent_dies = SIGKILL;
 };
 

@@ -52,11 +52,12 @@ CLI::App* AddGroup(CLI::App& app, const std::string& name, const std::string& de
 
 void AddTokenCommands(CLI::App& app, CommandLine& line) {
   CLI::App* group = AddGroup(app, "token", "Tokens: one PKCS#11 token each, one ring of keys");
-  CLI::App* create = AddCommand(group, line, "create", "Make a token and set its PINs",
-                                "  cmkctl token create --label orders --profile managed\n"
-                                "  cmkctl token create --label test --so-pin-file so.pin --pin-file user.pin\n"
-                                "PINs come from these files, else from CMKD_SO_PIN and CMKD_PIN, else from the terminal.",
-                                [&](const Context& c) { return TokenCreate(c, line.token_create); });
+  CLI::App* create =
+      AddCommand(group, line, "create", "Make a token and set its PINs",
+                 "  cmkctl token create --label orders --profile managed\n"
+                 "  cmkctl token create --label test --so-pin-file so.pin --pin-file user.pin\n"
+                 "PINs come from these files, else from CMKD_SO_PIN and CMKD_PIN, else from the terminal.",
+                 [&](const Context& c) { return TokenCreate(c, line.token_create); });
   create->add_option("--label", line.token_create.label, "Label, at most 32 bytes")->required();
   create->add_option("--profile", line.token_create.profile, "Rules of its keys: managed or general")
       ->check(CLI::IsMember({"managed", "general"}));
@@ -122,13 +123,14 @@ void AddKeyCommands(CLI::App& app, CommandLine& line) {
   change("disable", "Stop every use of a key, at once and reversibly", "  cmkctl key disable orders/payments",
          KeyChange::kDisable);
   change("enable", "Let a disabled key be used again", "  cmkctl key enable orders/payments", KeyChange::kEnable);
-  change("rotate", "Make a new version; what older versions protected still opens", "  cmkctl key rotate orders/payments",
-         KeyChange::kRotate);
+  change("rotate", "Make a new version; what older versions protected still opens",
+         "  cmkctl key rotate orders/payments", KeyChange::kRotate);
   CLI::App* schedule = change("schedule-deletion", "Destroy a key after its waiting period",
                               "  cmkctl key schedule-deletion orders/payments --days 30", KeyChange::kScheduleDeletion);
   schedule->add_option("--days", line.key.days, "Waiting period; the token's own when not given");
   change("cancel-deletion", "Keep a key that waits for its deletion; it is then disabled",
-         "  cmkctl key cancel-deletion orders/payments\n  cmkctl key enable orders/payments", KeyChange::kCancelDeletion);
+         "  cmkctl key cancel-deletion orders/payments\n  cmkctl key enable orders/payments",
+         KeyChange::kCancelDeletion);
 }
 
 void AddAuditCommands(CLI::App& app, CommandLine& line) {
@@ -139,11 +141,12 @@ void AddAuditCommands(CLI::App& app, CommandLine& line) {
   show->add_option("--limit,--last", line.audit_show.limit, "So many (50)")->check(CLI::PositiveNumber);
   show->add_option("--key", line.audit_show.key, "Only records of this key");
   show->add_option("--token", line.audit_show.token, "Only records of this token");
-  CLI::App* verify = AddCommand(group, line, "verify", "Prove a log offline: every record right and in its place",
-                                "  cmkctl audit verify --directory /var/lib/cmkd/audit\n"
-                                "  cmkctl audit verify --directory copy --anchor 1042:9f3c...\n"
-                                "The anchor is a line of an earlier verify, kept elsewhere: it proves that nothing since was cut off.",
-                                [&](const Context& c) { return AuditVerify(c, line.audit_verify); });
+  CLI::App* verify =
+      AddCommand(group, line, "verify", "Prove a log offline: every record right and in its place",
+                 "  cmkctl audit verify --directory /var/lib/cmkd/audit\n"
+                 "  cmkctl audit verify --directory copy --anchor 1042:9f3c...\n"
+                 "The anchor is a line of an earlier verify, kept elsewhere: it proves that nothing since was cut off.",
+                 [&](const Context& c) { return AuditVerify(c, line.audit_verify); });
   verify->add_option("--directory", line.audit_verify.directory, "The log's directory, or the daemon's state directory")
       ->required();
   verify->add_option("--anchor", line.audit_verify.anchor, "SEQUENCE:CHAIN that the log must still have");
@@ -158,7 +161,8 @@ void AddSandbox(CLI::App& app, CommandLine& line) {
   CLI::App* sandbox = AddCommand(
       &app, line, "sandbox", "Run a command with a throw-away daemon and a fresh token",
       "  cmkctl sandbox [OPTIONS] -- COMMAND...\n"
-      "  cmkctl sandbox -- sh -c 'pkcs11-tool --module \"$P11_MODULE\" --token-label \"$P11_TOKEN\" --list-mechanisms'\n"
+      "  cmkctl sandbox -- sh -c 'pkcs11-tool --module \"$P11_MODULE\" --token-label \"$P11_TOKEN\" "
+      "--list-mechanisms'\n"
       "  cmkctl sandbox --hsm softhsm2 --profile managed -- ./my-tests\n"
       "  cmkctl sandbox --restart-after 200 -- ./my-tests\n"
       "COMMAND finds P11_MODULE, P11_TOKEN (label), P11_PIN, P11_SO_PIN, CMKD_SOCKET, CMKD_SANDBOX_DIR and\n"
@@ -170,23 +174,26 @@ void AddSandbox(CLI::App& app, CommandLine& line) {
       ->transform(CLI::Transformer(kHsms).description(""))
       ->type_name("TEXT");
   sandbox->add_option("--label", o.label, "Label of the token (cmkd-sandbox)")->check([](const std::string& label) {
-    return label.empty() || label.size() > kTokenLabelBytesMax ? std::string("a label has 1 to 32 bytes") : std::string();
+    return label.empty() || label.size() > kTokenLabelBytesMax ? std::string("a label has 1 to 32 bytes")
+                                                               : std::string();
   });
   sandbox->add_flag("--keep", o.keep, "Leave the sandbox's directory, with the daemon's log, behind");
-  CLI::Option* after = sandbox->add_option("--restart-after", o.restart_after_ms, "Kill and restart the daemon every so many ms")
-                           ->check(CLI::PositiveNumber);
+  CLI::Option* after =
+      sandbox->add_option("--restart-after", o.restart_after_ms, "Kill and restart the daemon every so many ms")
+          ->check(CLI::PositiveNumber);
   sandbox->add_flag("--restart-graceful", o.restart_graceful, "Restart it with SIGTERM")->needs(after);
 }
 
 void AddOthers(CLI::App& app, CommandLine& line) {
-  AddCommand(&app, line, "status", "Show how the daemon is", "  cmkctl status\n  cmkctl --socket /run/cmkd/cmkd.sock status",
-             Status);
-  CLI::App* explain = AddCommand(&app, line, "explain", "Say what a code means, why it comes and what to do",
-                                 "  cmkctl explain KEY_PENDING_DELETION\n"
-                                 "  cmkctl explain CKR_PIN_INCORRECT\n"
-                                 "  cmkctl explain 0xA0\n"
-                                 "Without a code: all of them. A number is looked for among return values and among detail codes.",
-                                 [&](const Context& c) { return Explain(c, line.code); });
+  AddCommand(&app, line, "status", "Show how the daemon is",
+             "  cmkctl status\n  cmkctl --socket /run/cmkd/cmkd.sock status", Status);
+  CLI::App* explain =
+      AddCommand(&app, line, "explain", "Say what a code means, why it comes and what to do",
+                 "  cmkctl explain KEY_PENDING_DELETION\n"
+                 "  cmkctl explain CKR_PIN_INCORRECT\n"
+                 "  cmkctl explain 0xA0\n"
+                 "Without a code: all of them. A number is looked for among return values and among detail codes.",
+                 [&](const Context& c) { return Explain(c, line.code); });
   explain->add_option("code", line.code, "A name or a number");
   CLI::App* init = AddCommand(&app, line, "init", "Write the configuration of a private daemon",
                               "  cmkctl init --directory ~/.cmkd\n  cmkd --config ~/.cmkd/cmkd.toml",
@@ -206,8 +213,9 @@ void Describe(CLI::App& app, CommandLine& line) {
   AddKeyCommands(app, line);
   AddAuditCommands(app, line);
   AddSandbox(app, line);
-  app.footer("cmkctl COMMAND --help has examples.\n"
-             "Exit status: 0 done, 1 refused, 2 wrong command line, 3 no daemon answers.");
+  app.footer(
+      "cmkctl COMMAND --help has examples.\n"
+      "Exit status: 0 done, 1 refused, 2 wrong command line, 3 no daemon answers.");
 }
 
 std::string DefaultSocket() {
@@ -241,8 +249,8 @@ std::vector<std::string> TakeCommand(std::vector<std::string>& arguments) {
 }
 
 // An exit status when there is nothing more to do.
-std::optional<int> Parse(CLI::App& app, const CommandLine& line, const std::vector<std::string>& arguments, std::ostream& out,
-                         Screen& screen) {
+std::optional<int> Parse(CLI::App& app, const CommandLine& line, const std::vector<std::string>& arguments,
+                         std::ostream& out, Screen& screen) {
   try {
     std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
     app.parse(std::move(reversed));
@@ -272,8 +280,10 @@ int RunCmkctl(const std::vector<std::string>& arguments, std::ostream& out, std:
   screen.json = line.json;
   const bool takes_command = app.got_subcommand("sandbox");
   if (takes_command == line.sandbox.command.empty()) {
-    return Report(screen, UsageProblem(takes_command ? "A sandbox needs a command to run." : "There is nothing to run here.",
-                                       "Only a sandbox has a command: cmkctl sandbox [OPTIONS] -- COMMAND...").error);
+    return Report(screen,
+                  UsageProblem(takes_command ? "A sandbox needs a command to run." : "There is nothing to run here.",
+                               "Only a sandbox has a command: cmkctl sandbox [OPTIONS] -- COMMAND...")
+                      .error);
   }
   return line.command({line.socket, screen});
 }

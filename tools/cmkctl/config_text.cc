@@ -59,8 +59,8 @@ std::pair<std::string, std::string> HsmEnvironment(SandboxHsm hsm, const std::st
 std::string SandboxConfigText(const SandboxConfig& config) {
   const std::string base = config.directory + '/';
   return "# A throw-away daemon of cmkctl sandbox.\n[daemon]\n" + Line("socket", base + kSandboxSocket) +
-         "socket_mode = 0o600\n" + Line("state_directory", base + kSandboxState) + '\n' + HsmTable(config) + "\n[tokens]\n" +
-         Line("default_hsm", HsmName(config.hsm));
+         "socket_mode = 0o600\n" + Line("state_directory", base + kSandboxState) + '\n' + HsmTable(config) +
+         "\n[tokens]\n" + Line("default_hsm", HsmName(config.hsm));
 }
 
 std::string PrivateConfig() {

@@ -32,9 +32,9 @@ inline constexpr char kSandboxSocket[] = "cmkd.sock";
 inline constexpr char kSandboxLog[] = "cmkd.log";
 inline constexpr char kSandboxPidFile[] = "cmkd.pid";
 inline constexpr char kSandboxState[] = "state";
-inline constexpr char kSandboxHsmData[] = "hsm";          // where the HSM's module keeps its token
+inline constexpr char kSandboxHsmData[] = "hsm";  // where the HSM's module keeps its token
 inline constexpr char kSandboxHsmPinFile[] = "hsm.pin";
-inline constexpr char kSandboxHsmSocket[] = "hsm.sock";    // while the HSM's token is made
+inline constexpr char kSandboxHsmSocket[] = "hsm.sock";  // while the HSM's token is made
 inline constexpr char kSoftHsmConfigFile[] = "softhsm2.conf";
 // The label of the token inside the HSM.
 inline constexpr char kSandboxHsmLabel[] = "cmkd-hsm";

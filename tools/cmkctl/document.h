@@ -1,5 +1,5 @@
-// JSON as this tool needs it: documents to read without trusting their shape, and objects to send. The JSON library stays
-// behind these two types.
+// JSON as this tool needs it: documents to read without trusting their shape, and objects to send. The JSON library
+// stays behind these two types.
 #pragma once
 
 #include <cstdint>

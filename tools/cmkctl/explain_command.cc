@@ -51,7 +51,8 @@ std::uint64_t NumberOf(const cmk::RefusalRow& row) { return static_cast<std::uin
 
 // The line above a reason: its name and the number that C_GetSessionInfo shows.
 std::string ReasonTitle(std::string_view name, std::uint64_t number, bool colour) {
-  return Painted(name, Tone::kStrong, colour) + "  reason for a refusal, ulDeviceError " + std::to_string(number) + '\n';
+  return Painted(name, Tone::kStrong, colour) + "  reason for a refusal, ulDeviceError " + std::to_string(number) +
+         '\n';
 }
 
 void AddRefusal(Meanings& meanings, const cmk::RefusalRow& row, bool colour) {
@@ -144,7 +145,10 @@ std::string Similar(std::string_view typed) {
 
 Problem Unknown(const std::string& code) {
   const std::string similar = Similar(code);
-  return {ExitStatus::kUsage, "UNKNOWN_CODE", "Nothing is called \"" + code + "\".", {},
+  return {ExitStatus::kUsage,
+          "UNKNOWN_CODE",
+          "Nothing is called \"" + code + "\".",
+          {},
           similar.empty() ? "cmkctl explain without a code shows everything there is." : "There is: " + similar + "."};
 }
 

@@ -54,7 +54,8 @@ Outcome<std::string> OnlyToken(Administrator& daemon) {
     if (token.Flag("initialized")) ids.push_back(token.Text("id"));
   }
   if (ids.size() == 1) return ids[0];
-  if (ids.empty()) return UsageProblem("There is no token for the key.", "Make one: cmkctl token create --label LABEL.");
+  if (ids.empty())
+    return UsageProblem("There is no token for the key.", "Make one: cmkctl token create --label LABEL.");
   return UsageProblem("There are " + std::to_string(ids.size()) + " tokens.", "Say which with --token LABEL.");
 }
 
@@ -83,12 +84,18 @@ Table KeyTable() {
 }
 
 void AddKey(Table& table, const Value& key) {
-  table.Add({{key.Text("name"), Tone::kStrong}, key.Text("token"), key.Text("spec"), StateCell(key.Text("state")),
-             key.Text("current_version"), LocalTime(key.Text("next_rotation")), LocalTime(key.Text("deletion_date")),
+  table.Add({{key.Text("name"), Tone::kStrong},
+             key.Text("token"),
+             key.Text("spec"),
+             StateCell(key.Text("state")),
+             key.Text("current_version"),
+             LocalTime(key.Text("next_rotation")),
+             LocalTime(key.Text("deletion_date")),
              {key.Text("id"), Tone::kFaint}});
 }
 
-Outcome<Value> AskForKeys(Administrator& daemon, const KeyListOptions& options, const std::string& after, std::uint32_t limit) {
+Outcome<Value> AskForKeys(Administrator& daemon, const KeyListOptions& options, const std::string& after,
+                          std::uint32_t limit) {
   Object arguments;
   arguments.SetIfAny("token", options.token).SetIfAny("after", after).Set("limit", std::uint64_t{limit});
   if (!options.state.empty()) {
@@ -134,8 +141,12 @@ std::string VersionTable(const Value& key, bool colour) {
   for (const Value& version : key.Items("version_list")) {
     const std::string state = version.Text("state");
     const bool current = state == cmk::Name(cmk::VersionState::kCurrent);
-    table.Add({version.Text("number"), {state, current ? Tone::kGood : Tone::kPlain}, LocalTime(version.Text("created")),
-               LocalTime(version.Text("retired")), version.Text("uses"), version.Text("protection")});
+    table.Add({version.Text("number"),
+               {state, current ? Tone::kGood : Tone::kPlain},
+               LocalTime(version.Text("created")),
+               LocalTime(version.Text("retired")),
+               version.Text("uses"),
+               version.Text("protection")});
   }
   return table.empty() ? std::string() : '\n' + table.Print(colour);
 }
@@ -187,7 +198,8 @@ std::string Sentence(KeyChange change, const Value& key) {
     case KeyChange::kDisable: return name + " is disabled: no use of it from now on.\n";
     case KeyChange::kEnable: return name + " is enabled.\n";
     case KeyChange::kRotate:
-      return name + " is rotated: version " + key.Text("current_version") + " protects from now on, older ones still open.\n";
+      return name + " is rotated: version " + key.Text("current_version") +
+             " protects from now on, older ones still open.\n";
     case KeyChange::kScheduleDeletion: return DeletionSentence(name, key);
     case KeyChange::kCancelDeletion: return name + " will not be deleted; it is " + key.Text("state") + ".\n";
   }
@@ -200,7 +212,8 @@ int KeyCreate(const Context& context, KeyCreateOptions options) {
   const Outcome<Value> made = MakeKey(context, options);
   if (!made) return Report(context.screen, made.error());
   const Value key = made->At("key");
-  std::string text = "Key " + Harmless(options.name) + " is made: " + key.Text("spec") + ", id " + key.Text("id") + ".\n";
+  std::string text =
+      "Key " + Harmless(options.name) + " is made: " + key.Text("spec") + ", id " + key.Text("id") + ".\n";
   if (key.Has("rotatable") && !key.Flag("rotatable")) text += "Its version is fixed: it does not rotate in place.\n";
   context.screen.Show(*made, text);
   return kDone;
@@ -217,8 +230,10 @@ int KeyList(const Context& context, const KeyListOptions& options) {
   }
   Table table = KeyTable();
   for (const Value& key : pages->keys) AddKey(table, key);
-  context.screen.out << (table.empty() ? "There are no such keys.\n" : table.Print(context.screen.colour)) << std::flush;
-  if (!pages->next.empty()) context.screen.Note("there are more keys; go on with --after " + pages->next + ", or use --all");
+  context.screen.out << (table.empty() ? "There are no such keys.\n" : table.Print(context.screen.colour))
+                     << std::flush;
+  if (!pages->next.empty())
+    context.screen.Note("there are more keys; go on with --after " + pages->next + ", or use --all");
   return kDone;
 }
 

@@ -9,5 +9,6 @@
 int main(int argc, char** argv) {
   using cmkd::tools::WantsColour;
   const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
-  return cmkd::tools::RunCmkctl(arguments, std::cout, std::cerr, WantsColour(STDOUT_FILENO), WantsColour(STDERR_FILENO));
+  return cmkd::tools::RunCmkctl(arguments, std::cout, std::cerr, WantsColour(STDOUT_FILENO),
+                                WantsColour(STDERR_FILENO));
 }

@@ -20,12 +20,12 @@ struct PinSource {
   const char* name;         // "user PIN", for the prompt and for problems
 };
 
-// The PIN from the first source that there is, in the order above. A new PIN that is typed is asked for twice. An empty PIN is
-// a problem.
+// The PIN from the first source that there is, in the order above. A new PIN that is typed is asked for twice. An empty
+// PIN is a problem.
 Outcome<SecretBytes> ReadNewPin(const PinSource& source, const Screen& screen);
 
-// One line typed on the process's terminal, not shown; nothing when it was broken off or there is no terminal. What a signal
-// would leave behind is put right first, and then the signal takes its course.
+// One line typed on the process's terminal, not shown; nothing when it was broken off or there is no terminal. What a
+// signal would leave behind is put right first, and then the signal takes its course.
 std::optional<SecretBytes> AskOnTerminal(const std::string& prompt);
 
 }  // namespace cmkd::tools

@@ -1,5 +1,5 @@
-// Where the other parts of cmkd are: beside this program, in a build tree as in an installation, or where the environment
-// says.
+// Where the other parts of cmkd are: beside this program, in a build tree as in an installation, or where the
+// environment says.
 #pragma once
 
 #include <optional>

@@ -1,4 +1,5 @@
-// Why a command did not do what it was asked to, in the words that a person needs: a code, what is so, the rule, the remedy.
+// Why a command did not do what it was asked to, in the words that a person needs: a code, what is so, the rule, the
+// remedy.
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
-// One sandbox from its making to its end. Everything that must go away again is owned by an object here, and no signal ends
-// this process meanwhile (SignalWaiter); what outlives even SIGKILL is in throwaway_directory.h.
+// One sandbox from its making to its end. Everything that must go away again is owned by an object here, and no signal
+// ends this process meanwhile (SignalWaiter); what outlives even SIGKILL is in throwaway_directory.h.
 #include "tools/cmkctl/sandbox.h"
 
 #include <sys/random.h>
@@ -86,8 +86,11 @@ class SandboxRun {
     if (options_.keep) directory_->Keep();
     RETURN_IF_ERROR(SetUpHsm());
     RETURN_IF_ERROR(Write(kSandboxConfigFile, SandboxConfigText({options_.hsm, directory_->path(), hsm_module_})));
-    daemon_.emplace(ServerProcess::Options{{program_, "--config", In(kSandboxConfigFile)}, {}, In(kSandboxSocket),
-                                           In(kSandboxLog), In(kSandboxPidFile)},
+    daemon_.emplace(ServerProcess::Options{{program_, "--config", In(kSandboxConfigFile)},
+                                           {},
+                                           In(kSandboxSocket),
+                                           In(kSandboxLog),
+                                           In(kSandboxPidFile)},
                     waiter_);
     RETURN_IF_ERROR(BringUp(*daemon_, "The daemon"));
     return MakeToken();
@@ -96,7 +99,8 @@ class SandboxRun {
   Outcome<void> FindParts() {
     const std::string own = OwnDirectory();
     RETURN_IF_ERROR(Need(program_, FindDaemon(own), "cmkd", "CMKD_DAEMON"));
-    RETURN_IF_ERROR(Need(module_, FindModule("CMKD_MODULE", "libcmkd-pkcs11.so", own), "libcmkd-pkcs11.so", "CMKD_MODULE"));
+    RETURN_IF_ERROR(
+        Need(module_, FindModule("CMKD_MODULE", "libcmkd-pkcs11.so", own), "libcmkd-pkcs11.so", "CMKD_MODULE"));
     switch (options_.hsm) {
       case SandboxHsm::kSoftware: return {};
       case SandboxHsm::kSoftHsm2: return Need(hsm_module_, FindSoftHsm(), "libsofthsm2.so", "CMKD_SOFTHSM2_MODULE");
@@ -104,7 +108,8 @@ class SandboxRun {
     }
     constexpr char kSimulator[] = "libcmkd-firmware-sim.so";
     RETURN_IF_ERROR(Need(host_, FindHsmHost(program_), "cmkd-hsm-host", "CMKD_HSM_HOST"));
-    return Need(hsm_module_, FindModule("CMKD_FIRMWARE_SIM_MODULE", kSimulator, own), kSimulator, "CMKD_FIRMWARE_SIM_MODULE");
+    return Need(hsm_module_, FindModule("CMKD_FIRMWARE_SIM_MODULE", kSimulator, own), kSimulator,
+                "CMKD_FIRMWARE_SIM_MODULE");
   }
 
   static Outcome<void> Need(std::string& part, const std::optional<std::string>& found, const std::string& name,
@@ -124,7 +129,8 @@ class SandboxRun {
     if (options_.hsm == SandboxHsm::kSoftware) return {};
     const std::string pin = NewPin();
     RETURN_IF_ERROR(Write(kSandboxHsmPinFile, pin + '\n'));
-    if (::mkdir(In(kSandboxHsmData).c_str(), 0700) != 0) return SetupProblem("Cannot write into " + directory_->path() + '.');
+    if (::mkdir(In(kSandboxHsmData).c_str(), 0700) != 0)
+      return SetupProblem("Cannot write into " + directory_->path() + '.');
     return options_.hsm == SandboxHsm::kSoftHsm2 ? SetUpSoftHsm(pin) : SetUpSimulator(pin);
   }
 
@@ -133,7 +139,7 @@ class SandboxRun {
     RETURN_IF_ERROR(Write(kSoftHsmConfigFile, "directories.tokendir = " + In(kSandboxHsmData) +
                                                   "\nobjectstore.backend = file\nlog.level = ERROR\n"));
     ChildOptions tool;
-    tool.arguments = {"softhsm2-util",  "--module", hsm_module_, "--init-token", "--free",  "--label",
+    tool.arguments = {"softhsm2-util",  "--module", hsm_module_, "--init-token", "--free", "--label",
                       kSandboxHsmLabel, "--pin",    pin,         "--so-pin",     NewPin()};
     tool.environment = {HsmEnvironment(options_.hsm, directory_->path())};
     tool.output = In(kSandboxLog);
@@ -223,7 +229,8 @@ class SandboxRun {
     ::kill(command, signal->si_signo);
   }
 
-  // Sees to the daemon while the command runs, and says how long it may be left alone; negative: until something happens.
+  // Sees to the daemon while the command runs, and says how long it may be left alone; negative: until something
+  // happens.
   milliseconds TendDaemon() {
     const ServerProcess::State before = last_state_;
     last_state_ = daemon_->Poll();
@@ -253,7 +260,8 @@ class SandboxRun {
         // A command that did not notice must not make it look well.
         if (status == 0) status = kSandboxFailed;
       }
-      if (options_.restart_after_ms != 0) context_.screen.Note("the daemon was restarted " + std::to_string(restarts_) + " times");
+      if (options_.restart_after_ms != 0)
+        context_.screen.Note("the daemon was restarted " + std::to_string(restarts_) + " times");
     }
     if (directory_ && options_.keep) context_.screen.Note("kept " + directory_->path());
     return status;

@@ -23,7 +23,8 @@ struct SandboxOptions {
 // The sandbox itself failed: nothing is known of the command.
 inline constexpr int kSandboxFailed = 125;
 
-// Runs the command in a sandbox and gives its exit status, 128 and the number when a signal ended it, or kSandboxFailed.
+// Runs the command in a sandbox and gives its exit status, 128 and the number when a signal ended it, or
+// kSandboxFailed.
 int Sandbox(const Context& context, const SandboxOptions& options);
 
 }  // namespace cmkd::tools

@@ -34,7 +34,8 @@ bool ServerProcess::Start() {
   child.output = options_.log;
   child.own_session = true;
   // It is nobody's service, whoever started this program.
-  child.environment_without = {"NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_USEC", "WATCHDOG_PID"};
+  child.environment_without = {"NOTIFY_SOCKET",  "LISTEN_FDS",    "LISTEN_PID",
+                               "LISTEN_FDNAMES", "WATCHDOG_USEC", "WATCHDOG_PID"};
   const std::optional<pid_t> pid = StartChild(child, waiter_);
   if (!pid) return false;
   pid_ = *pid;

@@ -17,7 +17,7 @@ class ServerProcess {
   struct Options {
     std::vector<std::string> arguments;  // the program first
     std::vector<std::pair<std::string, std::string>> environment;
-    std::string socket;    // it is up when it listens there
+    std::string socket;  // it is up when it listens there
     std::string log;
     std::string pid_file;  // holds the number of the process that runs now; empty: none
   };
@@ -42,8 +42,8 @@ class ServerProcess {
   void Kill();
 
   pid_t pid() const { return pid_; }
-  // A fault: it ended by itself with an error or a crash, or answered SIGTERM with anything but a clean exit. Being killed
-  // by SIGKILL is none: somebody wanted that.
+  // A fault: it ended by itself with an error or a crash, or answered SIGTERM with anything but a clean exit. Being
+  // killed by SIGKILL is none: somebody wanted that.
   bool faulted() const { return !fault_.empty(); }
   const std::string& fault() const { return fault_; }
 

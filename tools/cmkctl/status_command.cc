@@ -17,7 +17,8 @@ std::string HsmTable(const Value& status, bool colour) {
   Table table({{"HSM"}, {"KIND"}, {"AVAILABLE"}});
   for (const Value& hsm : status.Items("hsms")) {
     const bool available = hsm.Flag("available");
-    table.Add({{hsm.Text("name")}, {hsm.Text("kind")}, {available ? "yes" : "no", available ? Tone::kGood : Tone::kBad}});
+    table.Add(
+        {{hsm.Text("name")}, {hsm.Text("kind")}, {available ? "yes" : "no", available ? Tone::kGood : Tone::kBad}});
   }
   return table.empty() ? std::string() : '\n' + table.Print(colour);
 }

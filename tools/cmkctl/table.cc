@@ -17,11 +17,12 @@ struct Range {
 
 // Characters that combine with the one before, and those that East Asian Width (Unicode Annex 11) calls wide, in ranges
 // rough enough to be short.
-constexpr std::array kCombining = {Range{0x0300, 0x036F}, Range{0x200B, 0x200F}, Range{0x20D0, 0x20FF}, Range{0xFE00, 0xFE0F},
-                                   Range{0xFE20, 0xFE2F}};
-constexpr std::array kWide = {Range{0x1100, 0x115F},   Range{0x2E80, 0x303E},   Range{0x3041, 0xA4CF},  Range{0xAC00, 0xD7A3},
-                              Range{0xF900, 0xFAFF},   Range{0xFE30, 0xFE6F},   Range{0xFF00, 0xFF60},  Range{0xFFE0, 0xFFE6},
-                              Range{0x1F300, 0x1F64F}, Range{0x1F900, 0x1F9FF}, Range{0x20000, 0x3FFFD}};
+constexpr std::array kCombining = {Range{0x0300, 0x036F}, Range{0x200B, 0x200F}, Range{0x20D0, 0x20FF},
+                                   Range{0xFE00, 0xFE0F}, Range{0xFE20, 0xFE2F}};
+constexpr std::array kWide = {Range{0x1100, 0x115F},   Range{0x2E80, 0x303E},  Range{0x3041, 0xA4CF},
+                              Range{0xAC00, 0xD7A3},   Range{0xF900, 0xFAFF},  Range{0xFE30, 0xFE6F},
+                              Range{0xFF00, 0xFF60},   Range{0xFFE0, 0xFFE6},  Range{0x1F300, 0x1F64F},
+                              Range{0x1F900, 0x1F9FF}, Range{0x20000, 0x3FFFD}};
 
 template <std::size_t n>
 bool IsIn(char32_t c, const std::array<Range, n>& ranges) {
@@ -49,7 +50,8 @@ char32_t TakeCharacter(std::string_view& text) {
 
 // Controls, and the marks that turn the direction of writing round.
 bool IsObeyed(char32_t c) {
-  return c < 0x20 || (c >= 0x7F && c < 0xA0) || (c >= 0x202A && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069) || c == kBroken;
+  return c < 0x20 || (c >= 0x7F && c < 0xA0) || (c >= 0x202A && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069) ||
+         c == kBroken;
 }
 
 std::string_view CodeOf(Tone tone) {
@@ -64,7 +66,9 @@ std::string_view CodeOf(Tone tone) {
   return {};
 }
 
-Cell Shown(const Cell& cell) { return cell.text.empty() ? Cell("-", Tone::kFaint) : Cell(Harmless(cell.text), cell.tone); }
+Cell Shown(const Cell& cell) {
+  return cell.text.empty() ? Cell("-", Tone::kFaint) : Cell(Harmless(cell.text), cell.tone);
+}
 
 void Append(std::string& line, const Cell& cell, std::size_t width, bool right, bool colour) {
   const std::string padding(width - std::min(width, DisplayWidth(cell.text)), ' ');

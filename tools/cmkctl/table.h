@@ -24,8 +24,8 @@ struct Column {
 // Columns that a terminal needs for the text: wide characters take two, combining ones none.
 std::size_t DisplayWidth(std::string_view text);
 
-// The text without what a terminal would obey: control characters and broken UTF-8 become "?". Labels and descriptions are
-// the choice of other people.
+// The text without what a terminal would obey: control characters and broken UTF-8 become "?". Labels and descriptions
+// are the choice of other people.
 std::string Harmless(std::string_view text);
 
 // The text between the codes for the tone; unchanged for kPlain or without colour.

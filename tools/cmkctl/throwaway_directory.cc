@@ -16,8 +16,8 @@ namespace cmkd::tools {
 
 namespace {
 
-// sockaddr_un has 107 bytes for a path. Behind the folder come the directory's name (20 bytes) and the longest socket that a
-// daemon makes in its state directory: "/state/hsm-firmware_sim-999999.sock".
+// sockaddr_un has 107 bytes for a path. Behind the folder come the directory's name (20 bytes) and the longest socket
+// that a daemon makes in its state directory: "/state/hsm-firmware_sim-999999.sock".
 constexpr std::size_t kFolderBytesMax = 50;
 
 std::string TemporaryFolder() {

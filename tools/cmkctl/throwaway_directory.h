@@ -10,12 +10,12 @@
 
 namespace cmkd::tools {
 
-// Besides the destructor there is a janitor: a small process that sees the end of its parent (a pipe closes) and then clears
-// up. So not even SIGKILL leaves the directory behind.
+// Besides the destructor there is a janitor: a small process that sees the end of its parent (a pipe closes) and then
+// clears up. So not even SIGKILL leaves the directory behind.
 class ThrowawayDirectory {
  public:
-  // Makes `prefix`.XXXXXX (0700) under TMPDIR, or under /tmp where TMPDIR would make a socket's path in it too long. The
-  // error is a sentence.
+  // Makes `prefix`.XXXXXX (0700) under TMPDIR, or under /tmp where TMPDIR would make a socket's path in it too long.
+  // The error is a sentence.
   static Result<std::unique_ptr<ThrowawayDirectory>, std::string> Make(const std::string& prefix);
   ~ThrowawayDirectory();
   ThrowawayDirectory(const ThrowawayDirectory&) = delete;

@@ -39,7 +39,8 @@ std::optional<std::int64_t> ParseUtc(std::string_view text) {
     if (!fits) return std::nullopt;
   }
   const std::string_view fraction = text.substr(kShape.size(), text.size() - kShape.size() - 1);
-  if (!fraction.empty() && (fraction[0] != '.' || fraction.find_first_not_of("0123456789", 1) != std::string_view::npos)) {
+  if (!fraction.empty() &&
+      (fraction[0] != '.' || fraction.find_first_not_of("0123456789", 1) != std::string_view::npos)) {
     return std::nullopt;
   }
   const auto number = [&](std::size_t at, std::size_t digits) {

@@ -8,7 +8,8 @@
 
 namespace cmkd::tools {
 
-// Seconds since 1970 of a UTC time such as 2026-11-22T06:08:15Z, with or without a fraction; nothing for any other text.
+// Seconds since 1970 of a UTC time such as 2026-11-22T06:08:15Z, with or without a fraction; nothing for any other
+// text.
 std::optional<std::int64_t> ParseUtc(std::string_view text);
 
 // "2026-11-22 07:08" in the zone of this process; empty for an empty text, and anything that is no time as it is.

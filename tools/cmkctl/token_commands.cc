@@ -9,7 +9,13 @@ namespace cmkd::tools {
 namespace {
 
 std::string TokenTable(const std::vector<Value>& tokens, bool colour) {
-  Table table({{"LABEL"}, {"SLOT", true}, {"PROFILE"}, {"HSM"}, {"KEYS", true}, {"OBJECTS", true}, {"DELETION WINDOW", true},
+  Table table({{"LABEL"},
+               {"SLOT", true},
+               {"PROFILE"},
+               {"HSM"},
+               {"KEYS", true},
+               {"OBJECTS", true},
+               {"DELETION WINDOW", true},
                {"SERIAL"}});
   for (const Value& token : tokens) {
     const bool initialised = token.Flag("initialized");
@@ -49,7 +55,8 @@ Outcome<Value> MakeToken(const Context& context, const TokenCreateOptions& optio
   if (Outcome<void> done = InitialiseToken(daemon, slot, options.label, so_pin, pin); !done) {
     Problem problem = done.error();
     problem.remedy = "The token is there but not initialised, on slot " + std::to_string(slot) +
-                     ": any PKCS#11 program can do that, such as pkcs11-tool --init-token --slot " + std::to_string(slot) + ".";
+                     ": any PKCS#11 program can do that, such as pkcs11-tool --init-token --slot " +
+                     std::to_string(slot) + ".";
     return Failure{std::move(problem)};
   }
   return Object().Set("token", Refreshed(daemon, token)).ToValue();
@@ -61,7 +68,8 @@ int TokenCreate(const Context& context, const TokenCreateOptions& options) {
   const Outcome<Value> made = MakeToken(context, options);
   if (!made) return Report(context.screen, made.error());
   const Value token = made->At("token");
-  context.screen.Show(*made, "Token " + Harmless(options.label) + " is made and initialised, on slot " + token.Text("slot") +
+  context.screen.Show(*made, "Token " + Harmless(options.label) + " is made and initialised, on slot " +
+                                 token.Text("slot") +
                                  (token.Has("profile") ? " (" + token.Text("profile") + ").\n" : ".\n"));
   return static_cast<int>(ExitStatus::kDone);
 }
