@@ -28,7 +28,7 @@ options=(--profile general --hsm "$hsm")
 # p11-kit 0.24's proxy module can lose a race between two threads that initialise it: its step threads-through-proxy fails
 # about once in three runs with plain SoftHSM2 in process, too. Only that step earns the script another try.
 tries=1
-[ "$script" = consumer-p11kit ] && tries=4
+[ "$script" = consumer-p11kit ] && tries=10
 
 log=$(mktemp "${TMPDIR:-/tmp}/consumer.XXXXXX")
 trap 'rm -f "$log"' EXIT
