@@ -20,6 +20,13 @@ enum class Presence : std::uint8_t {
   kBeyondLimits = 2,  // refused by the reader, so that the caller hears of it as for any other bad value
 };
 
+// A number that none of them has fails the reader.
+Presence ReadPresence(Reader& r) {
+  const std::uint8_t presence = r.U8();
+  if (presence > static_cast<std::uint8_t>(Presence::kBeyondLimits)) r.Fail();
+  return static_cast<Presence>(presence);
+}
+
 // The layout of this mechanism's parameter. nullptr: it travels as flat bytes (vendor mechanisms, and lengths that no
 // layout has: CheckParameter will refuse those).
 const ParameterLayout* LayoutOf(CK_MECHANISM_TYPE type, std::size_t parameter_bytes) {
@@ -74,9 +81,10 @@ void ReadField(Reader& r, Arena& arena, std::uint8_t* parameter, const Parameter
     case FieldKind::kBytesWithBitLength: put_ulong(field.length_offset, r.U64()); break;
     case FieldKind::kBytesOfFixedLength: break;
   }
-  if (r.U8() == 0) return;
+  const std::uint8_t given = r.U8();
   const std::size_t length = spec::FieldBufferBytes(parameter, field);
-  if (field.kind != FieldKind::kBytesOfFixedLength && length > field.limit) return r.Fail();
+  if (given > 1 || (field.kind != FieldKind::kBytesOfFixedLength && length > field.limit)) return r.Fail();
+  if (given == 0) return;
   std::uint8_t* buffer = arena.Allocate(length);
   if (field.direction == Direction::kOut) {
     std::memset(buffer, 0, length);
@@ -105,7 +113,7 @@ void EncodeRequest(Writer& w, const spec::Mechanism& shape) {
 }
 
 CK_RV DecodeRequest(Reader& r, Arena& arena, spec::Mechanism& shape) {
-  const auto presence = static_cast<Presence>(r.U8());
+  const Presence presence = ReadPresence(r);
   if (!r.ok()) return CKR_ARGUMENTS_BAD;
   if (presence == Presence::kNull) return CKR_OK;
   if (presence != Presence::kGiven) return CKR_MECHANISM_PARAM_INVALID;
@@ -159,8 +167,8 @@ void EncodeRequest(Writer& w, const spec::TemplateIn& shape) {
 }
 
 CK_RV DecodeRequest(Reader& r, Arena& arena, spec::TemplateIn& shape) {
-  const auto presence = static_cast<Presence>(r.U8());
-  if (!r.ok()) return CKR_ARGUMENTS_BAD;
+  const Presence presence = ReadPresence(r);
+  if (!r.ok() || presence == Presence::kNull) return CKR_ARGUMENTS_BAD;
   if (presence != Presence::kGiven) return CKR_ATTRIBUTE_VALUE_INVALID;
   const std::uint32_t count = r.U32();
   if (count > limits::kTemplateAttributesMax) return CKR_ARGUMENTS_BAD;
@@ -195,22 +203,24 @@ void EncodeRequest(Writer& w, const spec::TemplateInOut& shape) {
   for (const CK_ATTRIBUTE& attribute : shape.view()) {
     w.U64(attribute.type);
     w.U8(attribute.pValue != nullptr ? 1 : 0);
-    w.U64(attribute.pValue != nullptr ? attribute.ulValueLen : 0);
+    w.U64(attribute.pValue != nullptr ? std::min<CK_ULONG>(attribute.ulValueLen, limits::kAttributeBytesMax) : 0);
   }
 }
 
 CK_RV DecodeRequest(Reader& r, Arena& arena, spec::TemplateInOut& shape) {
-  if (static_cast<Presence>(r.U8()) != Presence::kGiven) return CKR_ARGUMENTS_BAD;
+  if (ReadPresence(r) != Presence::kGiven) return CKR_ARGUMENTS_BAD;
   const std::uint32_t count = r.U32();
   if (!r.ok() || count == 0 || count > limits::kTemplateAttributesMax) return CKR_ARGUMENTS_BAD;
   shape.list = arena.New<CK_ATTRIBUTE>(count);
   shape.count = count;
   for (CK_ATTRIBUTE& attribute : shape.view()) {
     attribute.type = r.U64();
-    const bool given = r.U8() != 0;
-    attribute.ulValueLen = std::min<std::uint64_t>(r.U64(), limits::kAttributeBytesMax);
-    if (!r.ok()) return CKR_ARGUMENTS_BAD;
-    if (given) attribute.pValue = arena.Allocate(attribute.ulValueLen);
+    const std::uint8_t given = r.U8();
+    attribute.ulValueLen = r.U64();
+    if (!r.ok() || given > 1 || attribute.ulValueLen > (given == 1 ? limits::kAttributeBytesMax : 0)) {
+      return CKR_ARGUMENTS_BAD;
+    }
+    if (given == 1) attribute.pValue = arena.Allocate(attribute.ulValueLen);
   }
   return CKR_OK;
 }
@@ -260,7 +270,7 @@ void EncodeRequest(Writer& w, const spec::ParameterInOut& shape) {
 }
 
 CK_RV DecodeRequest(Reader& r, Arena& arena, spec::ParameterInOut& shape) {
-  const auto presence = static_cast<Presence>(r.U8());
+  const Presence presence = ReadPresence(r);
   if (!r.ok()) return CKR_ARGUMENTS_BAD;
   if (presence == Presence::kNull) return CKR_OK;
   if (presence != Presence::kGiven) return CKR_MECHANISM_PARAM_INVALID;

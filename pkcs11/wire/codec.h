@@ -79,14 +79,18 @@ inline void DecodeResponse(Reader& r, spec::UlongOut& s, CK_RV rv) {
   if (r.ok()) *s.value = value;
 }
 
+// A caller may say that its buffer is as long as it likes; the daemon hears of at most as much as an answer can fill.
+// Decoders refuse what no encoder writes, so a request has one form.
+inline constexpr std::uint64_t kListEntriesMax = limits::kFrameBytesMax / sizeof(CK_ULONG) / 64;
+
 inline void EncodeRequest(Writer& w, const spec::BytesOut& s) {
   w.U8(static_cast<std::uint8_t>((s.data != nullptr ? 1 : 0) | (s.length != nullptr ? 2 : 0)));
-  w.U64(s.data != nullptr && s.length != nullptr ? *s.length : 0);
+  w.U64(s.data != nullptr && s.length != nullptr ? std::min<std::uint64_t>(*s.length, limits::kFrameBytesMax) : 0);
 }
 inline CK_RV DecodeRequest(Reader& r, Arena& arena, spec::BytesOut& s) {
   const std::uint8_t given = r.U8();
-  const std::uint64_t capacity = std::min<std::uint64_t>(r.U64(), limits::kFrameBytesMax);
-  if (!r.ok() || given > 3) return CKR_ARGUMENTS_BAD;
+  const std::uint64_t capacity = r.U64();
+  if (!r.ok() || given > 3 || capacity > (given == 3 ? limits::kFrameBytesMax : 0)) return CKR_ARGUMENTS_BAD;
   if ((given & 2) != 0) {
     s.length = arena.New<CK_ULONG>();
     *s.length = capacity;
@@ -129,14 +133,15 @@ inline void DecodeResponse(Reader& r, spec::FillOut& s, CK_RV rv) {
 
 inline void EncodeRequest(Writer& w, const spec::UlongListOut& s) {
   w.U8(s.list != nullptr ? 1 : 0);
-  w.U64(s.list != nullptr ? *s.count : 0);
+  w.U64(s.list != nullptr ? std::min<std::uint64_t>(*s.count, kListEntriesMax) : 0);
 }
 inline CK_RV DecodeRequest(Reader& r, Arena& arena, spec::UlongListOut& s) {
-  const bool given = r.U8() != 0;
-  const std::uint64_t capacity = std::min<std::uint64_t>(r.U64(), limits::kFrameBytesMax / sizeof(CK_ULONG) / 64);
+  const std::uint8_t given = r.U8();
+  const std::uint64_t capacity = r.U64();
+  if (!r.ok() || given > 1 || capacity > (given == 1 ? kListEntriesMax : 0)) return CKR_ARGUMENTS_BAD;
   s.count = arena.New<CK_ULONG>();
   *s.count = capacity;
-  if (given) s.list = reinterpret_cast<CK_ULONG_PTR>(arena.Allocate(capacity * sizeof(CK_ULONG)));
+  if (given == 1) s.list = reinterpret_cast<CK_ULONG_PTR>(arena.Allocate(capacity * sizeof(CK_ULONG)));
   return CKR_OK;
 }
 inline void EncodeResponse(Writer& w, const spec::UlongListOut& s, CK_RV rv) {
@@ -148,16 +153,20 @@ inline void DecodeResponse(Reader& r, spec::UlongListOut& s, CK_RV rv) {
   if (rv != CKR_OK && rv != CKR_BUFFER_TOO_SMALL) return;
   const std::uint64_t count = r.U64();
   if (rv == CKR_OK && s.list != nullptr) {
-    if (count > *s.count) return r.Fail();
+    // Against what is there first: the caller's count may be so large that the product would wrap.
+    if (count > r.remaining() / sizeof(CK_ULONG) || count > *s.count) return r.Fail();
     const ByteView bytes = r.Raw(count * sizeof(CK_ULONG));
     if (r.ok() && count != 0) std::memcpy(s.list, bytes.data(), bytes.size());
   }
   if (r.ok()) *s.count = count;
 }
 
-inline void EncodeRequest(Writer& w, const spec::HandlesOut& s) { w.U64(s.max); }
+inline void EncodeRequest(Writer& w, const spec::HandlesOut& s) {
+  w.U64(std::min<std::uint64_t>(s.max, limits::kFindBatchMax));
+}
 inline CK_RV DecodeRequest(Reader& r, Arena& arena, spec::HandlesOut& s) {
-  s.max = std::min<std::uint64_t>(r.U64(), limits::kFindBatchMax);
+  s.max = r.U64();
+  if (!r.ok() || s.max > limits::kFindBatchMax) return CKR_ARGUMENTS_BAD;
   s.count = arena.New<CK_ULONG>();
   s.list = reinterpret_cast<CK_OBJECT_HANDLE_PTR>(arena.Allocate(s.max * sizeof(CK_OBJECT_HANDLE)));
   return CKR_OK;
@@ -170,7 +179,7 @@ inline void EncodeResponse(Writer& w, const spec::HandlesOut& s, CK_RV rv) {
 inline void DecodeResponse(Reader& r, spec::HandlesOut& s, CK_RV rv) {
   if (rv != CKR_OK) return;
   const std::uint64_t count = r.U64();
-  if (count > s.max) return r.Fail();
+  if (count > r.remaining() / sizeof(CK_OBJECT_HANDLE) || count > s.max) return r.Fail();
   const ByteView bytes = r.Raw(count * sizeof(CK_OBJECT_HANDLE));
   if (!r.ok()) return;
   if (count != 0) std::memcpy(s.list, bytes.data(), bytes.size());

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -51,8 +52,34 @@ Socket Connect(const std::string& path) {
   return socket;
 }
 
+namespace {
+
+// How long one frame may take from its first byte on. Looks at the clock only when a frame comes or goes in pieces.
+class FrameTime {
+ public:
+  explicit FrameTime(const Socket& socket) : allowed_(socket.deadline()) {}
+  // True when `bytes` of the frame have passed and it has taken too long for them.
+  bool Over(std::size_t bytes) {
+    if (allowed_.count() == 0) return false;
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    const std::chrono::milliseconds time(now.tv_sec * 1000 + now.tv_nsec / 1'000'000);
+    if (begin_.count() == 0) begin_ = time;
+    return time - begin_ > allowed_ + std::chrono::seconds(bytes >> 20);
+  }
+
+ private:
+  std::chrono::milliseconds allowed_;
+  std::chrono::milliseconds begin_{0};
+};
+
+}  // namespace
+
 bool SendAll(const Socket& socket, ByteView bytes) {
+  const std::size_t all = bytes.size();
+  FrameTime time(socket);
   while (!bytes.empty()) {
+    if (bytes.size() != all && time.Over(all - bytes.size())) return false;
     const ssize_t sent = ::send(socket.fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (sent < 0 && errno == EINTR) continue;
     if (sent <= 0) return false;
@@ -77,12 +104,15 @@ Receive ReceiveSome(const Socket& socket, std::uint8_t* into, std::size_t count,
   }
 }
 
-Receive ReceiveExactly(const Socket& socket, std::uint8_t* into, std::size_t count) {
-  while (count != 0) {
+Receive ReceiveExactly(const Socket& socket, std::uint8_t* into, std::size_t count, std::size_t before,
+                       FrameTime& time) {
+  for (std::size_t have = 0; have < count;) {
+    if (time.Over(before + have)) return Receive::kTimeout;
     std::size_t got = 0;
-    if (const Receive result = ReceiveSome(socket, into, count, got); result != Receive::kFrame) return result;
-    into += got;
-    count -= got;
+    if (const Receive result = ReceiveSome(socket, into + have, count - have, got); result != Receive::kFrame) {
+      return result;
+    }
+    have += got;
   }
   return Receive::kFrame;
 }
@@ -97,7 +127,9 @@ Receive ReceiveFrame(const Socket& socket, FrameHeader& header, Buffer& payload)
   payload.Clear();
   std::uint8_t* begin = payload.Extend(kFirstRead);
   std::size_t have = 0;
+  FrameTime time(socket);
   while (have < sizeof header) {
+    if (have != 0 && time.Over(have)) return Receive::kTimeout;
     std::size_t got = 0;
     if (const Receive r = ReceiveSome(socket, begin + have, kFirstRead - have, got); r != Receive::kFrame) {
       return have != 0 && r == Receive::kClosed ? Receive::kMalformed : r;
@@ -113,7 +145,7 @@ Receive ReceiveFrame(const Socket& socket, FrameHeader& header, Buffer& payload)
   while (payload_have < header.payload_bytes) {
     const std::size_t step = std::min<std::size_t>(header.payload_bytes - payload_have, std::max(kStep, payload_have));
     std::uint8_t* into = payload.Extend(step);
-    if (const Receive r = ReceiveExactly(socket, into, step); r != Receive::kFrame) return r;
+    if (const Receive r = ReceiveExactly(socket, into, step, payload_have, time); r != Receive::kFrame) return r;
     payload_have += step;
   }
   return Receive::kFrame;

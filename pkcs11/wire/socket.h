@@ -23,6 +23,7 @@ class Socket {
   void Close();
   // Deadline of each later send and receive; zero waits for ever. Costs a system call only when it changes.
   void SetDeadline(std::chrono::milliseconds deadline);
+  std::chrono::milliseconds deadline() const { return deadline_; }
 
  private:
   int fd_ = -1;
@@ -33,6 +34,10 @@ class Socket {
 Socket Connect(const std::string& path);
 
 enum class Receive { kFrame, kClosed, kTimeout, kMalformed };
+
+// A peer that takes or gives a byte at a time does not stretch a deadline for ever: all of one frame has the socket's
+// deadline and a second more for each MiB, from its first byte on. (So a frame may take up to twice the deadline: the
+// last wait for a byte begins within the time and has its own.)
 
 // Sends all bytes; false when the peer is gone or the deadline passed.
 bool SendAll(const Socket& socket, ByteView bytes);
