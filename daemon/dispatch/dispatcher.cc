@@ -22,7 +22,11 @@ class ClientConversation final : public Conversation {
  public:
   ClientConversation(Daemon& daemon, const Peer& peer) : daemon_(daemon), peer_(peer) {}
   ~ClientConversation() override {
-    if (application_ != nullptr) daemon_.registry.Leave(application_);
+    try {
+      if (application_ != nullptr) daemon_.registry.Leave(application_);
+    } catch (const std::exception& e) {
+      LogError(std::string("what a client left behind is not all cleaned up: ") + e.what());
+    }
   }
   ClientConversation(const ClientConversation&) = delete;
   ClientConversation& operator=(const ClientConversation&) = delete;

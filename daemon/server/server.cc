@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 #include <vector>
 
 #include "daemon/system/log.h"
@@ -20,15 +21,18 @@ namespace {
 
 std::string Reason(const std::string& what) { return what + ": " + std::strerror(errno); }
 
-// The first wait for a frame has no end; once its first byte is there, the rest has the deadline.
-bool WaitForFrame(int fd) {
+// Waits for the first byte of a frame; once it is there, the rest has the deadline. Forever when `most` is negative.
+bool WaitForFrame(int fd, int most) {
   pollfd entry{fd, POLLIN, 0};
   for (;;) {
-    const int ready = ::poll(&entry, 1, -1);
+    const int ready = ::poll(&entry, 1, most);
     if (ready > 0) return true;
-    if (ready < 0 && errno != EINTR) return false;
+    if (ready == 0 || errno != EINTR) return false;
   }
 }
+
+// Between attempts when the system refuses something that it may give again soon.
+constexpr std::chrono::milliseconds kPause{100};
 
 }  // namespace
 
@@ -69,7 +73,13 @@ void Server::Serve() {
     Reap(false);
     if (ready <= 0 || (entries[0].revents & POLLIN) == 0) continue;
     wire::Socket socket(::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC));
-    if (socket.valid()) Admit(std::move(socket));
+    if (socket.valid()) {
+      Admit(std::move(socket));
+    } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+      // The connection stays in the queue, so poll would return at once and this thread would do nothing else.
+      LogWarning(Reason("a connection has to wait"));
+      std::this_thread::sleep_for(kPause);
+    }
   }
 }
 
@@ -78,20 +88,34 @@ void Server::Admit(wire::Socket socket) {
   if (!peer) return;
   const std::lock_guard lock(mutex_);
   if (stopping_.load()) return;
-  std::size_t& of_uid = per_uid_[peer->uid];
-  if (slots_.size() >= options_.connections_max || of_uid >= options_.connections_per_uid_max) {
+  const auto same = per_uid_.find(peer->uid);
+  if (slots_.size() >= options_.connections_max ||
+      (same != per_uid_.end() && same->second >= options_.connections_per_uid_max)) {
     LogWarning("connection refused: too many are open");
     return;
   }
-  ++of_uid;
+  ++per_uid_[peer->uid];
   ++count_;
   auto slot = std::make_unique<Slot>();
   slot->fd = socket.fd();
   Slot& reference = *slot;
   slots_.emplace(next_slot_++, std::move(slot));
-  reference.thread = std::thread([this, &reference, owned = std::move(socket), who = *peer]() mutable {
-    Converse(reference, std::move(owned), who);
-  });
+  try {
+    reference.thread = std::thread([this, &reference, owned = std::move(socket), who = *peer]() mutable {
+      Converse(reference, std::move(owned), who);
+    });
+  } catch (const std::system_error& e) {
+    LogWarning(std::string("connection refused: no thread for it: ") + e.what());
+    Forget(reference, *peer);
+  }
+}
+
+void Server::Forget(Slot& slot, const Peer& peer) {
+  slot.fd = -1;
+  --count_;
+  const auto same = per_uid_.find(peer.uid);
+  if (--same->second == 0) per_uid_.erase(same);
+  slot.done.store(true);
 }
 
 void Server::Converse(Slot& slot, wire::Socket socket, Peer peer) {
@@ -100,7 +124,9 @@ void Server::Converse(Slot& slot, wire::Socket socket, Peer peer) {
     wire::Buffer request;
     wire::Buffer response;
     wire::FrameHeader header{};
-    while (conversation != nullptr && !stopping_.load() && WaitForFrame(socket.fd())) {
+    int most = static_cast<int>(options_.frame_deadline.count());
+    while (conversation != nullptr && !stopping_.load() && WaitForFrame(socket.fd(), most)) {
+      most = -1;
       socket.SetDeadline(options_.frame_deadline);
       if (wire::ReceiveFrame(socket, header, request) != wire::Receive::kFrame) break;
       wire::BeginFrame(response);
@@ -116,10 +142,7 @@ void Server::Converse(Slot& slot, wire::Socket socket, Peer peer) {
     LogError(std::string("a connection ended by an exception: ") + e.what());
   }
   const std::lock_guard lock(mutex_);
-  slot.fd = -1;
-  --count_;
-  if (--per_uid_[peer.uid] == 0) per_uid_.erase(peer.uid);
-  slot.done.store(true);
+  Forget(slot, peer);
 }
 
 void Server::Reap(bool all) {
@@ -135,7 +158,9 @@ void Server::Reap(bool all) {
       }
     }
   }
-  for (const auto& slot : finished) slot->thread.join();
+  for (const auto& slot : finished) {
+    if (slot->thread.joinable()) slot->thread.join();
+  }
 }
 
 void Server::Stop() {

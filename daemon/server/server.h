@@ -39,7 +39,8 @@ struct ServerOptions {
   std::optional<std::uint32_t> socket_group;
   std::size_t connections_max = 1024;
   std::size_t connections_per_uid_max = 512;
-  // A frame that has begun must be whole within this time; between frames a connection may rest for ever.
+  // The first frame of a connection must begin within this time. Any frame that has begun must be whole, and an answer
+  // taken, within this time and a second more for each MiB. Between frames a connection may rest for ever.
   std::chrono::milliseconds frame_deadline{10'000};
 };
 
@@ -53,7 +54,8 @@ class Server {
   Result<void, std::string> Listen();
   // Accepts until Stop; returns then.
   void Serve();
-  // Ends Serve and all connections, and waits for their threads. Any thread but a connection's; idempotent.
+  // Ends Serve and all connections, and waits for their threads: calls that are under way are answered, but a client
+  // that does not take its answer within the frame deadline is left. Any thread but a connection's; idempotent.
   void Stop();
   // Connections now open.
   std::size_t connections() const { return count_.load(std::memory_order_relaxed); }
@@ -66,6 +68,8 @@ class Server {
   };
   void Admit(wire::Socket socket);
   void Converse(Slot& slot, wire::Socket socket, Peer peer);
+  // `slot` is no connection any more. mutex_ is held.
+  void Forget(Slot& slot, const Peer& peer);
   void Reap(bool all);
 
   ServerOptions options_;

@@ -4,6 +4,7 @@
 #include "common/limits.h"
 #include "daemon/crypto/random.h"
 #include "daemon/dispatch/invocation.h"
+#include "daemon/service/access.h"
 #include "daemon/service/translate.h"
 #include "pkcs11/wire/reader.h"
 #include "pkcs11/wire/writer.h"
@@ -50,7 +51,11 @@ void RestoreSessions(Daemon& daemon, Application& application, wire::Reader& r) 
     const CK_SLOT_ID slot = r.U64();
     const CK_FLAGS flags = r.U64();
     const auto token = daemon.records.GetTokenBySlot(slot);
-    if (r.ok() && token.ok()) {
+    // What C_OpenSession would not have given is not given back: handles are counted up from 1, flags are these two.
+    constexpr CK_FLAGS kKnown = CKF_SERIAL_SESSION | CKF_RW_SESSION;
+    const bool possible = handle != CK_INVALID_HANDLE && handle < kSessionObjectBase &&
+                          (flags & CKF_SERIAL_SESSION) != 0 && (flags & ~kKnown) == 0;
+    if (r.ok() && possible && token.ok() && IsInitialised(**token)) {
       (void)application.OpenSession(slot, (*token)->id, flags, daemon.config.limits.sessions_per_application, handle);
     }
   }
@@ -79,14 +84,20 @@ ApplicationPtr Restore(Daemon& daemon, const Peer& peer, ByteView resumption) {
   if (!ticket || ticket->peer != peer) return nullptr;
   ApplicationPtr application = daemon.registry.Begin(ticket->application, peer);
   if (application == nullptr) return nullptr;
-  RestoreSessions(daemon, *application, r);
-  for (const auto& [token, login] : ticket->logins) {
-    const auto record = daemon.records.GetToken(token);
-    if (!record.ok() || application->CountSessions(token).all == 0) continue;
-    const store::PinRecord& pin = login.user == CKU_SO ? (*record)->so_pin : (*record)->user_pin;
-    if (pin.generation == login.pin_generation) application->SetLogin(token, login);
+  try {
+    RestoreSessions(daemon, *application, r);
+    for (const auto& [token, login] : ticket->logins) {
+      const auto record = daemon.records.GetToken(token);
+      if (!record.ok() || application->CountSessions(token).all == 0) continue;
+      const store::PinRecord& pin = login.user == CKU_SO ? (*record)->so_pin : (*record)->user_pin;
+      if (pin.generation == login.pin_generation) application->SetLogin(token, login);
+    }
+    RestoreObjects(daemon, *application, r);
+  } catch (...) {
+    // Out of memory: nobody else would take the new application out of the registry.
+    daemon.registry.Leave(application);
+    throw;
   }
-  RestoreObjects(daemon, *application, r);
   return application;
 }
 
@@ -140,13 +151,18 @@ Fallible<ApplicationPtr> Greet(Daemon& daemon, const Peer& peer, spec::Call<spec
   }
   if (application == nullptr) application = daemon.registry.Begin(RandomId(), peer);
   if (application == nullptr) return Fail(CKR_GENERAL_ERROR, "no application id is free");
-  wire::Buffer buffer;
-  wire::Writer w(buffer);
-  w.U32(version);
-  w.U8(static_cast<std::uint8_t>(outcome));
-  w.Raw(application->id());
-  w.Blob(outcome == Outcome::kJoined ? Bytes{} : SealTicket(daemon, *application));
-  hello.answer.value = ToBytes(buffer.view());
+  try {
+    wire::Buffer buffer;
+    wire::Writer w(buffer);
+    w.U32(version);
+    w.U8(static_cast<std::uint8_t>(outcome));
+    w.Raw(application->id());
+    w.Blob(outcome == Outcome::kJoined ? Bytes{} : SealTicket(daemon, *application));
+    hello.answer.value = ToBytes(buffer.view());
+  } catch (...) {
+    daemon.registry.Leave(application);
+    throw;
+  }
   return application;
 }
 
