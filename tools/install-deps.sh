@@ -18,7 +18,7 @@ packages_of() {
     build) echo g++ cmake ninja-build pkg-config libssl-dev liblmdb-dev libp11-kit-dev libboost-dev libcli11-dev \
                 libtomlplusplus-dev nlohmann-json3-dev libsystemd-dev libseccomp-dev ;;
     run) echo opensc openssl procps ;;
-    test) echo libgtest-dev libgmock-dev libbenchmark-dev libopencryptoki-dev softhsm2 opensc openssl \
+    test) echo libgtest-dev libgmock-dev libbenchmark-dev libpugixml-dev libnss3 libopencryptoki-dev softhsm2 opensc openssl \
                libengine-pkcs11-openssl p11-kit p11-kit-modules gnutls-bin openjdk-17-jdk-headless python3 libnss3-dev \
                libnss3-tools openssh-client xxd lmdb-utils procps binutils ;;
     service) echo openssh-server ;;

@@ -1,0 +1,15 @@
+// The order of the chapters is the standard's.
+#include "conformance/plan.h"
+
+namespace cmkd::conformance {
+
+Plan MakePlan(const Survey& survey) {
+  Plan plan(survey);
+  AddGeneralPurpose(plan);
+  AddSlotAndToken(plan);
+  AddSession(plan);
+  AddDigest(plan);
+  return plan;
+}
+
+}  // namespace cmkd::conformance
