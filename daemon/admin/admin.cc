@@ -184,17 +184,17 @@ Fallible<Json> GetStatus(Invocation& invocation, const Json&) {
     hsms.push_back(
         {{"name", name}, {"kind", backend->software() ? "software" : "hsm"}, {"available", backend->available()}});
   }
-  std::size_t connections = 0;
-  const auto applications = daemon.registry.All();
-  for (const auto& application : applications) connections += application->connections;
+  const Registry::Totals clients = daemon.registry.Count();
   const AuditLog::State audit = daemon.audit.GetState();
   return Json{
       {"version", std::to_string(spec::kLibraryVersion.major) + "." + std::to_string(spec::kLibraryVersion.minor)},
       {"pid", ::getpid()},
       {"uptime_seconds", (daemon.clock.Now() - daemon.started).seconds},
       {"generation", daemon.store.Generation()},
-      {"connections", connections},
-      {"applications", applications.size()},
+      {"connections", clients.connections},
+      {"applications", clients.applications},
+      {"sessions", clients.sessions},
+      {"session_objects", clients.session_objects},
       {"tokens", tokens.size()},
       {"keys", keys},
       {"hsms", std::move(hsms)},

@@ -37,4 +37,16 @@ std::vector<ApplicationPtr> Registry::All() const {
   return all;
 }
 
+Registry::Totals Registry::Count() const {
+  Totals totals;
+  const std::lock_guard lock(mutex_);
+  totals.applications = applications_.size();
+  for (const auto& [id, application] : applications_) {
+    totals.connections += application->connections;
+    totals.sessions += application->Sessions().size();
+    totals.session_objects += application->AllObjects().size();
+  }
+  return totals;
+}
+
 }  // namespace cmkd::daemon

@@ -22,6 +22,14 @@ class Registry {
   void Leave(const ApplicationPtr& application);
 
   std::vector<ApplicationPtr> All() const;
+  // What all applications have together.
+  struct Totals {
+    std::size_t applications = 0;
+    std::size_t connections = 0;
+    std::size_t sessions = 0;
+    std::size_t session_objects = 0;
+  };
+  Totals Count() const;
 
  private:
   std::function<void(Application&)> cleanup_;
