@@ -115,13 +115,15 @@ bool Client::SayHello(Connection& connection) {
   return outcome != Outcome::kRestored || BeginAgain(connection);
 }
 
-// Sends the Init frames of operations that the old daemon knew and the new one does not.
+// Repeats what began and fed the operations that the old daemon knew and the new one does not.
 bool Client::BeginAgain(Connection& connection) {
   for (const Resumption::Begun& begun : resumption_.TakeBegun()) {
-    wire::BeginFrame(connection.request);
-    wire::Writer writer(connection.request);
-    writer.Raw(begun.frame);
-    if (RoundTrip(connection, spec::Row(begun.call), next_request_.fetch_add(1)) != Trip::kDone) return false;
+    for (const Resumption::Frame& frame : begun.frames) {
+      wire::BeginFrame(connection.request);
+      wire::Writer writer(connection.request);
+      writer.Raw(frame.payload());
+      if (RoundTrip(connection, spec::Row(frame.call), next_request_.fetch_add(1)) != Trip::kDone) return false;
+    }
     for (std::size_t left = begun.fetched; left != 0;) {
       std::vector<CK_OBJECT_HANDLE> skipped(std::min(left, limits::kFindBatchMax));
       CK_ULONG count = 0;

@@ -46,41 +46,60 @@ void Resumption::DropObjectsOf(CK_SESSION_HANDLE session) {
   std::erase_if(objects_, [&](const auto& object) { return object.second.session == session; });
 }
 
+void Resumption::Operation::Begin(const spec::CallRow& row, ByteView payload) {
+  End();
+  active = true;
+  frames.emplace_back(row.id, payload);
+  bytes = payload.size();
+}
+
+void Resumption::Operation::Feed(const spec::CallRow& row, ByteView payload) {
+  if (frames.empty()) return;
+  bytes += payload.size();
+  if (!spec::HasOutputOnlyAtItsEnd(row.operation) || bytes > kRepeatedBytesMax) {
+    MayNotBeRepeated();
+  } else {
+    frames.emplace_back(row.id, payload);
+  }
+}
+
+void Resumption::Operation::End() {
+  active = false;
+  frames.clear();
+  fetched = 0;
+}
+
 void Resumption::Followed(const spec::CallRow& row, CK_SESSION_HANDLE session, ByteView payload, CK_RV rv, bool asked,
                           bool cancel, std::size_t fetched) {
   if (row.operation == OperationKind::kNoOperation) return;
   const std::lock_guard lock(mutex_);
   const auto it = sessions_.find(session);
   if (it == sessions_.end()) return;
-  auto& operations = it->second.operations;
+  Operation& operation = it->second.operations[row.operation];
   const bool goes_on = rv == CKR_BUFFER_TOO_SMALL || (rv == CKR_OK && asked);
   switch (row.phase) {
     case Phase::kBegin:
       if (rv != CKR_OK) return;
-      if (cancel) {
-        operations[row.operation] = {};
-      } else {
-        Operation& operation = operations[row.operation];
-        operation.begin = row.id;
-        operation.frame.assign(payload.begin(), payload.end());
-        operation.fed = false;
-        operation.fetched = 0;
-      }
+      cancel ? operation.End() : operation.Begin(row, payload);
       return;
     case Phase::kPart:
       if (goes_on) return;
-      if (rv == CKR_OK) {
-        Operation& operation = operations[row.operation];
-        operation.fetched += fetched;
-        // A search can be begun again at any point: handles come in ascending order.
-        operation.fed = row.operation != OperationKind::kFind;
-        return;
+      // The dual functions feed a second operation, whose own frames then do not tell all of it.
+      if (const OperationKind other = spec::SecondOperation(row.id); other != OperationKind::kNoOperation) {
+        it->second.operations[other].MayNotBeRepeated();
       }
-      if (row.operation != OperationKind::kFind) operations[row.operation].begin = spec::CallId::kCount;
+      if (row.operation == OperationKind::kFind) {
+        // A search can be begun again at any point: handles come in ascending order.
+        if (rv == CKR_OK) operation.fetched += fetched;
+      } else if (rv == CKR_OK) {
+        operation.Feed(row, payload);
+      } else {
+        operation.End();
+      }
       return;
     case Phase::kSingle:
     case Phase::kFinal:
-      if (!goes_on) operations[row.operation].begin = spec::CallId::kCount;
+      if (!goes_on) operation.End();
       return;
     case Phase::kMessage:
     case Phase::kNoPhase: return;
@@ -94,7 +113,8 @@ bool Resumption::TakeLost(const spec::CallRow& row, CK_SESSION_HANDLE session) {
   if (it == sessions_.end()) return false;
   Operation& operation = it->second.operations[row.operation];
   if (!operation.lost) return false;
-  operation = {};
+  operation.End();
+  operation.lost = false;
   --lost_;
   return row.phase != Phase::kBegin;
 }
@@ -160,13 +180,13 @@ std::vector<Resumption::Begun> Resumption::TakeBegun() {
   std::vector<Begun> begun;
   for (auto& [handle, session] : sessions_) {
     for (auto& [kind, operation] : session.operations) {
-      if (!operation.active()) continue;
-      if (operation.fed) {
-        operation.begin = spec::CallId::kCount;
+      if (!operation.active) continue;
+      if (operation.frames.empty()) {
+        operation.End();
         if (!operation.lost) ++lost_;
         operation.lost = true;
       } else {
-        begun.push_back({handle, operation.begin, operation.frame, operation.fetched});
+        begun.push_back({handle, operation.frames, operation.fetched});
       }
     }
   }

@@ -1,6 +1,10 @@
 // What an application has at the daemon, remembered on the application's side, so that a daemon that was restarted can
-// be given it back: sessions, the sealed ticket of its logins, sealed session objects, and the first frame of each
-// operation that has not been fed yet. The sealed parts are opaque here.
+// be given it back: sessions, the sealed ticket of its logins, sealed session objects, and the frames that began and
+// fed each operation. The sealed parts are opaque here.
+//
+// Operations that return nothing before their end (digest, sign, verify) can be done again from the start, and are, up
+// to kRepeatedBytesMax of input. One that has returned output is not repeated: the key may have rotated in between, and
+// no output may be half of one version and half of another.
 #pragma once
 
 #include <array>
@@ -21,13 +25,29 @@ namespace cmkd::remote {
 // Safe from any thread.
 class Resumption {
  public:
-  // One operation that can be begun again by sending `frame` (the payload of its …Init call).
+  // The payload of a request, wiped when it goes: it may hold what is being signed.
+  class Frame {
+   public:
+    Frame(spec::CallId of, ByteView payload) : call(of), payload_(ToBytes(payload)) {}
+    Frame(const Frame&) = default;
+    Frame(Frame&&) = default;
+    Frame& operator=(const Frame&) = delete;
+    Frame& operator=(Frame&&) = delete;
+    ~Frame() { Wipe(payload_); }
+    ByteView payload() const { return payload_; }
+    const spec::CallId call;
+
+   private:
+    Bytes payload_;
+  };
+  // One operation that can be had again by sending `frames`: its …Init call, and what it was fed.
   struct Begun {
     CK_SESSION_HANDLE session;
-    spec::CallId call;
-    Bytes frame;
+    std::vector<Frame> frames;
     std::size_t fetched;  // handles that C_FindObjects has already returned
   };
+  // Input bytes of one operation that are kept for another daemon.
+  static constexpr std::size_t kRepeatedBytesMax = 64 * 1024;
 
   void Opened(CK_SESSION_HANDLE session, CK_SLOT_ID slot, CK_FLAGS flags);
   void Closed(CK_SESSION_HANDLE session);
@@ -57,12 +77,15 @@ class Resumption {
 
  private:
   struct Operation {
-    spec::CallId begin = spec::CallId::kCount;  // kCount: not active
-    Bytes frame;
-    bool fed = false;
+    bool active = false;
+    std::vector<Frame> frames;  // empty in an active operation: it cannot be repeated
+    std::size_t bytes = 0;      // of all frames
     bool lost = false;
     std::size_t fetched = 0;
-    bool active() const { return begin != spec::CallId::kCount; }
+    void Begin(const spec::CallRow& row, ByteView payload);
+    void Feed(const spec::CallRow& row, ByteView payload);
+    void MayNotBeRepeated() { frames.clear(); }
+    void End();
   };
   struct Session {
     CK_SLOT_ID slot = 0;

@@ -159,7 +159,7 @@ enum class Replay : std::uint8_t {
   kNever,      // the caller gets CKR_FUNCTION_FAILED: it may or may not have happened
   kAlways,     // doing it twice is the same as doing it once
   kTagged,     // the frame's request id lets the daemon find what the first attempt made
-  kOperation,  // repeated when the operation's Init can be repeated first and no part was fed yet
+  kOperation,  // repeated when the operation's Init, and what it was fed since, can be repeated first
 };
 
 // A session can have one operation of each kind active (PKCS#11, "Session events" and 5.x function descriptions).
@@ -198,6 +198,24 @@ constexpr CK_FLAGS CancelFlag(OperationKind kind) {
     case OperationKind::kMessageSign: return CKF_MESSAGE_SIGN;
     case OperationKind::kMessageVerify: return CKF_MESSAGE_VERIFY;
     default: return 0;
+  }
+}
+
+// Operations whose parts return nothing, so that doing all of them again gives one whole result.
+constexpr bool HasOutputOnlyAtItsEnd(OperationKind kind) {
+  return kind == OperationKind::kDigest || kind == OperationKind::kSign || kind == OperationKind::kVerify ||
+         kind == OperationKind::kVerifySignature;
+}
+
+// The operation that a dual function (PKCS#11, "Dual-function cryptographic functions") feeds beside the one of its
+// row.
+constexpr OperationKind SecondOperation(CallId id) {
+  switch (id) {
+    case CallId::C_DigestEncryptUpdate:
+    case CallId::C_DecryptDigestUpdate: return OperationKind::kDigest;
+    case CallId::C_SignEncryptUpdate: return OperationKind::kSign;
+    case CallId::C_DecryptVerifyUpdate: return OperationKind::kVerify;
+    default: return OperationKind::kNoOperation;
   }
 }
 

@@ -258,7 +258,33 @@ TEST_F(ModuleTest, ASearchGoesOnWhereItWas) {
   EXPECT_EQ(found, std::multiset<CK_OBJECT_HANDLE>(made.begin(), made.end()));
 }
 
-TEST_F(ModuleTest, AnOperationThatWasFedFailsOnceAndTheSessionGoesOn) {
+TEST_F(ModuleTest, AnOperationThatReturnsNothingBeforeItsEndGoesOn) {
+  Begin();
+  CK_OBJECT_HANDLE key = 0;
+  ASSERT_EQ(p11_.GenerateAes(session_, Template().Bool(CKA_TOKEN, false).Bool(CKA_SIGN, true), key), CKR_OK);
+  CK_MECHANISM sha{CKM_SHA256, nullptr, 0};
+  CK_MECHANISM cmac{CKM_AES_CMAC, nullptr, 0};
+  const auto digested = [&](const std::function<void()>& between) {
+    Bytes digest(32);
+    Bytes mac(16);
+    CK_ULONG length = digest.size();
+    CK_ULONG mac_length = mac.size();
+    EXPECT_EQ(p11_->C_DigestInit(session_, &sha), CKR_OK);
+    EXPECT_EQ(p11_->C_SignInit(session_, &cmac, key), CKR_OK);
+    for (int part = 0; part < 3; ++part) {
+      EXPECT_EQ(p11_->C_DigestUpdate(session_, BytePtr(kMessage), kMessage.size()), CKR_OK);
+      EXPECT_EQ(p11_->C_SignUpdate(session_, BytePtr(kMessage), kMessage.size()), CKR_OK);
+      between();
+    }
+    EXPECT_EQ(p11_->C_DigestFinal(session_, digest.data(), &length), CKR_OK);
+    EXPECT_EQ(p11_->C_SignFinal(session_, mac.data(), &mac_length), CKR_OK);
+    digest.insert(digest.end(), mac.begin(), mac.end());
+    return digest;
+  };
+  EXPECT_EQ(digested([&] { ASSERT_TRUE(daemon_.KillAndStart()); }), digested([] {}));
+}
+
+TEST_F(ModuleTest, AnOperationThatCannotBeRepeatedFailsOnceAndTheSessionGoesOn) {
   Begin();
   const CK_OBJECT_HANDLE key = Make(true, "k");
   Gcm gcm;
@@ -268,7 +294,8 @@ TEST_F(ModuleTest, AnOperationThatWasFedFailsOnceAndTheSessionGoesOn) {
   ASSERT_EQ(p11_->C_EncryptInit(session_, &gcm.mechanism, key), CKR_OK);
   ASSERT_EQ(p11_->C_EncryptUpdate(session_, BytePtr(kMessage), kMessage.size(), out.data(), &length), CKR_OK);
   ASSERT_EQ(p11_->C_DigestInit(session_, &sha), CKR_OK);
-  ASSERT_EQ(p11_->C_DigestUpdate(session_, BytePtr(kMessage), kMessage.size()), CKR_OK);
+  const Bytes much(100'000);  // more than is kept on this side
+  ASSERT_EQ(p11_->C_DigestUpdate(session_, BytePtr(much), much.size()), CKR_OK);
   ASSERT_TRUE(daemon_.KillAndStart());
   length = out.size();
   EXPECT_EQ(p11_->C_EncryptUpdate(session_, BytePtr(kMessage), kMessage.size(), out.data(), &length),
@@ -287,9 +314,10 @@ TEST_F(ModuleTest, ALostOperationMayBeBegunAnew) {
   Begin();
   CK_MECHANISM sha{CKM_SHA256, nullptr, 0};
   Bytes out(64);
+  const Bytes much(100'000);
   CK_ULONG length = out.size();
   ASSERT_EQ(p11_->C_DigestInit(session_, &sha), CKR_OK);
-  ASSERT_EQ(p11_->C_DigestUpdate(session_, BytePtr(kMessage), kMessage.size()), CKR_OK);
+  ASSERT_EQ(p11_->C_DigestUpdate(session_, BytePtr(much), much.size()), CKR_OK);
   ASSERT_TRUE(daemon_.KillAndStart());
   ASSERT_EQ(p11_->C_DigestInit(session_, &sha), CKR_OK);
   ASSERT_EQ(p11_->C_DigestUpdate(session_, BytePtr(kMessage), kMessage.size()), CKR_OK);
