@@ -71,6 +71,7 @@ ServerOptions ServerOptionsFrom(const Config& config) {
   options.socket_group = config.daemon.socket_group;
   options.connections_max = config.daemon.max_connections;
   options.connections_per_uid_max = config.daemon.max_connections_per_uid;
+  options.frame_bytes_max = config.daemon.frame_bytes_max;
   return options;
 }
 
@@ -89,7 +90,7 @@ int Serve(const Config& config, const sigset_t& stop_signals) {
   Backends backends;
   if (const auto started = StartBackends(config, backends); !started.ok()) return Fatal(started.error());
   const auto home = backends.Get(config.hsms.front().name);
-  auto opened = OpenStore(config.daemon.state_directory, **home, clock);
+  auto opened = OpenStore(config.daemon.state_directory, **home, clock, (*audit)->GetState().store_generation);
   if (!opened.ok()) return Fatal(opened.error());
   store::Store& store = *opened->store;
 

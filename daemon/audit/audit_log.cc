@@ -493,6 +493,7 @@ AuditLog::State AuditLog::Impl::GetState() const {
   state.sequence = sequence_;
   state.durable_sequence = durable_;
   state.segment = number_;
+  state.store_generation = store_generation_;
   state.recovered_bytes = recovered_bytes_;
   state.lost_signatures = lost_signatures_;
   return state;

@@ -38,6 +38,7 @@ class AuditLog {
     std::uint64_t sequence = 0;          // of the newest record
     std::uint64_t durable_sequence = 0;  // all records up to here are on disk
     std::uint64_t segment = 0;           // number of the segment being written
+    std::uint64_t store_generation = 0;  // of the newest event, also of an earlier daemon's
     std::uint64_t recovered_bytes = 0;   // torn bytes that Open set aside (file audit-N.torn)
     std::uint64_t lost_signatures = 0;   // checkpoints that should have been signed and are not
   };

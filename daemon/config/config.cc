@@ -10,11 +10,11 @@
 #include <filesystem>
 #include <fstream>
 #include <set>
+#include <span>
 #include <sstream>
 
 #include "daemon/audit/audit_log.h"
 #include "daemon/crypto/pin.h"
-#include "keystore/cmk/bounds.h"
 
 namespace cmkd::daemon {
 namespace {
@@ -36,10 +36,6 @@ constexpr Choice<LogLevel> kLogLevels[] = {{"error", LogLevel::kError},
 constexpr Choice<HsmKind> kHsmKinds[] = {{"firmware_sim", HsmKind::kFirmwareSim}, {"pkcs11", HsmKind::kPkcs11}};
 constexpr Choice<TokenProfile> kTokenProfiles[] = {{"general", TokenProfile::kGeneral},
                                                    {"managed", TokenProfile::kManaged}};
-constexpr Choice<BoundsProfile> kBoundsProfiles[] = {{"default", BoundsProfile::kDefault},
-                                                     {"tencent", BoundsProfile::kTencent},
-                                                     {"alibaba", BoundsProfile::kAlibaba},
-                                                     {"aws", BoundsProfile::kAws}};
 
 // The file being read: its name, and the first thing that is wrong with it.
 struct File {
@@ -123,8 +119,8 @@ class Section {
     if (!path.empty()) target = file_.Resolve(path);
   }
 
-  template <class T, std::size_t size>
-  void OneOf(std::string_view key, T& target, const Choice<T> (&choices)[size]) {
+  template <class T>
+  void OneOf(std::string_view key, T& target, std::span<const Choice<T>> choices) {
     std::string name;
     Text(key, name);
     if (name.empty()) return;
@@ -206,7 +202,7 @@ void ReadDaemon(Section& section, DaemonConfig& config) {
   section.Integer("max_connections", config.max_connections, 1, 100'000);
   section.Integer("max_connections_per_uid", config.max_connections_per_uid, 1, 100'000);
   section.Integer("frame_bytes_max", config.frame_bytes_max, 64 * kKiB, limits::kFrameBytesMax);
-  section.OneOf("log_level", config.log_level, kLogLevels);
+  section.OneOf<LogLevel>("log_level", config.log_level, kLogLevels);
   if (const toml::node* const node = section.Take("operators")) {
     const toml::array* const array = node->as_array();
     if (array == nullptr) return section.Refuse("operators", "must be a list of user names or numbers");
@@ -266,7 +262,7 @@ HsmConfig ReadHsm(Section& section, File& file) {
   section.Text("name", hsm.name);
   if (!IsPlainName(hsm.name)) section.Refuse("name", "must be 1 to 64 letters, digits, - or _");
   if (!section.Has("kind")) section.Refuse("kind", "is missing: \"firmware_sim\" or \"pkcs11\"");
-  section.OneOf("kind", hsm.kind, kHsmKinds);
+  section.OneOf<HsmKind>("kind", hsm.kind, kHsmKinds);
   section.Path("directory", hsm.directory);
   section.Text("module", hsm.module);
   if (hsm.module.find('/') != std::string::npos) hsm.module = file.Resolve(hsm.module);
@@ -311,12 +307,12 @@ void ReadHsms(Section& root, File& file, std::vector<HsmConfig>& hsms) {
 
 void ReadTokens(Section& section, TokensConfig& config) {
   section.Text("default_hsm", config.default_hsm);
-  section.OneOf("default_profile", config.default_profile, kTokenProfiles);
-  section.OneOf("bounds_profile", config.bounds_profile, kBoundsProfiles);
+  section.OneOf<TokenProfile>("default_profile", config.default_profile, kTokenProfiles);
+  std::vector<Choice<BoundsProfile>> profiles;
+  for (const cmk::Bounds& row : cmk::kBounds) profiles.push_back({row.name, row.profile});
+  section.OneOf<BoundsProfile>("bounds_profile", config.bounds_profile, profiles);
   // The bounds themselves are the key lifecycle's business.
-  const auto choice = std::find_if(std::begin(kBoundsProfiles), std::end(kBoundsProfiles),
-                                   [&](const auto& row) { return row.value == config.bounds_profile; });
-  const cmk::Bounds& bounds = cmk::BoundsOf(*cmk::BoundsProfileFromName(choice->name));
+  const cmk::Bounds& bounds = cmk::BoundsOf(config.bounds_profile);
   const auto days = [](Duration duration) { return static_cast<std::uint64_t>(duration.seconds / Days(1).seconds); };
   section.Integer("deletion_window_days", config.deletion_window_days, days(bounds.window_min),
                   days(bounds.window_max));

@@ -12,6 +12,8 @@
 #include "common/limits.h"
 #include "common/result.h"
 #include "daemon/system/log.h"
+#include "keystore/cmk/bounds.h"
+#include "keystore/cmk/cmk.h"
 
 namespace cmkd::daemon {
 
@@ -61,8 +63,8 @@ struct HsmConfig {
 };
 
 // [tokens]
-enum class TokenProfile : std::uint8_t { kGeneral, kManaged };
-enum class BoundsProfile : std::uint8_t { kDefault, kTencent, kAlibaba, kAws };
+using cmk::BoundsProfile;
+using cmk::TokenProfile;
 
 struct TokensConfig {
   std::string default_hsm = "software";

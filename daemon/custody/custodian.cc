@@ -36,6 +36,27 @@ Fallible<cmk::Cmk> Decided(const cmk::Cmk& key, const cmk::Request& request, Tim
 
 }  // namespace
 
+namespace {
+
+// What a request of this name made, when it was carried out before.
+Fallible<std::optional<store::RequestRecord>> Earlier(const store::ReadTxn& txn, const RequestName& name,
+                                                      Timestamp now) {
+  if (name.tag.empty()) return std::optional<store::RequestRecord>{};
+  STORE_OR_RETURN(auto before, txn.FindRequest(name.tag, now));
+  if (before && before->body_digest != name.body_digest)
+    return Fail(CKR_ARGUMENTS_BAD, "a request id was used for two requests");
+  return before;
+}
+
+Status Remember(store::WriteTxn& txn, const RequestName& name, Timestamp now) {
+  if (name.tag.empty()) return {};
+  const store::RequestRecord record{.tag = name.tag, .body_digest = name.body_digest, .objects = {}, .expires = {}};
+  RETURN_IF_STORE_ERROR(txn.PutRequest(record, now));
+  return {};
+}
+
+}  // namespace
+
 Fallible<WrappingKey> CurrentWrappingKey(const store::TokenRecord& token) {
   for (const store::WrappingEpoch& epoch : token.epochs) {
     if (epoch.state == store::EpochState::kCurrent) return WrappingKey{epoch.number, epoch.hsm_reference};
@@ -66,7 +87,7 @@ Fallible<store::TokenRecord> Custodian::MakeToken(store::WriteTxn& txn, cmk::Tok
   STORE_OR_RETURN(token.slot, txn.NextSlot());
   token.serial = NewSerial();
   token.profile = profile;
-  token.bounds = static_cast<cmk::BoundsProfile>(static_cast<int>(config_.bounds_profile) + 1);
+  token.bounds = config_.bounds_profile;
   token.hsm = hsm;
   token.created = clock_.Now();
   if (profile == cmk::TokenProfile::kManaged) token.deletion_window = Days(config_.deletion_window_days);
@@ -74,11 +95,19 @@ Fallible<store::TokenRecord> Custodian::MakeToken(store::WriteTxn& txn, cmk::Tok
 }
 
 Fallible<store::TokenRecord> Custodian::ReserveToken(const std::string& label, cmk::TokenProfile profile,
-                                                     const std::string& hsm) {
+                                                     const std::string& hsm, const RequestName& request) {
   ASSIGN_OR_RETURN([[maybe_unused]] Backend * backend, backends_.Get(hsm));
   STORE_OR_RETURN(const Txn txn, store_.BeginWrite("token.create"));
+  ASSIGN_OR_RETURN(const auto before, Earlier(*txn, request, clock_.Now()));
+  STORE_OR_RETURN(const auto tokens, txn->ListTokens());
+  for (const store::TokenRecord& other : tokens) {
+    if (other.label != label) continue;
+    if (before) return other;
+    return Fail(CKR_ARGUMENTS_BAD, "a token has this label already", spec::kNameTaken);
+  }
   ASSIGN_OR_RETURN(store::TokenRecord token, MakeToken(*txn, profile, hsm));
   token.label = label;
+  RETURN_IF_ERROR(Remember(*txn, request, clock_.Now()));
   RETURN_IF_STORE_ERROR(txn->PutToken(token));
   RETURN_IF_STORE_ERROR(txn->Commit());
   return token;
@@ -119,9 +148,7 @@ Status Custodian::InitToken(CK_SLOT_ID slot, const std::string& label, Bytes so_
     } else {
       STORE_OR_RETURN(const auto meta, txn->ReadMeta());
       if (slot != meta.next_slot || !config_.create_by_init_token) return Fail(CKR_SLOT_ID_INVALID, "no such slot");
-      const auto profile =
-          config_.default_profile == TokenProfile::kManaged ? cmk::TokenProfile::kManaged : cmk::TokenProfile::kGeneral;
-      ASSIGN_OR_RETURN(token, MakeToken(*txn, profile, config_.default_hsm));
+      ASSIGN_OR_RETURN(token, MakeToken(*txn, config_.default_profile, config_.default_hsm));
     }
     token.label = label;
     const std::uint32_t generation = token.so_pin.generation + 1;
@@ -191,14 +218,10 @@ Fallible<std::vector<CK_OBJECT_HANDLE>> Custodian::Add(const cmk::TokenId& id, N
   const Timestamp now = clock_.Now();
   STORE_OR_RETURN(const Txn txn, store_.BeginWrite(objects.key ? "key.create" : "object.create"));
   std::vector<CK_OBJECT_HANDLE> handles;
-  if (!request.tag.empty()) {
-    STORE_OR_RETURN(const auto before, txn->FindRequest(request.tag, now));
-    if (before) {
-      if (before->body_digest != request.body_digest)
-        return Fail(CKR_ARGUMENTS_BAD, "a request id was used for two requests");
-      for (const cmk::ObjectSerial serial : before->objects) handles.push_back(serial.value);
-      return handles;
-    }
+  ASSIGN_OR_RETURN(const auto before, Earlier(*txn, request, now));
+  if (before) {
+    for (const cmk::ObjectSerial serial : before->objects) handles.push_back(serial.value);
+    return handles;
   }
   STORE_OR_RETURN(const store::TokenRecord token, txn->GetToken(id));
   if (objects.key) {
@@ -303,7 +326,7 @@ void Custodian::DropMaterial(const std::string& hsm, const cmk::Cmk& key, bool d
 
 // ---- CMKs
 
-Fallible<cmk::Cmk> Custodian::Change(const cmk::CmkId& id, const cmk::Request& request) {
+Fallible<cmk::Cmk> Custodian::Change(const cmk::CmkId& id, const cmk::Request& request, const RequestName& name) {
   cmk::Cmk changed;
   std::string hsm;
   cmk::Effect effect = cmk::Effect::kNone;
@@ -311,8 +334,11 @@ Fallible<cmk::Cmk> Custodian::Change(const cmk::CmkId& id, const cmk::Request& r
     STORE_OR_RETURN(const Txn txn, store_.BeginWrite(cmk::Name(request.event).data()));
     STORE_OR_RETURN(const auto found, txn->FindCmk(id));
     if (!found) return Fail(CKR_OBJECT_HANDLE_INVALID, "no key has this id", spec::kNotFound);
+    ASSIGN_OR_RETURN(const auto before, Earlier(*txn, name, clock_.Now()));
+    if (before) return *found;
     STORE_OR_RETURN(const store::TokenRecord token, txn->GetToken(found->token));
     hsm = token.hsm;
+    RETURN_IF_ERROR(Remember(*txn, name, clock_.Now()));
     ASSIGN_OR_RETURN(changed, Decided(*found, request, clock_.Now(), BoundsOf(token), std::nullopt, &effect));
     RETURN_IF_STORE_ERROR(txn->PutCmk(changed));
     RETURN_IF_STORE_ERROR(txn->Commit());
@@ -343,8 +369,13 @@ Status Custodian::VerifyNewVersion(Backend& backend, const cmk::Cmk& key, const 
   return loaded;
 }
 
-Fallible<cmk::Cmk> Custodian::Rotate(const cmk::CmkId& id) {
+Fallible<cmk::Cmk> Custodian::Rotate(const cmk::CmkId& id, const RequestName& name) {
   ASSIGN_OR_RETURN(const auto key, records_.GetCmk(id));
+  {
+    STORE_OR_RETURN(const auto read, store_.BeginRead());
+    ASSIGN_OR_RETURN(const auto before, Earlier(*read, name, clock_.Now()));
+    if (before) return *key;
+  }
   ASSIGN_OR_RETURN(const auto token, records_.GetToken(key->token));
   ASSIGN_OR_RETURN(Backend * backend, backends_.Get(token->hsm));
   // Refusals come before the HSM is asked for anything; the decision that counts is made again inside the transaction.
@@ -375,6 +406,7 @@ Fallible<cmk::Cmk> Custodian::Rotate(const cmk::CmkId& id) {
     STORE_OR_RETURN(const cmk::Cmk current, txn->GetCmk(id));
     ASSIGN_OR_RETURN(cmk::Cmk rotated,
                      Decided(current, cmk::CmkEvent::kRotate, clock_.Now(), BoundsOf(*token), made.material));
+    RETURN_IF_ERROR(Remember(*txn, name, clock_.Now()));
     RETURN_IF_STORE_ERROR(txn->PutCmk(rotated));
     RETURN_IF_STORE_ERROR(txn->Commit());
     return rotated;

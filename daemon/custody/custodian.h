@@ -37,8 +37,8 @@ class Custodian {
   // ---- Tokens
 
   // A token without PINs on the next free slot, for an operator; C_InitToken completes it.
-  Fallible<store::TokenRecord> ReserveToken(const std::string& label, cmk::TokenProfile profile,
-                                            const std::string& hsm);
+  Fallible<store::TokenRecord> ReserveToken(const std::string& label, cmk::TokenProfile profile, const std::string& hsm,
+                                            const RequestName& request = {});
   // C_InitToken: gives the token of `slot` its label and SO PIN, and makes it first when the slot is the free one. An
   // initialised token loses its objects (CKR_TOKEN_WRITE_PROTECTED while a managed one has a CMK that is not
   // destroyed).
@@ -62,10 +62,11 @@ class Custodian {
 
   // ---- CMKs
 
-  // The events of the lifecycle table that need no material.
-  Fallible<cmk::Cmk> Change(const cmk::CmkId& id, const cmk::Request& request);
+  // The events of the lifecycle table that need no material. With a request name that was seen before: the key as it
+  // is now, and nothing is done; CKR_ARGUMENTS_BAD when it named another request.
+  Fallible<cmk::Cmk> Change(const cmk::CmkId& id, const cmk::Request& request, const RequestName& name = {});
   // Makes version n+1 in the HSM, verifies it, and makes it current.
-  Fallible<cmk::Cmk> Rotate(const cmk::CmkId& id);
+  Fallible<cmk::Cmk> Rotate(const cmk::CmkId& id, const RequestName& name = {});
 
   // The bounds of a token's keys.
   static cmk::Bounds BoundsOf(const store::TokenRecord& token);

@@ -121,6 +121,7 @@ bool ClientConversation::Serve(const wire::FrameHeader& header, ByteView payload
                         .trailers = {},
                         .audit = {},
                         .audit_text = {},
+                        .alarm = false,
                         .changed = false,
                         .urgency = AuditLog::Urgency::kNormal};
   spec::Call<id> call;
@@ -175,6 +176,9 @@ bool ClientConversation::Record(Invocation& invocation, const spec::CallRow& row
       row.id == CallId::C_InitPIN) {
     record.kind = AuditKind::kAccess;
   }
+  // An attempt that somebody should look at: whoever wants a key that waits for its deletion will miss it.
+  const auto refusal = cmk::RefusalFromNumber(detail);
+  if (invocation.alarm || (rv != CKR_OK && refusal && cmk::RaisesAlarm(*refusal))) record.kind = AuditKind::kAlarm;
   record.store_generation = daemon_.store.Generation();
   record.uid = peer_.uid;
   record.gid = peer_.gid;
@@ -183,8 +187,11 @@ bool ClientConversation::Record(Invocation& invocation, const spec::CallRow& row
   record.request_id = invocation.request_id;
   record.call = spec::WireId(row.id);
   if (invocation.session != nullptr) record.token_id = invocation.session->token.bytes;
-  record.rv = rv;
-  record.detail = detail;
+  // An administrative request that was refused is answered all the same; what it came to is in the record already.
+  if (row.id != CallId::Admin || rv != CKR_OK) {
+    record.rv = rv;
+    record.detail = detail;
+  }
   record.text = invocation.audit_text;
   if (daemon_.audit.Append(record, invocation.urgency) == 0) return false;
   // A change that may use the reserved room must go on while the disk is full: it is in the log, on disk when there is

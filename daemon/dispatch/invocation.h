@@ -34,6 +34,8 @@ struct Invocation {
   std::vector<Trailer> trailers;
   AuditRecord audit;
   std::string audit_text;
+  // Somebody should look at this call, whatever comes of it.
+  bool alarm = false;
   // The store was changed: the audit record is on disk before the answer.
   bool changed = false;
   // Disable and cancel-deletion may use the room that the audit log has set aside.

@@ -128,7 +128,7 @@ void Server::Converse(Slot& slot, wire::Socket socket, Peer peer) {
     while (conversation != nullptr && !stopping_.load() && WaitForFrame(socket.fd(), most)) {
       most = -1;
       socket.SetDeadline(options_.frame_deadline);
-      if (wire::ReceiveFrame(socket, header, request) != wire::Receive::kFrame) break;
+      if (wire::ReceiveFrame(socket, header, request, options_.frame_bytes_max) != wire::Receive::kFrame) break;
       wire::BeginFrame(response);
       if (!conversation->Answer(header, request.view(), response)) break;
       // An answer is finished with the request's own call and id; one that outgrew a frame is a failure of ours.

@@ -39,6 +39,8 @@ struct ServerOptions {
   std::optional<std::uint32_t> socket_group;
   std::size_t connections_max = 1024;
   std::size_t connections_per_uid_max = 512;
+  // The longest request that is read; a longer one ends its connection.
+  std::size_t frame_bytes_max = limits::kFrameBytesMax;
   // The first frame of a connection must begin within this time. Any frame that has begun must be whole, and an answer
   // taken, within this time and a second more for each MiB. Between frames a connection may rest for ever.
   std::chrono::milliseconds frame_deadline{10'000};

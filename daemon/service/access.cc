@@ -1,6 +1,10 @@
 // Sessions, logins and what they let a caller see.
 #include "daemon/service/access.h"
 
+#include <unistd.h>
+
+#include <algorithm>
+
 namespace cmkd::daemon {
 
 Fallible<Records::TokenPtr> TokenOf(const Invocation& invocation) {
@@ -32,7 +36,20 @@ bool IsVisible(const Invocation& invocation, const Object& object, bool user) {
   return key.ok() && (*key)->state != cmk::CmkState::kPendingDeletion && (*key)->state != cmk::CmkState::kDestroyed;
 }
 
-Fallible<ObjectPtr> FindVisible(const Invocation& invocation, CK_OBJECT_HANDLE handle, CK_RV error) {
+bool IsHiddenByDeletion(const Invocation& invocation, const Object& object, bool user) {
+  if (object.token != invocation.session->token || (object.is_private() && !user) || !object.cmk) return false;
+  const auto key = invocation.daemon.records.GetCmk(*object.cmk);
+  return key.ok() && (*key)->state == cmk::CmkState::kPendingDeletion;
+}
+
+void NoteWanted(Invocation& invocation, const Object& object) {
+  invocation.alarm = true;
+  invocation.audit.object_handle = object.handle;
+  if (object.cmk) invocation.audit.cmk_id = object.cmk->bytes;
+  invocation.audit_text = "a key that waits for its deletion is wanted";
+}
+
+Fallible<ObjectPtr> FindVisible(Invocation& invocation, CK_OBJECT_HANDLE handle, CK_RV error) {
   ObjectPtr object;
   if (handle >= kSessionObjectBase) {
     object = invocation.application->FindObject(handle);
@@ -42,7 +59,12 @@ Fallible<ObjectPtr> FindVisible(const Invocation& invocation, CK_OBJECT_HANDLE h
     return Failure{std::move(found.error())};
   }
   // One answer for "is not there" and "not for you": handles must not be worth guessing.
-  if (object == nullptr || !IsVisible(invocation, *object, UserLoggedIn(invocation))) {
+  const bool user = UserLoggedIn(invocation);
+  if (object != nullptr && IsHiddenByDeletion(invocation, *object, user)) {
+    NoteWanted(invocation, *object);
+    return Fail(error, "the key waits for its deletion", static_cast<CK_ULONG>(cmk::Refusal::kKeyPendingDeletion));
+  }
+  if (object == nullptr || !IsVisible(invocation, *object, user)) {
     return Fail(error, "no such object for this session", spec::kNotFound);
   }
   return object;
@@ -58,6 +80,12 @@ Status MayWrite(const Invocation& invocation, bool token_object, bool private_ob
 
 spec::Profile ProfileOf(const store::TokenRecord& token) {
   return token.profile == cmk::TokenProfile::kManaged ? spec::Profile::kManaged : spec::Profile::kGeneral;
+}
+
+bool IsOperator(const Invocation& invocation) {
+  const std::uint32_t uid = invocation.application->peer().uid;
+  const auto& named = invocation.daemon.config.daemon.operators;
+  return uid == 0 || uid == ::geteuid() || std::find(named.begin(), named.end(), uid) != named.end();
 }
 
 bool IsInitialised(const store::TokenRecord& token) { return !token.so_pin.verifier.empty(); }

@@ -204,13 +204,22 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_FindObjectsInit>& cal
   Session& session = *invocation.session;
   if (session.search != nullptr) return Fail(CKR_OPERATION_ACTIVE, "a search is already active");
   const bool user = UserLoggedIn(invocation);
+  // A program that asks for a key by name wants that key; one that lists everything wants none in particular.
+  const auto wanted = call.attributes.view();
+  const bool names_one = std::any_of(wanted.begin(), wanted.end(), [](const CK_ATTRIBUTE& attribute) {
+    return attribute.type == CKA_LABEL || attribute.type == CKA_ID || attribute.type == CKA_UNIQUE_ID;
+  });
   auto search = std::make_unique<Search>();
   STORE_OR_RETURN(const auto read, invocation.daemon.store.BeginRead());
   STORE_OR_RETURN(const auto serials, read->FindObjects(session.token, TermsOf(call.attributes.view())));
   for (const cmk::ObjectSerial serial : serials) {
     const auto object = invocation.daemon.records.GetObject(serial.value);
-    if (!object.ok() || !IsVisible(invocation, **object, user)) continue;
-    if (spec::FoundBy((*object)->attributes, call.attributes.view())) search->found.push_back(serial.value);
+    if (!object.ok() || !spec::FoundBy((*object)->attributes, call.attributes.view())) continue;
+    if (IsVisible(invocation, **object, user)) {
+      search->found.push_back(serial.value);
+    } else if (names_one && IsHiddenByDeletion(invocation, **object, user)) {
+      NoteWanted(invocation, **object);
+    }
   }
   for (const ObjectPtr& object : invocation.application->Objects(session.token)) {
     if (!IsVisible(invocation, *object, user)) continue;

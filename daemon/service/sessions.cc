@@ -10,7 +10,8 @@ using spec::CallId;
 
 Status Handle(Invocation& invocation, spec::Call<CallId::C_OpenSession>& call) {
   ASSIGN_OR_RETURN(const CK_SLOT_ID free, invocation.daemon.records.FreeSlot());
-  if (call.slot.value == free) return Fail(CKR_TOKEN_NOT_RECOGNIZED, "the token is not initialised");
+  if (call.slot.value == free && invocation.daemon.config.tokens.create_by_init_token)
+    return Fail(CKR_TOKEN_NOT_RECOGNIZED, "the token is not initialised");
   ASSIGN_OR_RETURN(const auto token, invocation.daemon.records.GetTokenBySlot(call.slot.value));
   if ((call.flags.value & CKF_SERIAL_SESSION) == 0)
     return Fail(CKR_SESSION_PARALLEL_NOT_SUPPORTED, "CKF_SERIAL_SESSION must be set");
@@ -50,6 +51,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_CloseAllSessions>& ca
   ASSIGN_OR_RETURN(const CK_SLOT_ID free, invocation.daemon.records.FreeSlot());
   if (call.slot.value == free) return {};
   ASSIGN_OR_RETURN(const auto token, invocation.daemon.records.GetTokenBySlot(call.slot.value));
+  invocation.audit.token_id = token->id.bytes;
   Closed(invocation, invocation.application->CloseSessions(token->id));
   return {};
 }

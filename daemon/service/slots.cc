@@ -100,6 +100,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GetTokenInfo>& call) 
     return {};
   }
   ASSIGN_OR_RETURN(const auto token, invocation.daemon.records.GetTokenBySlot(call.slot.value));
+  invocation.audit.token_id = token->id.bytes;
   FillTokenInfo(invocation, token.get(), *call.info.value);
   return {};
 }
@@ -169,6 +170,11 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_InitToken>& call) {
   label.erase(label.find_last_not_of(' ') + 1);
   if (!IsFreeSlot(invocation, call.slot.value)) {
     ASSIGN_OR_RETURN(const auto token, daemon.records.GetTokenBySlot(call.slot.value));
+    invocation.audit.token_id = token->id.bytes;
+    // An operator's reservation is the operator's to complete: anybody else could choose its PINs.
+    if (!IsInitialised(*token) && !IsOperator(invocation))
+      return Fail(CKR_TOKEN_WRITE_PROTECTED, "the token was reserved by an operator, who initialises it",
+                  spec::kDenied);
     for (const ApplicationPtr& application : daemon.registry.All()) {
       if (application->CountSessions(token->id).all != 0)
         return Fail(CKR_SESSION_EXISTS, "the token has open sessions");
@@ -179,7 +185,10 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_InitToken>& call) {
   if (verifier.empty()) return Fail(CKR_DEVICE_MEMORY, "no memory for a PIN verifier");
   invocation.changed = true;
   invocation.audit_text = label;
-  return daemon.custodian.InitToken(call.slot.value, label, std::move(verifier));
+  RETURN_IF_ERROR(daemon.custodian.InitToken(call.slot.value, label, std::move(verifier)));
+  if (const auto made = daemon.records.GetTokenBySlot(call.slot.value); made.ok())
+    invocation.audit.token_id = (*made)->id.bytes;
+  return {};
 }
 
 Status Handle(Invocation& invocation, spec::Call<CallId::C_InitPIN>& call) {

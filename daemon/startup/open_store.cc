@@ -40,19 +40,24 @@ Result<SecretBytes, std::string> FindOrMakeRoot(const std::string& directory, Ba
 
 }  // namespace
 
-Result<OpenedStore, std::string> OpenStore(const std::string& state_directory, Backend& home, const Clock& clock) {
+Result<OpenedStore, std::string> OpenStore(const std::string& state_directory, Backend& home, const Clock& clock,
+                                           std::uint64_t known_generation) {
   const std::string path = state_directory + "/store";
   const RootKeyState state = FindRootKey(state_directory);
   const bool exists = store::LmdbStoreExists(path);
   ASSIGN_OR_RETURN(const SecretBytes root, FindOrMakeRoot(state_directory, home, state, exists));
   OpenedStore opened = MakeSealers(root);
+  store::LmdbOptions options;
+  // A store that is made now is not the one of which an older audit log speaks.
+  if (exists) options.minimum_generation = known_generation;
   if (!exists) {
     store::StoreId id;
     id.bytes = RandomId();
     const auto created = store::CreateLmdbStore(path, *opened.store_sealer, id, clock.Now());
     if (!created.ok()) return Failure{Sentence(created.error())};
+    options.expected_id = id;
   }
-  auto store = store::OpenLmdbStore(path, *opened.store_sealer);
+  auto store = store::OpenLmdbStore(path, *opened.store_sealer, options);
   if (!store.ok()) return Failure{Sentence(store.error())};
   opened.store = std::move(*store);
   if (state != RootKeyState::kReady) RETURN_IF_ERROR(ConfirmRootKey(state_directory));

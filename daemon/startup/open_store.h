@@ -21,6 +21,9 @@ struct OpenedStore {
 };
 
 // The error is a sentence for the operator: half made, foreign, older than it may be, damaged, or in use.
-Result<OpenedStore, std::string> OpenStore(const std::string& state_directory, Backend& home, const Clock& clock);
+// `known_generation`: what the audit log says the store had reached; an older store is a copy from before and refused.
+// 0: nothing is known.
+Result<OpenedStore, std::string> OpenStore(const std::string& state_directory, Backend& home, const Clock& clock,
+                                           std::uint64_t known_generation);
 
 }  // namespace cmkd::daemon

@@ -119,7 +119,7 @@ Receive ReceiveExactly(const Socket& socket, std::uint8_t* into, std::size_t cou
 
 }  // namespace
 
-Receive ReceiveFrame(const Socket& socket, FrameHeader& header, Buffer& payload) {
+Receive ReceiveFrame(const Socket& socket, FrameHeader& header, Buffer& payload, std::size_t payload_bytes_max) {
   // Most frames are small: one system call brings header and payload. There is never a second frame behind the first,
   // for a peer waits for its answer; bytes beyond the frame are therefore a breach of the protocol.
   constexpr std::size_t kFirstRead = 4096;
@@ -137,7 +137,7 @@ Receive ReceiveFrame(const Socket& socket, FrameHeader& header, Buffer& payload)
     have += got;
   }
   std::memcpy(&header, begin, sizeof header);
-  if (header.payload_bytes > limits::kFrameBytesMax) return Receive::kMalformed;
+  if (header.payload_bytes > payload_bytes_max) return Receive::kMalformed;
   std::size_t payload_have = have - sizeof header;
   if (payload_have > header.payload_bytes) return Receive::kMalformed;
   std::memmove(begin, begin + sizeof header, payload_have);

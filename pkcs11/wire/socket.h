@@ -44,6 +44,7 @@ bool SendAll(const Socket& socket, ByteView bytes);
 
 // Receives one frame: the header into `header`, the payload into `payload` (cleared first). A payload over the limit is
 // kMalformed and is not read. Memory grows only as bytes arrive, so a lying length costs nothing.
-Receive ReceiveFrame(const Socket& socket, FrameHeader& header, Buffer& payload);
+Receive ReceiveFrame(const Socket& socket, FrameHeader& header, Buffer& payload,
+                     std::size_t payload_bytes_max = limits::kFrameBytesMax);
 
 }  // namespace cmkd::wire

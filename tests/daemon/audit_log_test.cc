@@ -69,19 +69,21 @@ TEST_F(AuditLogTest, ALogBeingWrittenCanBeRead) {
 
 TEST_F(AuditLogTest, ReadingWhileWritingNeverAccusesTheWriter) {
   const auto log = Open();
-  std::atomic<bool> stop{false};
-  std::thread writer([&] {
-    for (int i = 0; !stop && i < 20'000; ++i) {
-      log->Append(Use(1));
-      if (i % 16 == 0) std::this_thread::sleep_for(std::chrono::microseconds(10));
-    }
+  // Enough records for several segments; however slow the machine, both sides have an end.
+  constexpr std::uint64_t kRecords = 4'000;
+  std::atomic<bool> done{false};
+  std::jthread writer([&] {
+    for (std::uint64_t i = 0; i < kRecords; ++i) log->Append(Use(i));
+    done = true;
   });
-  for (int i = 0; i < 60; ++i) {
+  int readings = 0;
+  do {
     const AuditReport report = Verify();
-    EXPECT_EQ(report.verdict, Verdict::kWhole) << report.problem << " at " << report.offset;
-  }
-  stop = true;
+    ASSERT_EQ(report.verdict, Verdict::kWhole) << report.problem << " at " << report.offset;
+    ++readings;
+  } while (!done && readings < 200);
   writer.join();
+  EXPECT_EQ(Verify().last_sequence, log->GetState().sequence);
 }
 
 TEST_F(AuditLogTest, RecordsAreDurableWithin100Milliseconds) {

@@ -289,8 +289,25 @@ TEST_F(LifecycleTest, EveryUseAndChangeIsInTheAudit) {
                            "key.enable", "key.rotate", "CKR_KEY_FUNCTION_NOT_PERMITTED", "KEY_DISABLED"}) {
     EXPECT_TRUE(recorded(text)) << text;
   }
-  EXPECT_TRUE(recorded(name_)) << "the key's making";
+  EXPECT_TRUE(recorded("key.create " + name_)) << "the key's making";
+  // Whoever still wants the key after its destruction was scheduled raises an alarm.
+  EXPECT_EQ(Encrypt(key, sealed), CKR_KEY_HANDLE_INVALID);
+  EXPECT_THAT(p11_.Find(session_, Template().Text(CKA_LABEL, name_)), IsEmpty());
+  const std::string alarms = Shown("--json audit show --limit 5 --token \"$P11_TOKEN\"");
+  EXPECT_THAT(alarms, HasSubstr("a key that waits for its deletion is wanted"));
+  EXPECT_THAT(alarms, HasSubstr("KEY_PENDING_DELETION"));
+  EXPECT_THAT(alarms, HasSubstr("\"alarm\""));
+  EXPECT_EQ(Cmkctl("audit show --token nowhere"), 1);
   Operator("audit verify --directory \"$CMKD_SANDBOX_DIR/state/audit\"");
+}
+
+TEST_F(LifecycleTest, TheOperatorSeesWhatAKeyIsForAndWhenItRotates) {
+  Operator("key create --name " + name_ + " --usage wrap --rotation-days 30");
+  const std::string shown = Shown("--json key show " + name_);
+  EXPECT_THAT(shown, HasSubstr("\"usage\": \"wrap\""));
+  EXPECT_THAT(shown, testing::Not(HasSubstr("\"next_rotation\": null")));
+  Operator("key create --name " + name_ + "-pair --spec EC-P256 --usage sign");
+  EXPECT_THAT(Shown("key show " + name_ + "-pair"), HasSubstr("sign"));
 }
 
 }  // namespace

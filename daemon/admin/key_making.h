@@ -1,0 +1,26 @@
+// Keys that an operator asks for by spec and usage.
+#pragma once
+
+#include "daemon/admin/verbs.h"
+#include "daemon/service/key_specs.h"
+#include "pkcs11/spec/attribute_rules.h"
+
+namespace cmkd::daemon {
+
+struct KeyRequest {
+  const KeySpec* spec = nullptr;
+  const KeyUsage* usage = nullptr;
+  std::string name;
+  std::string description;
+  Bytes id;
+  Duration rotation_period;
+};
+
+// Reads name, spec, usage, id, description, rotation_days. CKR_ARGUMENTS_BAD with a sentence.
+Fallible<KeyRequest> ReadKeyRequest(const Json& arguments);
+
+// Makes the material in the HSM and the objects and record that go with it; nothing is stored yet.
+Fallible<NewObjects> MakeKey(Backend& backend, const WrappingKey& under, const KeyRequest& request,
+                             spec::Profile profile, Timestamp now);
+
+}  // namespace cmkd::daemon

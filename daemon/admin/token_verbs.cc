@@ -1,0 +1,80 @@
+// The verbs about the daemon and its tokens.
+#include <unistd.h>
+
+#include "daemon/admin/verbs.h"
+#include "daemon/service/translate.h"
+#include "pkcs11/spec/product.h"
+
+namespace cmkd::daemon {
+
+namespace {
+
+Fallible<Json> GetStatus(const AdminCall& call) {
+  const Daemon& daemon = call.daemon();
+  ASSIGN_OR_RETURN(const auto tokens, daemon.records.ListTokens());
+  std::size_t keys = 0;
+  STORE_OR_RETURN(const auto read, daemon.store.BeginRead());
+  for (const auto& token : tokens) {
+    STORE_OR_RETURN(const auto all, read->ListCmksOfToken(token->id, {}, store::kNoLimit));
+    keys += all.size();
+  }
+  Json hsms = Json::array();
+  for (const auto& [name, backend] : daemon.backends.all()) {
+    hsms.push_back(
+        {{"name", name}, {"kind", backend->software() ? "software" : "hsm"}, {"available", backend->available()}});
+  }
+  const Registry::Totals clients = daemon.registry.Count();
+  const AuditLog::State audit = daemon.audit.GetState();
+  return Json{
+      {"version", std::to_string(spec::kLibraryVersion.major) + "." + std::to_string(spec::kLibraryVersion.minor)},
+      {"pid", ::getpid()},
+      {"uptime_seconds", (daemon.clock.Now() - daemon.started).seconds},
+      {"generation", daemon.store.Generation()},
+      {"connections", clients.connections},
+      {"applications", clients.applications},
+      {"sessions", clients.sessions},
+      {"session_objects", clients.session_objects},
+      {"tokens", tokens.size()},
+      {"keys", keys},
+      {"hsms", std::move(hsms)},
+      {"audit", {{"healthy", audit.healthy}, {"records", audit.sequence}}}};
+}
+
+Fallible<Json> CreateToken(const AdminCall& call) {
+  const TokensConfig& config = call.daemon().config.tokens;
+  ASSIGN_OR_RETURN(const std::string label, TextArgument(call.arguments, "label"));
+  ASSIGN_OR_RETURN(const std::string profile,
+                   TextArgument(call.arguments, "profile",
+                                config.default_profile == TokenProfile::kManaged ? "managed" : "general"));
+  ASSIGN_OR_RETURN(const std::string hsm, TextArgument(call.arguments, "hsm", config.default_hsm.c_str()));
+  if (label.empty() || label.size() > store::TokenRecord::kLabelBytesMax)
+    return Fail(CKR_ARGUMENTS_BAD, "a label has 1 to 32 bytes");
+  if (profile != "managed" && profile != "general") return Fail(CKR_ARGUMENTS_BAD, "a profile is managed or general");
+  call.invocation.audit_text += " " + label;
+  call.WillChange();
+  ASSIGN_OR_RETURN(
+      const store::TokenRecord token,
+      call.daemon().custodian.ReserveToken(
+          label, profile == "managed" ? cmk::TokenProfile::kManaged : cmk::TokenProfile::kGeneral, hsm, call.request));
+  call.invocation.audit.token_id = token.id.bytes;
+  return Json{{"token", DescribeToken(call.invocation, token)}};
+}
+
+Fallible<Json> ListTokens(const AdminCall& call) {
+  ASSIGN_OR_RETURN(const auto tokens, call.daemon().records.ListTokens());
+  Json list = Json::array();
+  for (const auto& token : tokens) list.push_back(DescribeToken(call.invocation, *token));
+  return Json{{"tokens", std::move(list)}};
+}
+
+constexpr Verb kVerbs[] = {
+    {"status", &GetStatus},
+    {"token.create", &CreateToken},
+    {"token.list", &ListTokens},
+};
+
+}  // namespace
+
+std::span<const Verb> TokenVerbs() { return kVerbs; }
+
+}  // namespace cmkd::daemon

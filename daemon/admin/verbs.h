@@ -1,0 +1,66 @@
+// What the administrative verbs share: arguments out of JSON, look-ups by name, and how tokens and keys are described.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "daemon/dispatch/invocation.h"
+
+namespace cmkd::daemon {
+
+using Json = nlohmann::json;
+
+// ---- Arguments: CKR_ARGUMENTS_BAD with a sentence when one is missing or of another type.
+
+// The fallback stands for an argument that is absent; without one the argument must be there.
+Fallible<std::string> TextArgument(const Json& arguments, const char* name, const char* fallback = nullptr);
+Fallible<std::optional<std::int64_t>> NumberArgument(const Json& arguments, const char* name);
+// A number within bounds, or nothing.
+Fallible<std::optional<std::int64_t>> BoundedArgument(const Json& arguments, const char* name, std::int64_t least,
+                                                      std::int64_t most);
+Fallible<bool> FlagArgument(const Json& arguments, const char* name, bool fallback);
+
+// One administrative request while it is answered.
+struct AdminCall {
+  Invocation& invocation;
+  const Json& arguments;
+  RequestName request;  // empty when the client gave none
+
+  Daemon& daemon() const { return invocation.daemon; }
+  // From here on the store changes: the audit record is on disk before the answer.
+  void WillChange() const { invocation.changed = true; }
+};
+
+// ---- Look-ups; each notes in the audit record what it found.
+
+// A token by label or id; without a name, the only one there is.
+Fallible<Records::TokenPtr> FindToken(const AdminCall& call, const std::string& name);
+// A key by id, by name, or by token/name, from the argument "key". Names of destroyed keys are free again and do not
+// count.
+Fallible<cmk::CmkId> FindKey(const AdminCall& call, const char* argument = "key");
+
+// ---- Descriptions
+
+std::string TimeText(Timestamp time);
+Json TimeOrNull(std::optional<Timestamp> time);
+Json DescribeToken(const Invocation& invocation, const store::TokenRecord& token);
+// `whole`: with versions and everything that a list leaves out.
+Json DescribeKey(const Invocation& invocation, const cmk::Cmk& key, bool whole);
+
+// ---- Verbs
+
+struct Verb {
+  std::string_view name;
+  Fallible<Json> (*answer)(const AdminCall&);
+  bool reserved = false;  // may use the audit's reserved room: disable and cancel must go on when the disk is full
+};
+
+std::span<const Verb> TokenVerbs();
+std::span<const Verb> KeyVerbs();
+std::span<const Verb> AuditVerbs();
+
+}  // namespace cmkd::daemon
