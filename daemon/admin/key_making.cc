@@ -4,6 +4,7 @@
 #include "daemon/service/new_object.h"
 #include "pkcs11/spec/attribute_rules.h"
 #include "pkcs11/spec/key_facts.h"
+#include "pkcs11/spec/key_role.h"
 
 namespace cmkd::daemon {
 
@@ -91,6 +92,7 @@ Fallible<NewObjects> MakeKey(Backend& backend, const WrappingKey& under, const K
   if (request.spec->key_type == CKK_AES || request.spec->key_type == CKK_GENERIC_SECRET) {
     spec::Attributes attributes = KeyAttributes(request, CKO_SECRET_KEY, profile);
     AllowRotatingMechanisms(attributes);
+    spec::GiveRole(attributes);
     ASSIGN_OR_RETURN(Made made, backend.GenerateKey(mechanism, request.spec->key_type, request.spec->size, under));
     RemoveSecretParts(made.computed);
     attributes.Merge(made.computed);
@@ -101,6 +103,7 @@ Fallible<NewObjects> MakeKey(Backend& backend, const WrappingKey& under, const K
   }
   spec::Attributes public_attributes = KeyAttributes(request, CKO_PUBLIC_KEY, profile);
   spec::Attributes private_attributes = KeyAttributes(request, CKO_PRIVATE_KEY, profile);
+  spec::GiveRole(public_attributes, private_attributes);
   ASSIGN_OR_RETURN(MadePair made, backend.GenerateKeyPair(mechanism, request.spec->key_type, public_attributes, under));
   public_attributes.Merge(made.public_computed);
   private_attributes.Merge(made.private_computed);

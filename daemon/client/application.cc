@@ -132,10 +132,39 @@ ObjectPtr Application::FindObject(CK_OBJECT_HANDLE handle) const {
   return it == objects_.end() ? nullptr : it->second;
 }
 
-void Application::ReplaceObject(ObjectPtr object) {
+void Application::ReplaceObject(std::shared_ptr<Object> object) {
   const std::lock_guard lock(mutex_);
   const auto it = objects_.find(object->handle);
-  if (it != objects_.end()) it->second = std::move(object);
+  if (it == objects_.end()) return;
+  if (object->is_key()) spec::SetRole(spec::RoleOf(it->second->attributes), object->attributes);
+  it->second = std::move(object);
+}
+
+std::vector<ObjectPtr> Application::DecideRole(const Object& key, spec::KeyRole& role) {
+  const ByteView modulus = key.attributes.View(CKA_MODULUS);
+  const auto belongs = [&](const Object& other) {
+    if (other.handle == key.handle) return true;
+    return !modulus.empty() && other.token == key.token && Equal(other.attributes.View(CKA_MODULUS), modulus);
+  };
+  const std::lock_guard lock(mutex_);
+  std::vector<ObjectPtr*> undecided;
+  for (auto& [handle, object] : objects_) {
+    if (!object->is_key() || !belongs(*object)) continue;
+    const spec::KeyRole now = spec::RoleOf(object->attributes);
+    if (now == spec::KeyRole::kUndecided) {
+      undecided.push_back(&object);
+    } else if (object->handle == key.handle || now == spec::KeyRole::kWrapping) {
+      role = now;
+    }
+  }
+  std::vector<ObjectPtr> changed;
+  for (ObjectPtr* object : undecided) {
+    auto decided = std::make_shared<Object>(**object);
+    spec::SetRole(role, decided->attributes);
+    *object = decided;
+    changed.push_back(std::move(decided));
+  }
+  return changed;
 }
 
 ObjectPtr Application::RemoveObject(CK_OBJECT_HANDLE handle) {

@@ -12,6 +12,7 @@
 #include "daemon/client/object.h"
 #include "daemon/client/operation.h"
 #include "daemon/system/peer.h"
+#include "pkcs11/spec/key_role.h"
 
 namespace cmkd::daemon {
 
@@ -80,7 +81,11 @@ class Application {
   // False when the limit is reached or the handle is taken.
   bool AddObject(ObjectPtr object, std::size_t objects_max);
   ObjectPtr FindObject(CK_OBJECT_HANDLE handle) const;
-  void ReplaceObject(ObjectPtr object);
+  // A role that was decided meanwhile stays.
+  void ReplaceObject(std::shared_ptr<Object> object);
+  // Decides the role of a session key and of the other half of its pair, unless one of them has one: then `role`
+  // becomes that. The objects that were changed.
+  std::vector<ObjectPtr> DecideRole(const Object& key, spec::KeyRole& role);
   ObjectPtr RemoveObject(CK_OBJECT_HANDLE handle);
   // Ascending by handle.
   std::vector<ObjectPtr> Objects(const cmk::TokenId& token) const;

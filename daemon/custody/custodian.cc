@@ -262,7 +262,9 @@ Status Custodian::Update(const Object& object, const spec::Attributes& attribute
   STORE_OR_RETURN(const Txn txn, store_.BeginWrite("object.update"));
   STORE_OR_RETURN(const auto record, txn->GetObject({object.handle}));
   Object changed = *DecodeObject(record);
+  const spec::KeyRole role = spec::RoleOf(changed.attributes);
   changed.attributes = attributes;
+  if (changed.is_key()) spec::SetRole(role, changed.attributes);
   RETURN_IF_STORE_ERROR(txn->PutObject(EncodeObject(changed)));
   if (changed.cmk && changed.has_material()) {
     STORE_OR_RETURN(cmk::Cmk key, txn->GetCmk(*changed.cmk));
@@ -275,6 +277,43 @@ Status Custodian::Update(const Object& object, const spec::Attributes& attribute
   }
   RETURN_IF_STORE_ERROR(txn->Commit());
   return {};
+}
+
+Fallible<spec::KeyRole> Custodian::DecideRole(const Object& key, ByteView session_name, spec::KeyRole wanted) {
+  if (!key.is_token()) return DecideSessionRole(session_name, wanted);
+  STORE_OR_RETURN(const Txn txn, store_.BeginWrite("key.role"));
+  STORE_OR_RETURN(const auto record, txn->GetObject({key.handle}));
+  if (const auto now = spec::RoleOf(DecodeObject(record)->attributes); now != spec::KeyRole::kUndecided) return now;
+  std::vector<cmk::ObjectSerial> halves = {{key.handle}};
+  if (key.cmk) {
+    const store::Term of_key[] = {store::OfCmk(*key.cmk)};
+    STORE_OR_RETURN(halves, txn->FindObjects(key.token, of_key));
+  }
+  for (const cmk::ObjectSerial serial : halves) {
+    STORE_OR_RETURN(const auto half, txn->GetObject(serial));
+    Object changed = *DecodeObject(half);
+    spec::SetRole(wanted, changed.attributes);
+    RETURN_IF_STORE_ERROR(txn->PutObject(EncodeObject(changed)));
+  }
+  RETURN_IF_STORE_ERROR(txn->Commit());
+  return wanted;
+}
+
+Fallible<spec::KeyRole> Custodian::DecideSessionRole(ByteView name, spec::KeyRole wanted) {
+  const Timestamp now = clock_.Now();
+  store::RequestRecord mark{
+      .tag = ToBytes(AsBytes("wrapping:")), .body_digest = ToBytes(name), .objects = {}, .expires = {}};
+  mark.tag.insert(mark.tag.end(), name.begin(), name.end());
+  {
+    STORE_OR_RETURN(const auto read, store_.BeginRead());
+    STORE_OR_RETURN(const auto before, read->FindRequest(mark.tag, now));
+    if (before) return spec::KeyRole::kWrapping;
+  }
+  if (wanted != spec::KeyRole::kWrapping) return wanted;
+  STORE_OR_RETURN(const Txn txn, store_.BeginWrite("key.role"));
+  RETURN_IF_STORE_ERROR(txn->PutRequest(mark, now));
+  RETURN_IF_STORE_ERROR(txn->Commit());
+  return wanted;
 }
 
 Status Custodian::Destroy(const Object& object) {

@@ -10,6 +10,7 @@
 #include "daemon/custody/records.h"
 #include "keystore/cmk/lifecycle.h"
 #include "keystore/store/store.h"
+#include "pkcs11/spec/key_role.h"
 
 namespace cmkd::daemon {
 
@@ -57,6 +58,10 @@ class Custodian {
                                               const RequestName& request);
   // Replaces the attributes of a token object; a new CKA_LABEL of a key's secret or private object renames its CMK.
   Status Update(const Object& object, const spec::Attributes& attributes);
+  // Decides the role of a key that is undecided, with the other half of its pair. A session key is named by
+  // `session_name`: that it wraps is remembered for as long as a request is, so that an application which brings it
+  // back after a restart cannot bring back that it was undecided. The role it has from now on.
+  Fallible<spec::KeyRole> DecideRole(const Object& key, ByteView session_name, spec::KeyRole wanted);
   // C_DestroyObject of a token object. A managed CMK is scheduled for deletion; everything else goes at once.
   Status Destroy(const Object& object);
 
@@ -82,6 +87,7 @@ class Custodian {
   // Takes a key out of the HSM's cache, and destroys what is resident there.
   void DropMaterial(const std::string& hsm, const cmk::Cmk& key, bool destroy);
   Status DestroyNow(const Object& object);
+  Fallible<spec::KeyRole> DecideSessionRole(ByteView name, spec::KeyRole wanted);
   Status VerifyNewVersion(Backend& backend, const cmk::Cmk& key, const Object& object, const cmk::Material& material);
 
   store::Store& store_;

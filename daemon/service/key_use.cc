@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "pkcs11/spec/key_facts.h"
+#include "pkcs11/spec/key_role.h"
 #include "pkcs11/spec/mechanism_parameters.h"
 
 namespace cmkd::daemon {
@@ -97,6 +98,10 @@ Status CheckKeyFits(const spec::MechanismRow& row, const Object& key, CK_ATTRIBU
   if (!key.is_key()) return Fail(CKR_KEY_HANDLE_INVALID, "the object is not a key");
   if (key.key_type != row.key_type && key.key_type != row.other_key_type && row.key_type != spec::kAnyKeyType) {
     return Fail(CKR_KEY_TYPE_INCONSISTENT, "the mechanism does not work with this type of key");
+  }
+  if (spec::RoleOf(key.attributes) == spec::KeyRole::kWrapping && spec::IsDataUse(row, key.object_class, usage)) {
+    return Fail(CKR_KEY_FUNCTION_NOT_PERMITTED, "the key has wrapped a sensitive key and does nothing else",
+                spec::kRoleLatched);
   }
   if (!key.attributes.Bool(usage)) return Fail(CKR_KEY_FUNCTION_NOT_PERMITTED, "the key has not this usage");
   if (const Bytes* allowed = key.attributes.Find(CKA_ALLOWED_MECHANISMS); allowed != nullptr && !allowed->empty()) {

@@ -1,5 +1,6 @@
 // Key management (PKCS#11 section 5.18): generate, wrap, unwrap, derive.
 #include "daemon/service/handlers.h"
+#include "daemon/service/key_role.h"
 #include "daemon/service/key_use.h"
 #include "daemon/service/new_object.h"
 #include "pkcs11/spec/key_facts.h"
@@ -47,6 +48,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GenerateKey>& call) {
   RETURN_IF_ERROR(spec::CheckTemplate(context, call.attributes.view()));
   spec::Attributes attributes = spec::Complete(context, call.attributes.view(), mechanism.mechanism);
   AddDefaultMechanisms(*token, attributes);
+  spec::GiveRole(attributes);
   RETURN_IF_ERROR(CheckNewObject(invocation, *token, attributes));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
   ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
@@ -75,6 +77,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GenerateKeyPair>& cal
       spec::Complete(public_context, call.public_attributes.view(), mechanism.mechanism);
   spec::Attributes private_attributes =
       spec::Complete(private_context, call.private_attributes.view(), mechanism.mechanism);
+  spec::GiveRole(public_attributes, private_attributes);
   RETURN_IF_ERROR(CheckNewObject(invocation, *token, public_attributes));
   RETURN_IF_ERROR(CheckNewObject(invocation, *token, private_attributes, &public_attributes));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
@@ -112,6 +115,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_WrapKey>& call) {
   if (!spec::MatchesFlatTemplate(wrapping->attributes.View(CKA_WRAP_TEMPLATE), key->attributes)) {
     return Fail(CKR_KEY_NOT_WRAPPABLE, "the wrapping key's template does not allow this key");
   }
+  RETURN_IF_ERROR(CheckWrap(invocation, *row, *wrapping, *key));
   ASSIGN_OR_RETURN(const Candidate with, CurrentCandidate(invocation, *wrapping, cmk::Use::kProtect, Moment::kWrap));
   ASSIGN_OR_RETURN(const Candidate what, CurrentCandidate(invocation, *key, cmk::Use::kProcess, Moment::kDerive));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
@@ -127,11 +131,6 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_UnwrapKey>& call) {
   const CK_MECHANISM& mechanism = *call.mechanism.value;
   ASSIGN_OR_RETURN(const auto token, TokenOf(invocation));
   ASSIGN_OR_RETURN(const spec::MechanismRow* row, CheckMechanism(invocation, mechanism, CKF_UNWRAP));
-  // What PKCS #1 v1.5 unwraps is not authenticated: on a managed token it would be a way to plant keys (DESIGN section
-  // 7).
-  if (row->type == CKM_RSA_PKCS && token->profile == cmk::TokenProfile::kManaged) {
-    return Fail(CKR_MECHANISM_INVALID, "a managed token does not unwrap by PKCS #1 v1.5", spec::kMechanismNotAllowed);
-  }
   ASSIGN_OR_RETURN(const ObjectPtr unwrapping,
                    FindVisible(invocation, call.unwrapping_key.value, CKR_UNWRAPPING_KEY_HANDLE_INVALID));
   RecordKey(invocation, *unwrapping, mechanism.mechanism);
@@ -151,6 +150,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_UnwrapKey>& call) {
   RETURN_IF_ERROR(spec::CheckTemplate(context, merged));
   spec::Attributes attributes = spec::Complete(context, merged);
   RETURN_IF_ERROR(CheckNewObject(invocation, *token, attributes));
+  RETURN_IF_ERROR(CheckUnwrap(invocation, *row, *unwrapping, attributes));
   ASSIGN_OR_RETURN(const auto candidates,
                    Candidates(invocation, *unwrapping, cmk::Use::kProcess, row->versions, Moment::kUnwrap));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
@@ -178,7 +178,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_DeriveKey>& call) {
   ASSIGN_OR_RETURN(const ObjectPtr base, FindVisible(invocation, call.base_key.value, CKR_KEY_HANDLE_INVALID));
   RecordKey(invocation, *base, mechanism.mechanism);
   if (!base->has_material()) return Fail(CKR_KEY_HANDLE_INVALID, "keys are derived from secret and private keys");
-  RETURN_IF_ERROR(CheckKeyFits(*row, *base, CKA_DERIVE));
+  RETURN_IF_ERROR(CheckKeyUse(invocation, *row, *base, CKA_DERIVE));
   ASSIGN_OR_RETURN(const spec::Attributes forced,
                    spec::MergeForced(base->attributes.View(CKA_DERIVE_TEMPLATE), call.attributes.view()));
   const std::vector<CK_ATTRIBUTE> merged = forced.ToTemplate();

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "daemon/service/handlers.h"
+#include "daemon/service/key_role.h"
 #include "daemon/service/key_use.h"
 #include "daemon/service/lifecycle_attributes.h"
 #include "daemon/service/new_object.h"
@@ -56,7 +57,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_CreateObject>& call) 
 
 Status Handle(Invocation& invocation, spec::Call<CallId::C_CopyObject>& call) {
   ASSIGN_OR_RETURN(const auto token, TokenOf(invocation));
-  ASSIGN_OR_RETURN(const ObjectPtr source, FindVisible(invocation, call.object.value, CKR_OBJECT_HANDLE_INVALID));
+  ASSIGN_OR_RETURN(ObjectPtr source, FindVisible(invocation, call.object.value, CKR_OBJECT_HANDLE_INVALID));
   if (source->cmk && source->has_material() && token->profile == cmk::TokenProfile::kManaged) {
     return Fail(CKR_ACTION_PROHIBITED, "a CMK is not copied", spec::kDenied);
   }
@@ -65,6 +66,11 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_CopyObject>& call) {
   context.key_type = source->key_type;
   context.current = &source->attributes;
   RETURN_IF_ERROR(spec::CheckTemplate(context, call.attributes.view()));
+  if (spec::RoleOf(source->attributes) == spec::KeyRole::kUndecided) {
+    RETURN_IF_ERROR(CheckCopy(invocation, *source));
+    ASSIGN_OR_RETURN(source, FindVisible(invocation, call.object.value, CKR_OBJECT_HANDLE_INVALID));
+    context.current = &source->attributes;
+  }
   spec::Attributes attributes = spec::Complete(context, call.attributes.view());
   RETURN_IF_ERROR(CheckNewObject(invocation, *token, attributes));
   if (!source->has_material()) {

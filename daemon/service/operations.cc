@@ -5,6 +5,7 @@
 
 #include "daemon/crypto/oaep.h"
 #include "daemon/service/handlers.h"
+#include "daemon/service/key_role.h"
 #include "daemon/service/key_use.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/mechanism_output.h"
@@ -235,7 +236,7 @@ Status Begin(Invocation& invocation, OperationKind which, const CK_MECHANISM* me
   if (which != OperationKind::kDigest) {
     ASSIGN_OR_RETURN(operation->key, FindVisible(invocation, key_handle, CKR_KEY_HANDLE_INVALID));
     RecordKey(invocation, *operation->key, mechanism->mechanism);
-    RETURN_IF_ERROR(CheckKeyFits(*operation->row, *operation->key, kind.usage));
+    RETURN_IF_ERROR(CheckKeyUse(invocation, *operation->row, *operation->key, kind.usage));
     // The rules of use are asked now and again at every data call.
     ASSIGN_OR_RETURN([[maybe_unused]] const auto candidates,
                      Candidates(invocation, *operation->key, kind.use, operation->row->versions, Moment::kInit));

@@ -17,7 +17,9 @@ constexpr SetBy kClient = SetBy::kClient;
 constexpr SetBy kToken = SetBy::kToken;
 
 constexpr AttributeRules kNeverGiven = kForbiddenOnCreate | kForbiddenOnGenerate | kForbiddenOnUnwrap;
-constexpr AttributeRules kUsage = kModifiable | kTokenDefault;
+// The standard lets usages be changed both ways. A usage that comes later is how a wrapping key is made to decrypt, so
+// here they can only be taken away.
+constexpr AttributeRules kUsage = kModifiable | kTokenDefault | kLatchesFalse;
 constexpr AttributeRules kPublicPart = kRequiredOnCreate | kForbiddenOnGenerate | kForbiddenOnUnwrap;
 constexpr AttributeRules kSecretPart = kPublicPart | kHiddenWhenSensitive;
 constexpr AttributeRules kSecretExtra = kForbiddenOnGenerate | kForbiddenOnUnwrap | kHiddenWhenSensitive;
@@ -66,7 +68,7 @@ constexpr std::array kRows = {
   AttributeRow{CMKD_NAMED(SIGN_RECOVER),               K::kBool,          kOnPrivateKey,  kForAny, D::kUsage,    kUsage, kClient},
   AttributeRow{CMKD_NAMED(VERIFY),                     K::kBool,          kOnOpener,      kForAny, D::kUsage,    kUsage, kClient},
   AttributeRow{CMKD_NAMED(VERIFY_RECOVER),             K::kBool,          kOnPublicKey,   kForAny, D::kUsage,    kUsage, kClient},
-  AttributeRow{CMKD_NAMED(DERIVE),                     K::kBool,          kOnKeys,        kForAny, D::kUsage,    kModifiable, kClient},
+  AttributeRow{CMKD_NAMED(DERIVE),                     K::kBool,          kOnKeys,        kForAny, D::kUsage,    kUsage & ~kTokenDefault, kClient},
   AttributeRow{CMKD_NAMED(START_DATE),                 K::kDate,          kOnCertificate, kForAny, D::kEmpty,    kNoRules, kClient},
   AttributeRow{CMKD_NAMED(START_DATE),                 K::kDate,          kOnKeys,        kForAny, D::kEmpty,    kModifiable, kClient},
   AttributeRow{CMKD_NAMED(END_DATE),                   K::kDate,          kOnCertificate, kForAny, D::kEmpty,    kNoRules, kClient},
@@ -120,6 +122,7 @@ constexpr std::array kRows = {
   AttributeRow{CMKD_NAMED(CMKD_DELETION_DATE),         K::kText,          kOnKeys,        kForAny, D::kComputed, kNeverGiven, kToken},
   AttributeRow{CMKD_NAMED(CMKD_LAST_USED),             K::kText,          kOnKeys,        kForAny, D::kComputed, kNeverGiven, kToken},
   AttributeRow{CMKD_NAMED(CMKD_PROTECTION),            K::kText,          kOnKeys,        kForAny, D::kComputed, kNeverGiven, kToken},
+  AttributeRow{CMKD_NAMED(CMKD_ROLE),                  K::kText,          kOnKeys,        kForAny, D::kAbsent,   kNeverGiven, kToken},
 };
 // clang-format on
 #undef CMKD_NAMED

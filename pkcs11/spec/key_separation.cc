@@ -46,7 +46,11 @@ Status CheckTrust(const Attributes& key) {
 }  // namespace
 
 Status CheckSeparation(Profile profile, const Attributes& merged) {
-  if (profile == Profile::kGeneral || !merged.Has(CKA_KEY_TYPE)) return {};
+  if (!merged.Has(CKA_KEY_TYPE)) return {};
+  if (profile == Profile::kGeneral) {
+    // A public key of somebody else is what the SO's trust is for; a secret one of somebody else is a trap.
+    return merged.Ulong(CKA_CLASS) == CKO_SECRET_KEY ? CheckTrust(merged) : Status{};
+  }
   RETURN_IF_ERROR(CheckOneUsage(UsagesOf(merged)));
   RETURN_IF_ERROR(CheckWrapping(merged));
   if (merged.Has(CKA_SENSITIVE)) RETURN_IF_ERROR(CheckHistory(merged));

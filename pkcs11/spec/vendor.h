@@ -19,6 +19,7 @@
 #define CKA_CMKD_DELETION_DATE (CKA_CMKD_BASE + 6)  // time
 #define CKA_CMKD_LAST_USED (CKA_CMKD_BASE + 7)      // time
 #define CKA_CMKD_PROTECTION (CKA_CMKD_BASE + 8)     // text: software or hsm
+#define CKA_CMKD_ROLE (CKA_CMKD_BASE + 9)           // text: undecided or wrapping (key_role.h); absent on keys for data
 
 namespace cmkd::spec {
 

@@ -495,14 +495,15 @@ TEST(EncryptAndUnwrap, WithOneKeyIsRefused) {
   EXPECT_EQ(CheckManaged(builder), CKR_TEMPLATE_INCONSISTENT);
 }
 
-TEST(UsageFlags, OfAManagedKeyCannotBeSetLater) {
+TEST(UsageFlags, CanBeTakenAwayButNotAdded) {
   TemplateBuilder builder, change, copy;
   builder.Ulong(CKA_VALUE_LEN, 32).Bool(CKA_WRAP, true);
   const Attributes key = Generated(builder, Profile::kManaged);
   change.Bool(CKA_DECRYPT, true);
   EXPECT_RV(CKR_ATTRIBUTE_READ_ONLY, CheckSet(key, kAes, change, false, Profile::kManaged));
-  EXPECT_RV(CKR_OK, CheckSet(key, kAes, change));
-  EXPECT_RV(CKR_TEMPLATE_INCONSISTENT, CheckCopy(key, kAes, change, Profile::kManaged));
+  EXPECT_RV(CKR_ATTRIBUTE_READ_ONLY, CheckSet(key, kAes, change));
+  EXPECT_RV(CKR_ATTRIBUTE_READ_ONLY, CheckCopy(key, kAes, change, Profile::kManaged));
+  EXPECT_RV(CKR_ATTRIBUTE_READ_ONLY, CheckCopy(key, kAes, change));
   copy.Bool(CKA_WRAP, false);
   EXPECT_RV(CKR_OK, CheckCopy(key, kAes, copy, Profile::kManaged));
 }
