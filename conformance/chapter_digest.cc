@@ -49,7 +49,7 @@ void AddKnown(Plan& plan, const Offer& offer) {
     if (known.type != offer.type) continue;
     plan.AddFor(MechanismName(offer.type), "C_Digest", "known-answer", [known](Trial& t) {
       Bytes output;
-      NEED(t, CKR_OK, Digest(t, known.type, AsBytes("abc"), output));
+      if (!t.Expect(Digest(t, known.type, AsBytes("abc"), output), {CKR_OK}, "C_Digest")) return;
       t.Check(Hex(output) == known.hex, "the digest of \"abc\" is the one of its standard");
     });
   }
@@ -71,7 +71,7 @@ void AddKeyDigest(Plan& plan, const Offer& offer) {
     CK_ULONG length = output.size();
     NEED(t, CKR_OK, t.p11->C_DigestFinal(t.session, output.data(), &length));
     output.resize(length);
-    NEED(t, CKR_OK, Digest(t, offer.type, value, whole));
+    if (!t.Expect(Digest(t, offer.type, value, whole), {CKR_OK}, "C_Digest")) return;
     t.Check(output == whole, "digesting a key is digesting its value");
   });
 }
@@ -81,7 +81,7 @@ void AddLarge(Plan& plan, const Offer& offer) {
     CK_MECHANISM mechanism{offer.type, nullptr, 0};
     const Bytes large(3u << 20, 0x37);
     Bytes whole, output(64);
-    NEED(t, CKR_OK, Digest(t, offer.type, large, whole));
+    if (!t.Expect(Digest(t, offer.type, large, whole), {CKR_OK}, "C_Digest")) return;
     NEED(t, CKR_OK, t.p11->C_DigestInit(t.session, &mechanism));
     WANT(t, CKR_OK, t.p11->C_DigestUpdate(t.session, Ptr(large), 1u << 20));
     WANT(t, CKR_OK, t.p11->C_DigestUpdate(t.session, Ptr(large), 0));
@@ -108,7 +108,7 @@ void AddDigest(Plan& plan) {
       subject.keeps = mechanism;
       subject.input = Bytes(200, 0x61);
       subject.part = 64;
-      return WANT(t, CKR_OK, Digest(t, type, subject.input, subject.output));
+      return t.Expect(Digest(t, type, subject.input, subject.output), {CKR_OK}, "C_Digest");
     });
     AddKnown(plan, offer);
     AddKeyDigest(plan, offer);

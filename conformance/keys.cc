@@ -41,8 +41,8 @@ Recipe RecipeFor(CK_KEY_TYPE type) {
     case CKK_DES2: return {CKM_DES2_KEY_GEN, CKK_DES2, false, {}, {}};
     case CKK_CHACHA20: return {CKM_CHACHA20_KEY_GEN, CKK_CHACHA20, false, {}, {}};
     case CKK_POLY1305: return {CKM_POLY1305_KEY_GEN, CKK_POLY1305, false, {}, {}};
-    // HMAC mechanisms take a generic secret as well as a key of their own type.
-    default: return {CKM_GENERIC_SECRET_KEY_GEN, CKK_GENERIC_SECRET, false, Template().Ulong(CKA_VALUE_LEN, 32), {}};
+    // HMAC mechanisms take a generic secret as well as a key of their own type; some want it as long as the digest.
+    default: return {CKM_GENERIC_SECRET_KEY_GEN, CKK_GENERIC_SECRET, false, Template().Ulong(CKA_VALUE_LEN, 64), {}};
   }
 }
 
@@ -55,7 +55,10 @@ Template Usage(Purpose purpose, bool first, bool second) {
   switch (purpose) {
     case Purpose::kCipher: may(CKA_ENCRYPT, CKA_DECRYPT); break;
     case Purpose::kSign: may(CKA_VERIFY, CKA_SIGN); break;
-    case Purpose::kRecover: may(CKA_VERIFY_RECOVER, CKA_SIGN_RECOVER); break;
+    case Purpose::kRecover:
+      may(CKA_VERIFY_RECOVER, CKA_SIGN_RECOVER);
+      may(CKA_VERIFY, CKA_SIGN);
+      break;
     case Purpose::kWrap: may(CKA_WRAP, CKA_UNWRAP); break;
     case Purpose::kDerive:
       if (second) usage.Bool(CKA_DERIVE, true);
@@ -74,7 +77,7 @@ Template NoUsage(Purpose purpose, bool first, bool second) {
     if (second) usage.Bool(process, false);
   };
   may_not(Purpose::kCipher, CKA_ENCRYPT, CKA_DECRYPT);
-  may_not(Purpose::kSign, CKA_VERIFY, CKA_SIGN);
+  if (purpose != Purpose::kRecover) may_not(Purpose::kSign, CKA_VERIFY, CKA_SIGN);
   may_not(Purpose::kWrap, CKA_WRAP, CKA_UNWRAP);
   return usage;
 }

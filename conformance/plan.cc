@@ -8,7 +8,13 @@ Plan MakePlan(const Survey& survey) {
   AddGeneralPurpose(plan);
   AddSlotAndToken(plan);
   AddSession(plan);
+  AddObject(plan);
+  AddCipher(plan);
   AddDigest(plan);
+  AddSignature(plan);
+  AddDual(plan);
+  AddKeyManagement(plan);
+  AddProcesses(plan);
   return plan;
 }
 

@@ -52,7 +52,13 @@ class Plan {
 void AddGeneralPurpose(Plan& plan);
 void AddSlotAndToken(Plan& plan);
 void AddSession(Plan& plan);
+void AddObject(Plan& plan);
+void AddCipher(Plan& plan);
 void AddDigest(Plan& plan);
+void AddSignature(Plan& plan);
+void AddDual(Plan& plan);
+void AddKeyManagement(Plan& plan);
+void AddProcesses(Plan& plan);
 
 // All of them, in the standard's order. The survey must outlive the plan.
 Plan MakePlan(const Survey& survey);

@@ -62,7 +62,11 @@ class Trial {
   std::string message_;
 };
 
-inline CK_BYTE* Ptr(ByteView bytes) { return const_cast<CK_BYTE*>(bytes.data()); }
+// Never NULL: an empty input is not a missing one.
+inline CK_BYTE* Ptr(ByteView bytes) {
+  static CK_BYTE none;
+  return bytes.empty() ? &none : const_cast<CK_BYTE*>(bytes.data());
+}
 inline CK_UTF8CHAR* Ptr(const std::string& text) {
   return reinterpret_cast<CK_UTF8CHAR*>(const_cast<char*>(text.data()));
 }
