@@ -132,12 +132,12 @@ class ForcedTemplate {
     result.list_ = result.merged_.ToTemplate();
     return result;
   }
-  Template view() const { return list_.empty() ? given_ : Template(list_); }
+  Template view() const { return list_.empty() ? given_ : list_.view(); }
 
  private:
   Template given_;
   spec::Attributes merged_;
-  std::vector<CK_ATTRIBUTE> list_;
+  spec::CTemplate list_;
 };
 
 std::optional<std::size_t> ValueLength(Template given) {

@@ -143,7 +143,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_UnwrapKey>& call) {
   }
   ASSIGN_OR_RETURN(const spec::Attributes forced,
                    spec::MergeForced(unwrapping->attributes.View(CKA_UNWRAP_TEMPLATE), call.attributes.view()));
-  const std::vector<CK_ATTRIBUTE> merged = forced.ToTemplate();
+  const spec::CTemplate merged = forced.ToTemplate();
   ASSIGN_OR_RETURN(const spec::ObjectKind kind, spec::DescribeTemplate(merged));
   const spec::TemplateContext context =
       ContextFor(invocation, *token, spec::Verb::kUnwrap, kind.object_class, kind.key_type);
@@ -181,7 +181,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_DeriveKey>& call) {
   RETURN_IF_ERROR(CheckKeyUse(invocation, *row, *base, CKA_DERIVE));
   ASSIGN_OR_RETURN(const spec::Attributes forced,
                    spec::MergeForced(base->attributes.View(CKA_DERIVE_TEMPLATE), call.attributes.view()));
-  const std::vector<CK_ATTRIBUTE> merged = forced.ToTemplate();
+  const spec::CTemplate merged = forced.ToTemplate();
   ASSIGN_OR_RETURN(const spec::ObjectKind kind, spec::DescribeTemplate(merged));
   const CK_ULONG type = kind.key_type == CK_UNAVAILABLE_INFORMATION ? CKK_GENERIC_SECRET : kind.key_type;
   spec::TemplateContext context = ContextFor(invocation, *token, spec::Verb::kDerive, CKO_SECRET_KEY, type);

@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "pkcs11/spec/template_codec.h"
-
 namespace cmkd::spec {
 namespace {
 
@@ -120,12 +118,22 @@ bool Attributes::Matches(std::span<const CK_ATTRIBUTE> wanted) const {
   });
 }
 
-std::vector<CK_ATTRIBUTE> Attributes::ToTemplate() const {
-  std::vector<CK_ATTRIBUTE> result;
-  result.reserve(items_.size());
+CTemplate Attributes::ToTemplate() const {
+  CTemplate result;
+  result.list_.reserve(items_.size());
   for (const Attribute& item : items_) {
-    // C has no const here; whoever gets the template only reads it.
-    result.push_back({item.type, const_cast<std::uint8_t*>(item.value.data()), item.value.size()});
+    if (!IsTemplateAttribute(item.type)) {
+      // C has no const here; whoever gets the template only reads it.
+      result.list_.push_back({item.type, const_cast<std::uint8_t*>(item.value.data()), item.value.size()});
+      continue;
+    }
+    CK_ATTRIBUTE attribute{item.type, nullptr, 0};
+    if (auto nested = DecodeTemplate(item.value); nested.ok()) {
+      attribute.pValue = nested->data();
+      attribute.ulValueLen = nested->size() * sizeof(CK_ATTRIBUTE);
+      result.nested_.push_back(std::move(*nested));
+    }
+    result.list_.push_back(attribute);
   }
   return result;
 }

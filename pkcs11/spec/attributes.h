@@ -13,6 +13,7 @@
 
 #include "common/bytes.h"
 #include "pkcs11/spec/error.h"
+#include "pkcs11/spec/template_codec.h"
 
 namespace cmkd::spec {
 
@@ -66,13 +67,29 @@ class Attributes {
   // everything. Says nothing of what may be shown: FoundBy() of attribute_rules.h does.
   bool Matches(std::span<const CK_ATTRIBUTE> wanted) const;
 
-  // CK_ATTRIBUTEs that point into this set, for handing it to C. Nested templates stay flat: only for sets without
-  // them, or for callers that take the flat form. Good until the set changes.
-  std::vector<CK_ATTRIBUTE> ToTemplate() const;
+  // The set as a template in C's form. Its plain values point into this set: good until the set changes. A nested
+  // template that is not well formed comes out empty.
+  class CTemplate ToTemplate() const;
 
  private:
   void WipeValues();
   std::vector<Attribute> items_;
+};
+
+// CK_ATTRIBUTEs, and the nested templates that they lead to. The flat form of a nested template must never be taken for
+// C's: it has a caller's bytes where C has pointers.
+class CTemplate {
+ public:
+  std::span<const CK_ATTRIBUTE> view() const { return list_; }
+  operator std::span<const CK_ATTRIBUTE>() const { return list_; }  // NOLINT: it is one
+  bool empty() const { return list_.empty(); }
+  std::size_t size() const { return list_.size(); }
+  const CK_ATTRIBUTE& operator[](std::size_t index) const { return list_[index]; }
+
+ private:
+  friend class Attributes;
+  std::vector<CK_ATTRIBUTE> list_;
+  std::vector<DecodedTemplate> nested_;  // moving one keeps its pointers good
 };
 
 // Whether one attribute of C's form has this value in our flat form.

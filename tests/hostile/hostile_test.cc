@@ -56,14 +56,15 @@ class HostileTest : public ::testing::Test {
   static void Pause(int ms) { std::this_thread::sleep_for(milliseconds(ms)); }
   RawClient Client() const { return RawClient(daemon_.socket_path()); }
 
-  // Somebody else gets an answer, in time.
+  // Somebody else gets an answer, in time. Right after a crowd has gone the first attempts may still be refused.
   void ExpectServed() const {
-    const auto begin = std::chrono::steady_clock::now();
-    RawClient other = Client();
-    ASSERT_TRUE(other.connected());
-    EXPECT_TRUE(other.Greet());
-    EXPECT_EQ(other.Ask(FrameOf(spec::Call<CallId::C_GetInfo>{})), CKR_OK);
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
+    for (int i = 0; i < 1000; ++i, Pause(10)) {
+      RawClient other = Client();
+      if (!other.connected() || !other.Greet()) continue;
+      EXPECT_EQ(other.Ask(FrameOf(spec::Call<CallId::C_GetInfo>{})), CKR_OK);
+      return;
+    }
+    ADD_FAILURE() << "nobody else is served";
   }
 
   // The slot of the token that was made: the first one that takes a session.
@@ -364,6 +365,49 @@ TEST_F(HostileTest, AnyValuesInAnyCallAreAnswered) {
   }
 }
 
+// C_UnwrapKey and C_DeriveKey merge the caller's template with the key's. A nested template whose flat bytes look like
+// CK_ATTRIBUTEs would lead to wherever the caller says, were it taken for them.
+TEST_F(HostileTest, ANestedTemplateIsNeverTakenForPointers) {
+  RawClient client = Client();
+  ASSERT_TRUE(client.Greet());
+  ASSERT_EQ(client.Ask(Open(slot_)), CKR_OK);
+  ASSERT_EQ(client.Ask(LogIn()), CKR_OK);
+  spec::Call<CallId::C_GenerateKey> generate;
+  generate.session.value = 1;
+  CK_MECHANISM key_gen{CKM_AES_KEY_GEN, nullptr, 0};
+  generate.mechanism.value = &key_gen;
+  Template usages;
+  usages.Bool(CKA_TOKEN, false).Ulong(CKA_VALUE_LEN, 32).Bool(CKA_UNWRAP, true).Bool(CKA_DERIVE, true);
+  generate.attributes = {usages.data(), usages.size()};
+  ASSERT_TRUE(client.Send(FrameOf(generate)));
+  const auto made = client.Receive();
+  ASSERT_TRUE(made.has_value());
+  wire::Reader r(*made);
+  ASSERT_EQ(r.U64(), CKR_OK);
+  const CK_OBJECT_HANDLE key = r.U64();
+
+  // Flat, the nested template has 48 bytes: two CK_ATTRIBUTEs, of which the second leads to 8 bytes at 0x4141414141.
+  const CK_ULONG lie[] = {CKA_LABEL, 0x4141414141, 8};
+  Bytes value(4 + sizeof lie);
+  std::memcpy(value.data() + 4, lie, sizeof lie);
+  CK_ATTRIBUTE inside{CKA_LABEL, value.data(), value.size()};
+  for (const CK_ATTRIBUTE_TYPE type : {CKA_UNWRAP_TEMPLATE, CKA_WRAP_TEMPLATE, CKA_DERIVE_TEMPLATE}) {
+    CK_OBJECT_CLASS secret = CKO_SECRET_KEY;
+    CK_KEY_TYPE aes = CKK_AES;
+    CK_ATTRIBUTE attributes[] = {
+        {CKA_CLASS, &secret, sizeof secret}, {CKA_KEY_TYPE, &aes, sizeof aes}, {type, &inside, sizeof inside}};
+    CK_BYTE wrapped[40] = {};
+    spec::Call<CallId::C_UnwrapKey> unwrap;
+    unwrap.session.value = 1;
+    CK_MECHANISM key_wrap{CKM_AES_KEY_WRAP, nullptr, 0};
+    unwrap.mechanism.value = &key_wrap;
+    unwrap.unwrapping_key.value = key;
+    unwrap.input = {wrapped, sizeof wrapped};
+    unwrap.attributes = {attributes, std::size(attributes)};
+    EXPECT_EQ(client.Ask(FrameOf(unwrap)), CKR_WRAPPED_KEY_INVALID) << type;
+  }
+}
+
 TEST_F(HostileTest, RandomBytesEndTheConnectionAndNothingElse) {
   std::mt19937_64 random(1);
   for (std::uint64_t round = 0; round < Rounds(300); ++round) {
@@ -431,9 +475,7 @@ TEST_F(HostileTest, MoreConnectionsThanOneUserMayHaveAreRefused) {
   EXPECT_EQ(early.Ask(FrameOf(spec::Call<CallId::C_GetInfo>{})), CKR_OK);
   // They make room as they go.
   crowd.clear();
-  bool room = false;
-  for (int i = 0; i < 1000 && !room; ++i, Pause(10)) room = Client().Greet();
-  EXPECT_TRUE(room);
+  ExpectServed();
 }
 
 TEST_F(HostileTest, AClientThatNeverReadsHoldsUpNobody) {

@@ -116,5 +116,39 @@ TEST(Attributes, TurnIntoATemplateThatPointsIntoThem) {
   EXPECT_TRUE(set.Matches(attributes));
 }
 
+// The flat bytes of a nested template are the caller's: whoever took them for C's form would follow the caller's
+// numbers as pointers.
+TEST(Attributes, TurnNestedTemplatesIntoPointersOfTheirOwn) {
+  TemplateBuilder innermost;
+  innermost.Text(CKA_LABEL, "innermost");
+  TemplateBuilder inner;
+  inner.Bool(CKA_SENSITIVE, true).Nested(CKA_WRAP_TEMPLATE, innermost);
+  TemplateBuilder outer;
+  outer.Text(CKA_LABEL, "outer").Nested(CKA_UNWRAP_TEMPLATE, inner);
+  const auto set = Attributes::From(outer);
+  ASSERT_TRUE(set.ok());
+  const CTemplate first = set->ToTemplate();
+  const CTemplate again = [&] { return set->ToTemplate(); }();
+  for (const CTemplate* attributes : {&first, &again}) {
+    EXPECT_TRUE(set->Matches(*attributes));
+    const auto back = Attributes::From(*attributes);
+    ASSERT_TRUE(back.ok());
+    EXPECT_TRUE(*back == *set);
+  }
+  for (const CK_ATTRIBUTE& attribute : first.view()) {
+    EXPECT_TRUE(attribute.type != CKA_UNWRAP_TEMPLATE || attribute.ulValueLen == 2 * sizeof(CK_ATTRIBUTE));
+  }
+}
+
+TEST(Attributes, ANestedTemplateThatIsNoneBecomesEmpty) {
+  Attributes set;
+  // As long as one CK_ATTRIBUTE of C's, with a pointer to nowhere.
+  set.Set(CKA_UNWRAP_TEMPLATE, Bytes(sizeof(CK_ATTRIBUTE), 0x41));
+  const CTemplate attributes = set.ToTemplate();
+  ASSERT_EQ(attributes.size(), 1u);
+  EXPECT_EQ(attributes[0].pValue, nullptr);
+  EXPECT_EQ(attributes[0].ulValueLen, 0u);
+}
+
 }  // namespace
 }  // namespace cmkd::spec
