@@ -4,6 +4,7 @@
 #include <iostream>
 #include <sstream>
 
+#include "conformance/profiles/profiles.h"
 #include "conformance/report.h"
 
 namespace cmkd::conformance {
@@ -20,6 +21,7 @@ constexpr char kUsage[] =
   --initialise TEXT    what pReserved of C_Initialize points to, for NSS's softoken   (default: $P11_INITIALISE)
   --name NAME          what reports call the module            (default: what the library calls itself)
   --deviations FILE    what the module is known to do otherwise: a case's name and the reason, one a line
+  --profiles DIRECTORY runs the OASIS profile test cases of the directory (NAME.xml) instead; the token must be empty
   --only PATTERN       cases whose names fit, as C_Sign.*
   --json FILE          the report for programs
   --markdown FILE      the report as a page
@@ -31,7 +33,7 @@ The status is 0 when every case passed that is not a known deviation, 1 when one
 
 struct Options {
   Settings settings;
-  std::string name, deviations, only = "*", json, markdown;
+  std::string name, deviations, profiles, only = "*", json, markdown;
   bool list = false, verbose = false, help = false;
 };
 
@@ -52,6 +54,7 @@ Result<Options, std::string> ReadOptions(const std::vector<std::string>& argumen
                                                         {"--initialise", &options.settings.initialise_with},
                                                         {"--name", &options.name},
                                                         {"--deviations", &options.deviations},
+                                                        {"--profiles", &options.profiles},
                                                         {"--only", &options.only},
                                                         {"--json", &options.json},
                                                         {"--markdown", &options.markdown}};
@@ -120,7 +123,11 @@ int RunCases(const Options& options) {
   }
   const auto survey = SurveyInChild(options.settings);
   if (!survey.ok()) return Refuse(survey.error());
-  const Plan plan = Selected(MakePlan(*survey), options.only);
+  Plan all = options.profiles.empty() ? MakePlan(*survey) : Plan(*survey);
+  if (!options.profiles.empty()) {
+    if (const auto added = AddProfiles(all, options.profiles); !added.ok()) return Refuse(added.error());
+  }
+  const Plan plan = Selected(all, options.only);
   if (options.list) {
     for (const Case& one : plan.cases()) std::cout << one.Id() << '\n';
     return 0;

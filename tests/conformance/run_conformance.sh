@@ -6,6 +6,7 @@
 #   cmkd-software, cmkd-softhsm2   cmkd with that back end, in a sandbox
 #   softhsm2                       SoftHSM2 by itself
 #   nss-softokn                    NSS's softoken by itself
+#   cmkd-profiles                  the OASIS profile test cases on cmkd, from $CMKD_VECTORS or ../shared/vectors
 #
 #   CMKD_CONFORMANCE_REPORTS       a directory: the report goes there as MODULE.json
 set -u
@@ -35,7 +36,13 @@ sandbox() { # HSM
   "$bin/cmkctl" sandbox --profile general --hsm "$1" -- "$program" --name "cmkd, $2" "${listed[@]}" "${report[@]}" "${@:3}"
 }
 
+# Where the vectors are, as beside the source tree.
+vectors=${CMKD_VECTORS:-$here/../../../shared/vectors}
+
 case $module in
+  cmkd-profiles)
+    [ -d "$vectors/oasis-profiles" ] || { echo "skipped: no $vectors/oasis-profiles"; exit 77; }
+    sandbox software "profiles" --profiles "$vectors/oasis-profiles" "$@" ;;
   cmkd-software) sandbox software "software token" "$@" ;;
   cmkd-softhsm2)
     command -v softhsm2-util >/dev/null || { echo "skipped: no softhsm2-util"; exit 77; }

@@ -116,6 +116,7 @@ const std::vector<Dependency>& Dependencies() {
       {"gtest/", {"tests", "conformance"}, true},
       {"gmock/", {"tests", "conformance"}, true},
       {"benchmark/", {"tests"}, true},
+      {"pugixml.hpp", {"conformance"}, false},
   };
   return dependencies;
 }
