@@ -1,7 +1,7 @@
 // Listening, admitting, and the frame loop of one connection.
 #include "daemon/server/server.h"
 
-#include <poll.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -21,14 +21,15 @@ namespace {
 
 std::string Reason(const std::string& what) { return what + ": " + std::strerror(errno); }
 
-// Waits for the first byte of a frame; once it is there, the rest has the deadline. Forever when `most` is negative.
-bool WaitForFrame(int fd, int most) {
-  pollfd entry{fd, POLLIN, 0};
-  for (;;) {
-    const int ready = ::poll(&entry, 1, most);
-    if (ready > 0) return true;
-    if (ready == 0 || errno != EINTR) return false;
-  }
+// What an event of the epoll is about; other numbers are connections.
+constexpr std::uint64_t kListener = UINT64_MAX;
+constexpr std::uint64_t kStopEvent = UINT64_MAX - 1;
+
+bool Watch(const wire::Socket& watch, int fd, std::uint32_t events, std::uint64_t about) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = about;
+  return ::epoll_ctl(watch.fd(), EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
 // Between attempts when the system refuses something that it may give again soon.
@@ -61,26 +62,45 @@ Result<void, std::string> Server::Listen() {
   }
   if (::chmod(path.c_str(), options_.socket_mode) != 0) return Failure{Reason("cannot set the mode of " + path)};
   if (::listen(listener_.fd(), 256) != 0) return Failure{Reason("cannot listen on " + path)};
-  stop_event_ = ::eventfd(0, EFD_CLOEXEC);
-  if (stop_event_ < 0) return Failure{Reason("eventfd")};
+  stop_event_ = wire::Socket(::eventfd(0, EFD_CLOEXEC));
+  watch_ = wire::Socket(::epoll_create1(EPOLL_CLOEXEC));
+  if (!stop_event_.valid() || !watch_.valid() || !Watch(watch_, listener_.fd(), EPOLLIN, kListener) ||
+      !Watch(watch_, stop_event_.fd(), EPOLLIN, kStopEvent)) {
+    return Failure{Reason("cannot watch " + path)};
+  }
   return {};
 }
 
 void Server::Serve() {
   while (!stopping_.load()) {
-    pollfd entries[2] = {{listener_.fd(), POLLIN, 0}, {stop_event_, POLLIN, 0}};
-    const int ready = ::poll(entries, 2, 1000);
+    epoll_event events[16];
+    const int ready = ::epoll_wait(watch_.fd(), events, static_cast<int>(std::size(events)), 1000);
+    bool called = false;
+    for (int i = 0; i < ready; ++i) {
+      const std::uint64_t about = events[i].data.u64;
+      if (about == kListener) called = true;
+      if (about < kStopEvent) EndOf(about);
+    }
     Reap(false);
-    if (ready <= 0 || (entries[0].revents & POLLIN) == 0) continue;
+    if (!called) continue;
     wire::Socket socket(::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC));
     if (socket.valid()) {
       Admit(std::move(socket));
     } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-      // The connection stays in the queue, so poll would return at once and this thread would do nothing else.
+      // The connection stays in the queue, so the wait would return at once and this thread would do nothing else.
       LogWarning(Reason("a connection has to wait"));
       std::this_thread::sleep_for(kPause);
     }
   }
+}
+
+void Server::EndOf(std::uint64_t number) {
+  const std::lock_guard lock(mutex_);
+  const auto slot = slots_.find(number);
+  // Once: the event comes again until the socket is closed.
+  if (slot == slots_.end() || slot->second->done.load()) return;
+  ::epoll_ctl(watch_.fd(), EPOLL_CTL_DEL, slot->second->link.fd(), nullptr);
+  slot->second->link.End();
 }
 
 void Server::Admit(wire::Socket socket) {
@@ -96,53 +116,63 @@ void Server::Admit(wire::Socket socket) {
   }
   ++per_uid_[peer->uid];
   ++count_;
-  auto slot = std::make_unique<Slot>();
-  slot->fd = socket.fd();
-  Slot& reference = *slot;
-  slots_.emplace(next_slot_++, std::move(slot));
+  const std::uint64_t number = next_slot_++;
+  Slot& slot =
+      *slots_.emplace(number, std::make_unique<Slot>(std::move(socket), options_.frame_bytes_max)).first->second;
   try {
-    reference.thread = std::thread([this, &reference, owned = std::move(socket), who = *peer]() mutable {
-      Converse(reference, std::move(owned), who);
-    });
+    slot.thread = std::thread([this, number, &slot, who = *peer] { Converse(number, slot, who); });
   } catch (const std::system_error& e) {
     LogWarning(std::string("connection refused: no thread for it: ") + e.what());
-    Forget(reference, *peer);
+    Forget(slot, *peer);
   }
 }
 
 void Server::Forget(Slot& slot, const Peer& peer) {
-  slot.fd = -1;
+  slot.link.Close();
   --count_;
   const auto same = per_uid_.find(peer.uid);
   if (--same->second == 0) per_uid_.erase(same);
   slot.done.store(true);
 }
 
-void Server::Converse(Slot& slot, wire::Socket socket, Peer peer) {
+void Server::Converse(std::uint64_t number, Slot& slot, Peer peer) {
   try {
     const std::unique_ptr<Conversation> conversation = service_.Begin(peer);
-    wire::Buffer request;
-    wire::Buffer response;
-    wire::FrameHeader header{};
-    int most = static_cast<int>(options_.frame_deadline.count());
-    while (conversation != nullptr && !stopping_.load() && WaitForFrame(socket.fd(), most)) {
-      most = -1;
-      socket.SetDeadline(options_.frame_deadline);
-      if (wire::ReceiveFrame(socket, header, request, options_.frame_bytes_max) != wire::Receive::kFrame) break;
-      wire::BeginFrame(response);
-      if (!conversation->Answer(header, request.view(), response)) break;
-      // An answer is finished with the request's own call and id; one that outgrew a frame is a failure of ours.
-      const spec::CallId call = spec::FromWireId(header.call);
-      if (call == spec::CallId::kCount || !wire::FinishFrame(response, call, wire::kResponse, header.request_id)) break;
-      if (!wire::SendAll(socket, response.view())) break;
-      request.Clear();
-      response.Clear();
-    }
+    if (conversation != nullptr) AnswerFrames(number, slot.link, *conversation);
   } catch (const std::exception& e) {
     LogError(std::string("a connection ended by an exception: ") + e.what());
   }
   const std::lock_guard lock(mutex_);
   Forget(slot, peer);
+}
+
+void Server::AnswerFrames(std::uint64_t number, lane::ServerLink& link, Conversation& conversation) {
+  wire::Buffer request;
+  wire::Buffer response;
+  wire::FrameHeader header{};
+  int first = static_cast<int>(options_.frame_deadline.count());
+  link.SetDeadline(options_.frame_deadline);
+  while (!stopping_.load() && link.ReceiveFrame(first, header, request) == wire::Receive::kFrame) {
+    if (header.flags == wire::kLane) {
+      // Only after a frame that was answered: who says nothing sensible gets no memory.
+      if (first >= 0 || !OpenLane(number, link, header)) return;
+      continue;
+    }
+    wire::BeginFrame(response);
+    if (!conversation.Answer(header, request.view(), response)) return;
+    // An answer is finished with the request's own call and id; one that outgrew a frame is a failure of ours.
+    const spec::CallId call = spec::FromWireId(header.call);
+    if (call == spec::CallId::kCount || !wire::FinishFrame(response, call, wire::kResponse, header.request_id)) return;
+    if (!link.Send(response.view())) return;
+    request.Clear();
+    response.Clear();
+    first = -1;
+  }
+}
+
+bool Server::OpenLane(std::uint64_t number, lane::ServerLink& link, const wire::FrameHeader& wish) {
+  if (!link.OpenLane(wish)) return false;
+  return !link.has_lane() || Watch(watch_, link.fd(), EPOLLRDHUP, number);
 }
 
 void Server::Reap(bool all) {
@@ -164,22 +194,21 @@ void Server::Reap(bool all) {
 }
 
 void Server::Stop() {
-  if (stop_event_ < 0) return;
+  if (!stop_event_.valid()) return;
   stopping_.store(true);
   const std::uint64_t one = 1;
-  (void)!::write(stop_event_, &one, sizeof one);
+  (void)!::write(stop_event_.fd(), &one, sizeof one);
   {
     const std::lock_guard lock(mutex_);
     for (const auto& [number, slot] : slots_) {
-      // Only the reading half: an answer that is being written still goes out.
-      if (slot->fd >= 0) ::shutdown(slot->fd, SHUT_RD);
+      if (!slot->done.load()) slot->link.End();
     }
   }
   Reap(true);
   // The socket's file stays: it tells new clients that a daemon belongs here and may be on its way back.
   listener_.Close();
-  ::close(stop_event_);
-  stop_event_ = -1;
+  stop_event_.Close();
+  watch_.Close();
 }
 
 }  // namespace cmkd::daemon

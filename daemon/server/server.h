@@ -13,7 +13,7 @@
 
 #include "common/result.h"
 #include "daemon/system/peer.h"
-#include "pkcs11/wire/socket.h"
+#include "pkcs11/lane/link.h"
 
 namespace cmkd::daemon {
 
@@ -64,12 +64,18 @@ class Server {
 
  private:
   struct Slot {
-    int fd = -1;
+    Slot(wire::Socket socket, std::size_t frame_bytes_max) : link(std::move(socket), frame_bytes_max) {}
+    lane::ServerLink link;
     std::thread thread;
     std::atomic<bool> done{false};
   };
   void Admit(wire::Socket socket);
-  void Converse(Slot& slot, wire::Socket socket, Peer peer);
+  void Converse(std::uint64_t number, Slot& slot, Peer peer);
+  void AnswerFrames(std::uint64_t number, lane::ServerLink& link, Conversation& conversation);
+  // A connection with a lane waits there, not on its socket: from now on the accepting thread does, for the socket's
+  // end.
+  bool OpenLane(std::uint64_t number, lane::ServerLink& link, const wire::FrameHeader& wish);
+  void EndOf(std::uint64_t number);
   // `slot` is no connection any more. mutex_ is held.
   void Forget(Slot& slot, const Peer& peer);
   void Reap(bool all);
@@ -77,7 +83,8 @@ class Server {
   ServerOptions options_;
   Service& service_;
   wire::Socket listener_;
-  int stop_event_ = -1;
+  wire::Socket stop_event_;
+  wire::Socket watch_;  // an epoll of the listener, the stop event and the sockets of connections with a lane
   std::atomic<bool> stopping_{false};
   std::atomic<std::size_t> count_{0};
   std::mutex mutex_;

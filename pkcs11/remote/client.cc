@@ -75,8 +75,8 @@ void Client::DropIdle() {
 Client::ConnectionPtr Client::TryConnect() {
   const std::lock_guard connect_lock(connect_mutex_);
   auto connection = std::make_unique<Connection>();
-  connection->socket = wire::Connect(options_.socket_path);
-  if (!connection->socket.valid()) return nullptr;
+  connection->link = lane::ClientLink(wire::Connect(options_.socket_path));
+  if (!connection->link.valid()) return nullptr;
   return SayHello(*connection) ? std::move(connection) : nullptr;
 }
 
@@ -171,10 +171,14 @@ CK_RV Client::Transact(ConnectionPtr& connection, const spec::CallRow& row, CK_S
 
 Client::Trip Client::RoundTrip(Connection& connection, const spec::CallRow& row, std::uint64_t request_id) {
   if (!wire::FinishFrame(connection.request, row.id, 0, request_id)) return Trip::kTimeout;
-  connection.socket.SetDeadline(MakesKeys(row) ? options_.slow_deadline : options_.deadline);
-  if (!wire::SendAll(connection.socket, connection.request.view())) return Trip::kNotSent;
+  connection.link.SetDeadline(MakesKeys(row) ? options_.slow_deadline : options_.deadline);
+  if (++connection.calls == options_.calls_before_lane && !connection.link.OpenLane()) return Trip::kNotSent;
+  // Memory takes a frame also when nobody reads it any more, and this call may not be sent twice.
+  if (row.replay == spec::Replay::kNever && connection.link.has_lane() && connection.link.Ended())
+    return Trip::kNotSent;
+  if (!connection.link.Send(connection.request.view())) return Trip::kNotSent;
   wire::FrameHeader header{};
-  switch (wire::ReceiveFrame(connection.socket, header, connection.response)) {
+  switch (connection.link.ReceiveFrame(header, connection.response)) {
     case wire::Receive::kClosed: return Trip::kSent;
     case wire::Receive::kTimeout: return Trip::kTimeout;
     case wire::Receive::kMalformed: return Trip::kTimeout;

@@ -12,10 +12,10 @@
 #include <string>
 #include <vector>
 
+#include "pkcs11/lane/link.h"
 #include "pkcs11/remote/resumption.h"
 #include "pkcs11/spec/calls.h"
 #include "pkcs11/wire/codec.h"
-#include "pkcs11/wire/socket.h"
 
 namespace cmkd::remote {
 
@@ -32,11 +32,15 @@ struct Options {
   // How long the first call of a process waits when a daemon's socket is there but nobody listens: it is being
   // restarted.
   std::chrono::milliseconds first_wait{2'000};
+  // Calls on one connection after which it gets a lane: programs that make a few calls and go are not worth one.
+  // 0: never.
+  std::uint32_t calls_before_lane = 16;
 };
 
 // One connection with its buffers; used by one thread at a time.
 struct Connection {
-  wire::Socket socket;
+  lane::ClientLink link;
+  std::uint32_t calls = 0;
   wire::Buffer request;
   wire::Buffer response;
 };

@@ -20,6 +20,8 @@ struct FrameHeader {
 static_assert(sizeof(FrameHeader) == 16);
 
 inline constexpr std::uint16_t kResponse = 1;
+// No call: the client asks for a lane (pkcs11/lane), the server answers with its descriptor.
+inline constexpr std::uint16_t kLane = 2;
 
 // Room for a header at the front of an empty buffer, to be filled by FinishFrame.
 inline void BeginFrame(Buffer& buffer) {

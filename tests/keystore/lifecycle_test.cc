@@ -510,8 +510,7 @@ void PrintTables(std::ostream& out) {
 
 TEST(Lifecycle, PrintsItsTables) {
   const char* path = std::getenv("CMKD_PRINT_TABLES");
-  if (path == nullptr || *path == '\0') GTEST_SKIP() << "CMKD_PRINT_TABLES names no file";
-  std::ofstream out(path);
+  std::ofstream out(path == nullptr || *path == '\0' ? "/dev/null" : path);
   PrintTables(out);
   EXPECT_TRUE(out.good());
 }

@@ -25,7 +25,8 @@ const std::vector<Layer>& Layers() {
       {"pkcs11/spec", {"common"}},
       {"pkcs11/entry", {"pkcs11/spec"}},
       {"pkcs11/wire", {"pkcs11/spec"}},
-      {"pkcs11/remote", {"pkcs11/entry", "pkcs11/wire"}},
+      {"pkcs11/lane", {"pkcs11/wire"}},
+      {"pkcs11/remote", {"pkcs11/entry", "pkcs11/lane"}},
       {"pkcs11/module", {"pkcs11/remote"}},
       {"keystore/cmk", {"common"}},
       {"keystore/store", {"keystore/cmk"}},
@@ -109,7 +110,7 @@ const std::vector<Dependency>& Dependencies() {
       {"dlfcn.h", {"daemon/hsm_host", "tests", "conformance"}, true},
       {"systemd/", {"daemon"}, true},
       {"seccomp.h", {"daemon"}, true},
-      {"boost/", {"pkcs11/wire", "pkcs11/remote", "daemon", "firmware_sim", "tests"}, true},
+      {"boost/", {"pkcs11/lane", "pkcs11/remote", "daemon", "firmware_sim", "tests"}, true},
       {"nlohmann/", {"daemon", "tools", "tests", "conformance"}, false},
       {"toml++/", {"daemon", "tools", "tests"}, false},
       {"CLI/", {"tools", "daemon", "conformance"}, false},
@@ -142,7 +143,7 @@ struct ForbiddenWord {
 const std::vector<ForbiddenWord>& ForbiddenWords() {
   static const Folders kPure = {"common", "pkcs11/spec", "keystore/cmk"};
   static const Folders kGuest = {"common",      "pkcs11/spec",   "pkcs11/entry",
-                                 "pkcs11/wire", "pkcs11/remote", "pkcs11/module"};
+                                 "pkcs11/wire", "pkcs11/lane", "pkcs11/remote", "pkcs11/module"};
   static const std::vector<ForbiddenWord> words = {
       {"dlopen", {"daemon/hsm_host", "tests", "conformance"}, {}, "foreign code is loaded in the HSM host only"},
       {"dlmopen", {"daemon/hsm_host", "tests", "conformance"}, {}, "foreign code is loaded in the HSM host only"},

@@ -1,0 +1,218 @@
+// Two ends of a connection: frames of every size over the socket and over a lane, ends that go, and a peer that lies.
+#include "pkcs11/lane/link.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <thread>
+
+namespace cmkd::lane {
+namespace {
+
+using std::chrono::milliseconds;
+using wire::Receive;
+
+constexpr std::uint64_t kId = 77;
+
+Bytes Frame(std::size_t payload, std::uint8_t fill) {
+  Bytes frame(sizeof(wire::FrameHeader) + payload, fill);
+  const wire::FrameHeader header{static_cast<std::uint32_t>(payload), 1, 0, kId};
+  std::memcpy(frame.data(), &header, sizeof header);
+  return frame;
+}
+
+class LinkTest : public testing::Test {
+ protected:
+  LinkTest() {
+    int ends[2];
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    client_ = std::make_unique<ClientLink>(wire::Socket(ends[0]));
+    server_ = std::make_unique<ServerLink>(wire::Socket(ends[1]), limits::kFrameBytesMax);
+    client_->SetDeadline(milliseconds(10'000));
+    server_->SetDeadline(milliseconds(10'000));
+  }
+  void OpenLane() {
+    std::thread asks([&] { EXPECT_TRUE(client_->OpenLane()); });
+    wire::FrameHeader wish{};
+    wire::Buffer nothing;
+    EXPECT_EQ(server_->ReceiveFrame(-1, wish, nothing), Receive::kFrame);
+    EXPECT_EQ(wish.flags, wire::kLane);
+    EXPECT_TRUE(server_->OpenLane(wish));
+    asks.join();
+    ASSERT_TRUE(client_->has_lane());
+  }
+  // The server gives every frame back until the connection ends; returns how it ended.
+  Receive Echo() {
+    wire::FrameHeader header{};
+    wire::Buffer payload;
+    for (;;) {
+      if (const Receive r = server_->ReceiveFrame(-1, header, payload); r != Receive::kFrame) return r;
+      Bytes frame(sizeof header + payload.size());
+      std::memcpy(frame.data(), &header, sizeof header);
+      if (payload.size() != 0) std::memcpy(frame.data() + sizeof header, payload.data(), payload.size());
+      if (!server_->Send(frame)) return Receive::kClosed;
+    }
+  }
+  void ExpectComesBack(const Bytes& frame) {
+    ASSERT_TRUE(client_->Send(frame));
+    wire::FrameHeader header{};
+    wire::Buffer payload;
+    ASSERT_EQ(client_->ReceiveFrame(header, payload), Receive::kFrame);
+    EXPECT_EQ(header.request_id, kId);
+    ASSERT_EQ(payload.size() + sizeof header, frame.size());
+    EXPECT_TRUE(std::equal(payload.view().begin(), payload.view().end(), frame.begin() + sizeof header));
+  }
+
+  std::unique_ptr<ClientLink> client_;
+  std::unique_ptr<ServerLink> server_;
+};
+
+constexpr std::size_t kMostInLane = kFrameBytesMax - sizeof(wire::FrameHeader);
+constexpr std::size_t kSizes[] = {0, 1, 100, kMostInLane - 1, kMostInLane, kMostInLane + 1, 3'000'000, 5, 0};
+
+TEST_F(LinkTest, FramesOfEverySizeComeBackOverTheSocket) {
+  std::thread server([&] { EXPECT_EQ(Echo(), Receive::kClosed); });
+  for (const std::size_t size : kSizes) ExpectComesBack(Frame(size, 0x5A));
+  client_.reset();
+  server.join();
+}
+
+TEST_F(LinkTest, FramesOfEverySizeComeBackOverALane) {
+  OpenLane();
+  std::thread server([&] { EXPECT_EQ(Echo(), Receive::kClosed); });
+  for (int round = 0; round < 50; ++round) {
+    for (const std::size_t size : kSizes) ExpectComesBack(Frame(size, static_cast<std::uint8_t>(round)));
+  }
+  for (int round = 0; round < 20'000; ++round) ExpectComesBack(Frame(32, static_cast<std::uint8_t>(round)));
+  server_->End();
+  server.join();
+}
+
+TEST_F(LinkTest, RestsBetweenFrames) {
+  OpenLane();
+  std::thread server([&] { EXPECT_EQ(Echo(), Receive::kClosed); });
+  for (int round = 0; round < 5; ++round) {
+    std::this_thread::sleep_for(milliseconds(30));  // both sides are asleep by now
+    ExpectComesBack(Frame(10, 1));
+  }
+  server_->End();
+  server.join();
+}
+
+TEST_F(LinkTest, ASlowAnswerIsWaitedFor) {
+  OpenLane();
+  std::thread server([&] {
+    wire::FrameHeader header{};
+    wire::Buffer payload;
+    EXPECT_EQ(server_->ReceiveFrame(-1, header, payload), Receive::kFrame);
+    std::this_thread::sleep_for(milliseconds(150));
+    EXPECT_TRUE(server_->Send(Frame(4, 2)));
+  });
+  ASSERT_TRUE(client_->Send(Frame(1, 1)));
+  wire::FrameHeader header{};
+  wire::Buffer payload;
+  EXPECT_EQ(client_->ReceiveFrame(header, payload), Receive::kFrame);
+  server.join();
+}
+
+TEST_F(LinkTest, AnAnswerThatDoesNotComeHasADeadline) {
+  OpenLane();
+  client_->SetDeadline(milliseconds(80));
+  ASSERT_TRUE(client_->Send(Frame(1, 1)));
+  wire::FrameHeader header{};
+  wire::Buffer payload;
+  EXPECT_EQ(client_->ReceiveFrame(header, payload), Receive::kTimeout);
+}
+
+TEST_F(LinkTest, TheServersEndIsNoticedWhileWaitingAndBefore) {
+  OpenLane();
+  EXPECT_FALSE(client_->Ended());
+  std::thread dies([&] {
+    std::this_thread::sleep_for(milliseconds(30));
+    server_->Close();
+  });
+  ASSERT_TRUE(client_->Send(Frame(1, 1)));
+  wire::FrameHeader header{};
+  wire::Buffer payload;
+  EXPECT_EQ(client_->ReceiveFrame(header, payload), Receive::kClosed);
+  dies.join();
+  EXPECT_TRUE(client_->Ended());
+}
+
+TEST_F(LinkTest, EndingWakesAServerThatSleepsAndOneThatIsAboutTo) {
+  OpenLane();
+  std::thread server([&] { EXPECT_EQ(Echo(), Receive::kClosed); });
+  std::this_thread::sleep_for(milliseconds(20));
+  server_->End();
+  server.join();
+  EXPECT_EQ(Echo(), Receive::kClosed);
+}
+
+TEST_F(LinkTest, EndingWorksWithoutALane) {
+  std::thread server([&] { EXPECT_EQ(Echo(), Receive::kClosed); });
+  std::this_thread::sleep_for(milliseconds(20));
+  server_->End();
+  server.join();
+}
+
+TEST_F(LinkTest, OneLaneForAConnection) {
+  OpenLane();
+  const wire::FrameHeader wish{0, 0, wire::kLane, 0};
+  EXPECT_FALSE(server_->OpenLane(wish));
+}
+
+// ---- Memory
+
+TEST(Lane, MemoryThatIsNoLaneIsRefused) {
+  const wire::Socket small(::memfd_create("x", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  ASSERT_EQ(::ftruncate(small.fd(), 4096), 0);
+  EXPECT_EQ(Lane::Map(small.fd()), nullptr) << "too small";
+  wire::Socket descriptor;
+  ASSERT_NE(Lane::Make(descriptor), nullptr);
+  const off_t size = ::lseek(descriptor.fd(), 0, SEEK_END);
+  const wire::Socket open(::memfd_create("x", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  ASSERT_EQ(::ftruncate(open.fd(), size), 0);
+  EXPECT_EQ(Lane::Map(open.fd()), nullptr) << "its owner could shrink it under our feet";
+  EXPECT_EQ(Lane::Map(-1), nullptr);
+}
+
+TEST(Lane, CannotBeShrunkOrGrown) {
+  wire::Socket descriptor;
+  ASSERT_NE(Lane::Make(descriptor), nullptr);
+  EXPECT_NE(::ftruncate(descriptor.fd(), 100), 0);
+  EXPECT_NE(::ftruncate(descriptor.fd(), 10'000'000), 0);
+}
+
+TEST(Lane, ALengthThatLiesIsNotFollowed) {
+  wire::Socket descriptor;
+  const std::unique_ptr<Lane> lane = Lane::Make(descriptor);
+  ASSERT_NE(lane, nullptr);
+  for (const std::uint32_t lie : {static_cast<std::uint32_t>(kMostInLane + 1), 0x7fffffffu, 0xffffffffu}) {
+    Bytes frame = Frame(0, 0);
+    std::memcpy(frame.data(), &lie, sizeof lie);
+    lane->requests().Post(frame);
+    wire::FrameHeader header{};
+    wire::Buffer payload;
+    EXPECT_FALSE(lane->requests().Take(header, payload));
+    EXPECT_EQ(payload.size(), 0u);
+  }
+}
+
+TEST(Lane, WhatWasTakenIsWiped) {
+  wire::Socket descriptor;
+  const std::unique_ptr<Lane> lane = Lane::Make(descriptor);
+  ASSERT_NE(lane, nullptr);
+  lane->requests().Post(Frame(64, 0xA5));
+  wire::FrameHeader header{};
+  wire::Buffer payload;
+  ASSERT_TRUE(lane->requests().Take(header, payload));
+  Bytes memory(static_cast<std::size_t>(::lseek(descriptor.fd(), 0, SEEK_END)));
+  ASSERT_EQ(::pread(descriptor.fd(), memory.data(), memory.size(), 0), static_cast<ssize_t>(memory.size()));
+  EXPECT_EQ(std::count(memory.begin(), memory.end(), 0xA5), 0);
+}
+
+}  // namespace
+}  // namespace cmkd::lane
