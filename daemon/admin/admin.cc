@@ -1,6 +1,8 @@
 // The door itself: who may come in, what is asked, and how an answer or a refusal is written.
 #include "daemon/admin/admin.h"
 
+#include <nlohmann/json.hpp>
+
 #include <array>
 
 #include "common/limits.h"

@@ -1,4 +1,6 @@
 // The verb that shows the audit log.
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 #include <deque>
 

@@ -1,4 +1,6 @@
 // The verbs about keys: making, showing and the events of their life.
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 
 #include "daemon/admin/key_making.h"

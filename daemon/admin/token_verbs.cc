@@ -1,4 +1,5 @@
 // The verbs about the daemon and its tokens.
+#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include "daemon/admin/verbs.h"

@@ -1,6 +1,7 @@
 // Arguments, look-ups and descriptions of the administrative verbs.
 #include "daemon/admin/verbs.h"
 
+#include <nlohmann/json.hpp>
 #include <time.h>
 
 #include "daemon/service/access.h"

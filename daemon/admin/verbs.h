@@ -1,7 +1,7 @@
 // What the administrative verbs share: arguments out of JSON, look-ups by name, and how tokens and keys are described.
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 #include <optional>
 #include <span>

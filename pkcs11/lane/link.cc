@@ -3,11 +3,11 @@
 
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <thread>
 
 namespace cmkd::lane {
 
@@ -24,7 +24,7 @@ constexpr std::chrono::milliseconds kLook{50};
 std::atomic<int> g_awake{0};
 
 bool ProcessorsAreFree() {
-  static const int processors = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  static const int processors = std::max(1, ::get_nprocs());
   return g_awake.load(std::memory_order_relaxed) * 2 <= processors;
 }
 

@@ -111,6 +111,7 @@ const std::vector<Dependency>& Dependencies() {
       {"systemd/", {"daemon"}, true},
       {"seccomp.h", {"daemon"}, true},
       {"boost/", {"pkcs11/lane", "pkcs11/remote", "daemon", "firmware_sim", "tests"}, true},
+      {"nlohmann/json_fwd.hpp", {"daemon", "tools", "tests", "conformance"}, true},
       {"nlohmann/", {"daemon", "tools", "tests", "conformance"}, false},
       {"toml++/", {"daemon", "tools", "tests"}, false},
       {"CLI/", {"tools", "daemon", "conformance"}, false},
