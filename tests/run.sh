@@ -6,6 +6,9 @@
 #
 #   CMKD_PRESET=release|dev|asan|tsan   which build is tested (CMakePresets.json); release is what is installed
 #   CMKD_ASAN=1                         before that, what parses bytes from outside, under AddressSanitizer
+#   CMKD_FUZZ_SECONDS=N                 fuzz targets run so long each under clang, ASan and UBSan (default 5; 0: none)
+#   CMKD_FUZZ_TARGETS="NAME..."         which (files of tests/fuzz); by default those that need no daemon, which is quick to
+#                                       build: the seeds of all are replayed by the tests
 #   CMKD_JOBS=N                         how many at once; as many as there are processors
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -31,8 +34,30 @@ run() { # PRESET ARGUMENTS...
 status=0
 if [ "${CMKD_ASAN:-}" = 1 ]; then
   build asan parsers
-  run asan -L '^(fuzz|wire|spec)$' || status=$?
+  run asan -L '^(fuzz|wire|spec|entry)$' || status=$?
 fi
+# Some targets for some seconds each, from the kept seeds; what breaks one is left in build/fuzz/artifacts.
+fuzz() { # SECONDS
+  local targets=${CMKD_FUZZ_TARGETS:-request reply template mechanism record} name failed=0
+  bash tools/install-deps.sh fuzz
+  # shellcheck disable=SC2086
+  build fuzz $(printf 'fuzz_%s ' $targets)
+  mkdir -p build/fuzz/artifacts
+  for name in $targets; do
+    mkdir -p "build/fuzz/corpus/$name"
+    echo "fuzz: $name for $1 s"
+    "build/fuzz/test-bin/fuzz_$name" -max_total_time="$1" -timeout=30 -rss_limit_mb=4096 -max_len=8192 \
+      -print_final_stats=1 -artifact_prefix="build/fuzz/artifacts/$name-" "build/fuzz/corpus/$name" \
+      "tests/fuzz/seeds/$name" > "build/fuzz/$name.log" 2>&1 || failed=1
+    grep -E 'number_of_executed_units|runtime error|ERROR|SUMMARY|does not hold|the model says|Test unit written' \
+      "build/fuzz/$name.log" || true
+  done
+  return "$failed"
+}
+
+seconds=${CMKD_FUZZ_SECONDS:-5}
+# Arguments ask for some tests only.
+if [ $# -eq 0 ] && [ "$seconds" != 0 ]; then fuzz "$seconds" || status=$?; fi
 build "$preset"
 run "$preset" "$@" || status=$?
 exit "$status"

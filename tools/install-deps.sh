@@ -8,7 +8,8 @@
 #   run       what tools/quickstart.sh uses beside cmkd itself
 #   test      GoogleTest and the programs that the tests drive
 #   service   packages that bring a service of their own (an SSH server for the OpenSSH test)
-#   develop   compiler cache, fuzzer, formatter
+#   fuzz      the compiler and runtime of the fuzz targets
+#   develop   compiler cache, formatter, debugger
 #
 # Nothing is downloaded, and nothing asked for, when all is there; that answer takes some hundredths of a second.
 set -euo pipefail
@@ -22,8 +23,9 @@ packages_of() {
                libengine-pkcs11-openssl p11-kit p11-kit-modules gnutls-bin openjdk-17-jdk-headless python3 libnss3-dev \
                libnss3-tools openssh-client xxd lmdb-utils procps binutils ;;
     service) echo openssh-server ;;
+    fuzz) echo clang libclang-rt-14-dev llvm ;;
     develop) echo ccache clang clang-format clang-tidy libclang-rt-14-dev gdb ;;
-    *) echo "install-deps: no group named '$1'; there are build, run, test, service, develop" >&2; return 1 ;;
+    *) echo "install-deps: no group named '$1'; there are build, run, test, service, fuzz, develop" >&2; return 1 ;;
   esac
 }
 

@@ -94,7 +94,9 @@ SegmentWalk::Step SegmentWalk::Next() {
   if (ChainOf(*chain_, bytes.first(size - kAuditChainBytes)) != record_.chain) {
     return Broken("a record that was changed, or that does not follow the one before");
   }
-  if (record_.sequence != *next_sequence_) return Broken("a record with the wrong sequence number");
+  // Numbers begin at 1; a 0 would be taken for "none yet" by whoever counts them.
+  if (record_.sequence == 0 || record_.sequence != *next_sequence_)
+    return Broken("a record with the wrong sequence number");
   chain_ = record_.chain;
   next_sequence_ = record_.sequence + 1;
   offset_ += size;

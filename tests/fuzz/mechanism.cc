@@ -1,0 +1,61 @@
+// Mechanisms with their parameters. Input: a mechanism as it stands in a request. What CheckParameter lets pass is
+// within bounds and can be read without following a pointer out of them.
+#include "pkcs11/spec/mechanism_output.h"
+#include "pkcs11/spec/mechanism_parameters.h"
+#include "pkcs11/wire/codec.h"
+#include "tests/fuzz/fuzz.h"
+
+namespace {
+
+// Touches every byte, for the sanitizer.
+std::size_t Sum(cmkd::ByteView bytes) {
+  std::size_t sum = 0;
+  for (const std::uint8_t byte : bytes) sum += byte;
+  return sum;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace cmkd;
+  wire::Reader r({data, size});
+  wire::Arena arena;
+  spec::Mechanism shape;
+  if (wire::DecodeRequest(r, arena, shape) != CKR_OK || !r.ok() || shape.value == nullptr) return 0;
+  const CK_MECHANISM& mechanism = *shape.value;
+  const spec::MechanismRow* row = spec::FindMechanism(mechanism.mechanism);
+  if (shape.Check() != CKR_OK || row == nullptr) return 0;
+  const Status checked = spec::CheckParameter(*row, mechanism);
+  if (!checked.ok()) {
+    FUZZ_CHECK(checked.error().rv == CKR_MECHANISM_PARAM_INVALID);
+    return 0;
+  }
+  const spec::ParameterLayout* layout = spec::LayoutFor(row->parameter, mechanism.ulParameterLen);
+  FUZZ_CHECK(layout != nullptr);
+  std::size_t sum = 0;
+  for (const spec::ParameterField& field : layout->fields) {
+    if (field.kind == spec::FieldKind::kUlong || field.kind == spec::FieldKind::kByte ||
+        field.kind == spec::FieldKind::kFixedBytes) {
+      continue;
+    }
+    const std::size_t bytes = spec::FieldBufferBytes(mechanism.pParameter, field);
+    FUZZ_CHECK(bytes <= field.limit || field.kind == spec::FieldKind::kBytesOfFixedLength);
+    const auto* buffer = static_cast<const std::uint8_t*>(spec::FieldPointer(mechanism.pParameter, field));
+    FUZZ_CHECK(buffer != nullptr || bytes == 0);
+    if (buffer != nullptr) sum += Sum({buffer, bytes});
+  }
+  if (row->parameter == spec::ParameterKind::kGcm) {
+    const spec::GcmParameter gcm = spec::ReadGcm(mechanism);
+    sum += Sum(gcm.iv) + Sum(gcm.aad);
+    FUZZ_CHECK(gcm.tag_bits >= 96 && gcm.tag_bits <= 128);
+  }
+  // The length of an output is one that can be allocated, or none.
+  static constexpr std::size_t kInputs[] = {0, 1, 15, 16, 17, 4096, ~std::size_t{0} - 8, ~std::size_t{0}};
+  for (const std::size_t input : kInputs) {
+    for (const bool encrypting : {true, false}) {
+      const auto output = spec::OutputLength(*row, mechanism, 2048, input, encrypting);
+      if (output && input <= 4096) FUZZ_CHECK(*output <= input + 4096);
+    }
+  }
+  return sum == ~std::size_t{0} ? 1 : 0;
+}
