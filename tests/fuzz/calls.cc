@@ -13,7 +13,8 @@
 namespace {
 
 using namespace cmkd;
-using namespace cmkd::fuzz;
+using namespace cmkd::daemon;
+using namespace cmkd::daemon::fuzz;
 using spec::CallId;
 
 constexpr std::size_t kApplications = 2;

@@ -7,7 +7,8 @@
 namespace {
 
 using namespace cmkd;
-using namespace cmkd::fuzz;
+using namespace cmkd::daemon;
+using namespace cmkd::daemon::fuzz;
 
 // Slow on purpose (a PIN is hashed): left to the tests that know what they ask.
 bool IsSlow(spec::CallId id) {

@@ -20,9 +20,7 @@
 #include "pkcs11/wire/codec.h"
 #include "tests/fuzz/fuzz.h"
 
-namespace cmkd::fuzz {
-
-using namespace cmkd::daemon;
+namespace cmkd::daemon::fuzz {
 
 inline constexpr std::string_view kUserPin = "123456";
 inline constexpr std::string_view kSoPin = "87654321";
@@ -157,4 +155,4 @@ inline std::optional<Bytes> Ask(Conversation& conversation, std::uint16_t call, 
   return ToBytes(response.view().subspan(sizeof header));
 }
 
-}  // namespace cmkd::fuzz
+}  // namespace cmkd::daemon::fuzz
