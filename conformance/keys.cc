@@ -1,6 +1,7 @@
 // How a key of each type is made.
 #include "conformance/keys.h"
 
+#include "pkcs11/spec/mechanism_table.h"
 #include "pkcs11/spec/return_values.h"
 
 namespace cmkd::conformance {
@@ -20,6 +21,18 @@ struct Recipe {
   Template wanted;  // of the public or secret key
   Template otherwise;
 };
+
+// A secret key of a type that nothing else is known of: by the mechanism that generates it.
+Recipe FromTable(CK_KEY_TYPE type) {
+  for (const spec::MechanismRow& row : spec::Mechanisms()) {
+    if (row.key_type != type || (row.operations & CKF_GENERATE) == 0 || row.parameter != spec::ParameterKind::kNone)
+      continue;
+    Template wanted;
+    if (row.key_bits_min != row.key_bits_max) wanted.Ulong(CKA_VALUE_LEN, row.key_bits_min / 8);
+    return {row.type, type, false, wanted, {}};
+  }
+  return {CKM_VENDOR_DEFINED, type, false, {}, {}};
+}
 
 Recipe RecipeFor(CK_KEY_TYPE type) {
   switch (type) {
@@ -42,7 +55,9 @@ Recipe RecipeFor(CK_KEY_TYPE type) {
     case CKK_CHACHA20: return {CKM_CHACHA20_KEY_GEN, CKK_CHACHA20, false, {}, {}};
     case CKK_POLY1305: return {CKM_POLY1305_KEY_GEN, CKK_POLY1305, false, {}, {}};
     // HMAC mechanisms take a generic secret as well as a key of their own type; some want it as long as the digest.
-    default: return {CKM_GENERIC_SECRET_KEY_GEN, CKK_GENERIC_SECRET, false, Template().Ulong(CKA_VALUE_LEN, 64), {}};
+    case CKK_GENERIC_SECRET:
+      return {CKM_GENERIC_SECRET_KEY_GEN, CKK_GENERIC_SECRET, false, Template().Ulong(CKA_VALUE_LEN, 64), {}};
+    default: return FromTable(type);
   }
 }
 

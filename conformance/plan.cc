@@ -13,7 +13,9 @@ Plan MakePlan(const Survey& survey) {
   AddDigest(plan);
   AddSignature(plan);
   AddDual(plan);
+  AddMessage(plan);
   AddKeyManagement(plan);
+  AddEncapsulation(plan);
   AddProcesses(plan);
   return plan;
 }

@@ -57,7 +57,9 @@ void AddCipher(Plan& plan);
 void AddDigest(Plan& plan);
 void AddSignature(Plan& plan);
 void AddDual(Plan& plan);
+void AddMessage(Plan& plan);
 void AddKeyManagement(Plan& plan);
+void AddEncapsulation(Plan& plan);
 void AddProcesses(Plan& plan);
 
 // All of them, in the standard's order. The survey must outlive the plan.
