@@ -83,7 +83,7 @@ std::array<std::uint8_t, 16> Ghash::value() const {
 }
 
 Fallible<LongIvGcm> LongIvGcm::Start(const Key& key, ByteView iv, ByteView aad, Mode mode) {
-  ASSIGN_OR_RETURN(Borrowed<EVP_CIPHER_CTX> blocks, BorrowAes(spec::Recipe::kAesEcb, key, Mode::kEncrypt));
+  ASSIGN_OR_RETURN(Borrowed<EVP_CIPHER_CTX> blocks, BorrowCipher(spec::Recipe::kEcb, key, Mode::kEncrypt));
   std::array<std::uint8_t, 16> h{};
   int n = 0;
   if (EVP_EncryptUpdate(blocks.get(), h.data(), &n, h.data(), 16) != 1) return LibraryFailure("GCM hash key");

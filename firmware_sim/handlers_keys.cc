@@ -1,4 +1,6 @@
 // Key management functions (PKCS#11 3.2 section 5.18): generate, wrap, unwrap, derive.
+#include <bit>
+
 #include "firmware_sim/der.h"
 #include "firmware_sim/engine.h"
 #include "firmware_sim/key_use.h"
@@ -33,14 +35,48 @@ Fallible<SecretBytes> GeneratePrivate(const spec::MechanismRow& row, const spec:
   return GenerateOnCurve(*curve);
 }
 
-bool FitsSecretType(CK_KEY_TYPE type, std::size_t bytes) {
-  const spec::MechanismRow& row = *spec::FindMechanism(type == CKK_AES ? CKM_AES_KEY_GEN : CKM_GENERIC_SECRET_KEY_GEN);
-  const std::size_t bits = bytes * 8;
-  return bits >= row.key_bits_min && bits <= row.key_bits_max && (type != CKK_AES || bits % 64 == 0);
+// The type of a secret key that a mechanism makes: the row's, or what the template says where there is a choice. The
+// HMAC types are generic secrets under another name.
+Fallible<CK_KEY_TYPE> SecretTypeFor(const spec::MechanismRow& row, Template given) {
+  ASSIGN_OR_RETURN(const spec::ObjectKind kind, spec::DescribeTemplate(given));
+  if (kind.key_type == CK_UNAVAILABLE_INFORMATION) return row.key_type;
+  const auto asked = static_cast<CK_KEY_TYPE>(kind.key_type);
+  const bool generic =
+      spec::KeyTypeBit(row.key_type) == spec::kForGeneric && spec::KeyTypeBit(asked) == spec::kForGeneric;
+  return generic || row.other_key_type == spec::kAnyKeyType ? asked : row.key_type;
+}
+
+// DES keys have a parity bit in each byte (FIPS 46-3): an odd number of ones.
+void SetParity(CK_KEY_TYPE type, MutableBytes value) {
+  if (type != CKK_DES && type != CKK_DES2 && type != CKK_DES3) return;
+  for (std::uint8_t& byte : value) {
+    const bool odd = std::popcount(static_cast<unsigned>(byte & 0xfe)) % 2 != 0;
+    byte = static_cast<std::uint8_t>((byte & 0xfe) | (odd ? 0 : 1));
+  }
+}
+
+// The value of a new secret key. Errors: CKR_DEVICE_ERROR, CKR_MECHANISM_PARAM_INVALID.
+Fallible<SecretBytes> MakeSecret(const spec::MechanismRow& row, const CK_MECHANISM& mechanism, std::size_t bytes) {
+  if (row.recipe == Recipe::kPbkdf2) return FromPassword(mechanism, bytes);
+  SecretBytes value(bytes);
+  RETURN_IF_ERROR(RandomBytes(value.bytes()));
+  // The first two bytes of a premaster are the version that the client offered (RFC 2246 section 7.4.7.1).
+  if (row.recipe == Recipe::kTlsPreMaster) std::memcpy(value.bytes().data(), mechanism.pParameter, 2);
+  return value;
+}
+
+// The second key that a derivation's parameter names, or 0.
+CK_OBJECT_HANDLE SecondKey(const spec::MechanismRow& row, const CK_MECHANISM& mechanism) {
+  if (row.parameter == spec::ParameterKind::kKeyHandle) {
+    return *static_cast<const CK_OBJECT_HANDLE*>(mechanism.pParameter);
+  }
+  if (row.parameter != spec::ParameterKind::kHkdf) return CK_INVALID_HANDLE;
+  const auto& hkdf = *static_cast<const CK_HKDF_PARAMS*>(mechanism.pParameter);
+  return hkdf.bExtract != CK_FALSE ? hkdf.hSaltKey : CK_INVALID_HANDLE;
 }
 
 // Whether a wrapping key may take this key out of the device.
-Status CheckMayLeave(const Object& wrapping, const Object& object) {
+Status CheckMayLeave(const spec::MechanismRow& row, const Object& wrapping, const Object& object) {
   if (object.object_class() == CKO_PUBLIC_KEY) return Fail(CKR_KEY_NOT_WRAPPABLE, "a public key needs no wrapping");
   const spec::Attributes& attributes = object.attributes();
   if (!attributes.Bool(CKA_EXTRACTABLE)) return Fail(CKR_KEY_UNEXTRACTABLE, "CKA_EXTRACTABLE is false");
@@ -51,7 +87,8 @@ Status CheckMayLeave(const Object& wrapping, const Object& object) {
     return Fail(CKR_KEY_NOT_WRAPPABLE, "not what the wrapping key's CKA_WRAP_TEMPLATE wants");
   }
   // A PKCS #8 encoding is longer than any RSA modulus takes.
-  if (object.object_class() == CKO_PRIVATE_KEY && wrapping.object_class() == CKO_PUBLIC_KEY) {
+  const bool direct = row.output == spec::OutputRule::kModulus;
+  if (object.object_class() == CKO_PRIVATE_KEY && direct) {
     return Fail(CKR_KEY_NOT_WRAPPABLE, "RSA wraps secret keys only");
   }
   return {};
@@ -112,7 +149,7 @@ Fallible<KeyPtr> KeyFromUnwrapped(CK_OBJECT_CLASS object_class, CK_KEY_TYPE type
     if (key->type() != type) return Fail(CKR_TEMPLATE_INCONSISTENT, "the wrapped key is of another CKA_KEY_TYPE");
     return key;
   }
-  if (!FitsSecretType(type, plain.size()) || plain.size() != value_bytes.value_or(plain.size())) {
+  if (!spec::IsSecretLength(type, plain.size()) || plain.size() != value_bytes.value_or(plain.size())) {
     return Fail(CKR_WRAPPED_KEY_LEN_RANGE, "not a length for this key");
   }
   return Key::Secret(type, std::move(plain));
@@ -155,13 +192,15 @@ std::optional<std::size_t> ValueLength(Template given) {
 Status Handle(Context& context, spec::Call<CallId::C_GenerateKey>& call) {
   ASSIGN_OR_RETURN(const spec::MechanismRow* row, CheckMechanism(*call.mechanism.value, CKF_GENERATE));
   const Template given = call.attributes.view();
+  ASSIGN_OR_RETURN(const CK_KEY_TYPE type, SecretTypeFor(*row, given));
   ASSIGN_OR_RETURN(spec::Attributes attributes,
-                   DescribeObject(context, RulesFor(Verb::kGenerate, CKO_SECRET_KEY, row->key_type), given, row->type));
-  const CK_ULONG bytes = ValueLength(given).value_or(0);
-  if (!FitsSecretType(row->key_type, bytes)) return Fail(CKR_KEY_SIZE_RANGE, "CKA_VALUE_LEN");
-  SecretBytes value(bytes);
-  RETURN_IF_ERROR(RandomBytes(value.bytes()));
-  ASSIGN_OR_RETURN(KeyPtr key, Key::Secret(row->key_type, std::move(value)));
+                   DescribeObject(context, RulesFor(Verb::kGenerate, CKO_SECRET_KEY, type), given, row->type));
+  const CK_ULONG bytes = ValueLength(given).value_or(spec::FixedSecretBytes(type));
+  const bool in_range = bytes * 8 >= row->key_bits_min && bytes * 8 <= row->key_bits_max;
+  if (!in_range || !spec::IsSecretLength(type, bytes)) return Fail(CKR_KEY_SIZE_RANGE, "CKA_VALUE_LEN");
+  ASSIGN_OR_RETURN(SecretBytes value, MakeSecret(*row, *call.mechanism.value, bytes));
+  SetParity(type, value.bytes());
+  ASSIGN_OR_RETURN(KeyPtr key, Key::Secret(type, std::move(value)));
   ASSIGN_OR_RETURN(*call.key.value, MakeObject(context, std::move(attributes), std::move(key), given));
   return {};
 }
@@ -199,7 +238,7 @@ Status Handle(Context& context, spec::Call<CallId::C_WrapKey>& call) {
                    CheckKey(context.device, *row, call.wrapping_key.value, CKF_WRAP, kWrappingKey));
   const ObjectPtr object = context.device.FindObject(call.key.value);
   if (object == nullptr || object->key() == nullptr) return Fail(CKR_KEY_HANDLE_INVALID, "no such key");
-  RETURN_IF_ERROR(CheckMayLeave(*wrapping, *object));
+  RETURN_IF_ERROR(CheckMayLeave(*row, *wrapping, *object));
   SecretBytes padded;
   ByteView encoded = object->key()->encoded();
   if (NeedsZeroPadding(*row, encoded.size())) {
@@ -254,10 +293,26 @@ Status Handle(Context& context, spec::Call<CallId::C_DeriveKey>& call) {
   if (kind.key_type == CK_UNAVAILABLE_INFORMATION) kind.key_type = CKK_GENERIC_SECRET;
   if (kind.object_class != CKO_SECRET_KEY) return Fail(CKR_TEMPLATE_INCONSISTENT, "what is derived is a secret key");
   spec::TemplateContext rules = RulesFor(Verb::kDerive, kind.object_class, kind.key_type);
-  rules.current = &base->attributes();
+  spec::Attributes secrecy = base->attributes();
+  ObjectPtr second;
+  if (const CK_OBJECT_HANDLE handle = SecondKey(*row, mechanism); handle != CK_INVALID_HANDLE) {
+    second = context.device.FindObject(handle);
+    if (second == nullptr || second->object_class() != CKO_SECRET_KEY || !second->Permits(CKF_DERIVE)) {
+      return Fail(CKR_KEY_HANDLE_INVALID, "no such second key, or it is not for derivation");
+    }
+    if (row->recipe == Recipe::kConcatenateKeys) secrecy = spec::JoinSecrecy(secrecy, second->attributes());
+  }
+  rules.current = &secrecy;
+  rules.inherits_secrecy = spec::InheritsSecrecy(row->recipe);
   ASSIGN_OR_RETURN(spec::Attributes attributes, DescribeObject(context, rules, given));
-  ASSIGN_OR_RETURN(SecretBytes value, Agree(*row, mechanism, *base->key(), ValueLength(given)));
-  if (!FitsSecretType(kind.key_type, value.size())) return Fail(CKR_KEY_SIZE_RANGE, "the secret is no such key");
+  std::optional<std::size_t> bytes = ValueLength(given);
+  if (const std::size_t fixed = spec::FixedSecretBytes(kind.key_type); !bytes && fixed != 0) bytes = fixed;
+  ASSIGN_OR_RETURN(SecretBytes value,
+                   Derive(*row, mechanism, *base->key(), second == nullptr ? nullptr : second->key().get(), bytes));
+  if (!spec::IsSecretLength(kind.key_type, value.size())) {
+    return Fail(CKR_KEY_SIZE_RANGE, "the secret is no such key");
+  }
+  SetParity(kind.key_type, value.bytes());
   ASSIGN_OR_RETURN(KeyPtr key, Key::Secret(kind.key_type, std::move(value)));
   ASSIGN_OR_RETURN(*call.key.value, MakeObject(context, std::move(attributes), std::move(key), given));
   return {};

@@ -10,10 +10,15 @@ namespace {
 
 bool IsCipher(OperationKind kind) { return kind == OperationKind::kEncrypt || kind == OperationKind::kDecrypt; }
 bool IsSignature(OperationKind kind) { return kind == OperationKind::kSign || kind == OperationKind::kVerify; }
+bool IsRecovery(OperationKind kind) {
+  return kind == OperationKind::kSignRecover || kind == OperationKind::kVerifyRecover;
+}
 bool IsMessages(OperationKind kind) {
   return kind == OperationKind::kMessageEncrypt || kind == OperationKind::kMessageDecrypt;
 }
-bool IsSupported(OperationKind kind) { return IsCipher(kind) || IsSignature(kind) || kind == OperationKind::kDigest; }
+bool IsSupported(OperationKind kind) {
+  return IsCipher(kind) || IsSignature(kind) || IsRecovery(kind) || kind == OperationKind::kDigest;
+}
 
 // The operation that a call goes on with. Errors: CKR_OPERATION_NOT_INITIALIZED; CKR_USER_NOT_LOGGED_IN when the key
 // wants to be confirmed first.
@@ -41,14 +46,26 @@ Fallible<Operation*> ActiveWhole(Context& context, OperationKind kind) {
   return operation;
 }
 
-// Bytes of output for all of the input (spec/mechanism_output.h); the parameter is gone by now, except for the tag.
+// Whether the parameter says how long the output is, or how much longer than the input.
+bool LengthIsInParameter(const spec::MechanismRow& row) {
+  return row.output == spec::OutputRule::kPlusTag || row.output == spec::OutputRule::kMac ||
+         row.output == spec::OutputRule::kMacGeneral || row.output == spec::OutputRule::kDigest;
+}
+
+std::size_t KeyBitsOf(const Operation& operation) {
+  return operation.object == nullptr ? 0 : operation.object->key()->bits();
+}
+
+// Bytes of output for all of the input (spec/mechanism_output.h). The parameter is gone by now; what it said of the
+// length was kept when the operation began.
 std::size_t OutputBytes(const Operation& operation, std::size_t input, bool encrypting) {
-  CK_GCM_PARAMS gcm{};
-  gcm.ulTagBits = operation.tag_bits;
-  const bool has_tag = operation.tag_bits != 0;
-  const CK_MECHANISM mechanism{operation.row->type, has_tag ? &gcm : nullptr, has_tag ? sizeof gcm : 0};
-  const std::size_t bits = operation.object == nullptr ? 0 : operation.object->key()->bits();
-  return spec::OutputLength(*operation.row, mechanism, bits, input, encrypting).value_or(0);
+  if (operation.row->output == spec::OutputRule::kPlusTag) {
+    const std::size_t tag = operation.parameter_bytes;
+    return encrypting ? input + tag : input > tag ? input - tag : 0;
+  }
+  if (LengthIsInParameter(*operation.row)) return operation.parameter_bytes;
+  const CK_MECHANISM mechanism{operation.row->type, nullptr, 0};
+  return spec::OutputLength(*operation.row, mechanism, KeyBitsOf(operation), input, encrypting).value_or(0);
 }
 
 // The answer to a length query or to too small a buffer; the operation stays as it is.
@@ -105,6 +122,27 @@ Status SignWhole(Context& context, ByteView in, const spec::BytesOut& out) {
   return GiveAndEnd(context, OperationKind::kSign, out, written);
 }
 
+// The signature holds the data (PKCS#11 3.2 section 5.15).
+Status SignRecover(Context& context, ByteView in, const spec::BytesOut& out) {
+  ASSIGN_OR_RETURN(Operation * operation, ActiveWhole(context, OperationKind::kSignRecover));
+  const std::size_t bytes = OutputBytes(*operation, in.size(), true);
+  if (out.query() || bytes > out.capacity()) return AnswerLength(out, bytes);
+  RETURN_IF_ERROR(operation->signature->Update(in));
+  ASSIGN_OR_RETURN(const std::size_t written, operation->signature->Sign(Room(out)));
+  return GiveAndEnd(context, OperationKind::kSignRecover, out, written);
+}
+
+Status VerifyRecover(Context& context, ByteView in, const spec::BytesOut& out) {
+  ASSIGN_OR_RETURN(Operation * operation, ActiveWhole(context, OperationKind::kVerifyRecover));
+  const std::size_t bound = (operation->object->key()->bits() + 7) / 8;
+  if (out.query()) return AnswerLength(out, bound);
+  Bytes message(bound);
+  ASSIGN_OR_RETURN(const std::size_t bytes, operation->cipher->Whole(in, message));
+  if (bytes > out.capacity()) return AnswerLength(out, bytes);
+  if (bytes != 0) std::memcpy(out.data, message.data(), bytes);
+  return GiveAndEnd(context, OperationKind::kVerifyRecover, out, bytes);
+}
+
 Status DigestWhole(Context& context, ByteView in, const spec::BytesOut& out) {
   ASSIGN_OR_RETURN(Operation * operation, ActiveWhole(context, OperationKind::kDigest));
   const std::size_t bytes = operation->digest->bytes();
@@ -153,16 +191,23 @@ Status DigestFinal(Context& context, const spec::BytesOut& out) {
 
 Status PrepareOperation(Operation& operation, OperationKind kind, const CK_MECHANISM& mechanism) {
   if (IsMessages(kind)) return {};  // each message brings its own parameter
+  if (LengthIsInParameter(*operation.row)) {
+    operation.parameter_bytes =
+        spec::OutputLength(*operation.row, mechanism, KeyBitsOf(operation), 0, true).value_or(0);
+  }
   if (kind == OperationKind::kDigest) {
-    ASSIGN_OR_RETURN(operation.digest, MakeDigest(operation.row->digest));
+    ASSIGN_OR_RETURN(operation.digest, MakeRowDigest(*operation.row, mechanism));
     return {};
   }
   const Key& key = *operation.object->key();
-  if (IsSignature(kind)) {
+  if (kind == OperationKind::kVerifyRecover) {
+    ASSIGN_OR_RETURN(operation.cipher, MakeRecovery(*operation.row, key));
+    return {};
+  }
+  if (IsSignature(kind) || kind == OperationKind::kSignRecover) {
     ASSIGN_OR_RETURN(operation.signature, MakeSignature(*operation.row, mechanism, key));
     return {};
   }
-  if (operation.row->parameter == spec::ParameterKind::kGcm) operation.tag_bits = spec::ReadGcm(mechanism).tag_bits;
   const Mode mode = kind == OperationKind::kEncrypt ? Mode::kEncrypt : Mode::kDecrypt;
   ASSIGN_OR_RETURN(operation.cipher, MakeCipher(*operation.row, mechanism, key, mode));
   return {};
@@ -185,7 +230,7 @@ Status BeginOperation(Context& context, OperationKind kind, const CK_MECHANISM* 
   ASSIGN_OR_RETURN(operation->row, CheckMechanism(*mechanism, flag));
   if (kind != OperationKind::kDigest) {
     ASSIGN_OR_RETURN(operation->object, CheckKey(context.device, *operation->row, key, flag));
-    const CK_FLAGS confirmed = CKF_SIGN | CKF_DECRYPT;
+    const CK_FLAGS confirmed = CKF_SIGN | CKF_SIGN_RECOVER | CKF_DECRYPT;
     operation->needs_login = operation->object->always_authenticate() && (flag & confirmed) != 0;
   }
   RETURN_IF_ERROR(PrepareOperation(*operation, kind, *mechanism));
@@ -196,6 +241,8 @@ Status BeginOperation(Context& context, OperationKind kind, const CK_MECHANISM* 
 Status TransformWhole(Context& context, OperationKind kind, ByteView in, const spec::BytesOut& out) {
   if (kind == OperationKind::kSign) return SignWhole(context, in, out);
   if (kind == OperationKind::kDigest) return DigestWhole(context, in, out);
+  if (kind == OperationKind::kSignRecover) return SignRecover(context, in, out);
+  if (kind == OperationKind::kVerifyRecover) return VerifyRecover(context, in, out);
   if (IsCipher(kind)) return CipherWhole(context, kind, in, out);
   return Fail(CKR_FUNCTION_NOT_SUPPORTED, "not a function of this device");
 }

@@ -7,7 +7,13 @@ namespace cmkd::sim {
 namespace {
 
 // What asymmetric keys do with which half.
-constexpr CK_FLAGS kWithPublicHalf = CKF_ENCRYPT | CKF_VERIFY | CKF_WRAP;
+constexpr CK_FLAGS kWithPublicHalf = CKF_ENCRYPT | CKF_VERIFY | CKF_VERIFY_RECOVER | CKF_WRAP | CKF_ENCAPSULATE;
+
+bool RightType(const spec::MechanismRow& row, const Key& key) {
+  if (row.key_type != spec::kAnyKeyType) return key.type() == row.key_type || key.type() == row.other_key_type;
+  const bool secret = key.object_class() == CKO_SECRET_KEY;
+  return secret != (row.recipe == spec::Recipe::kPublicFromPrivate);
+}
 
 bool RightClass(CK_OBJECT_CLASS object_class, CK_FLAGS operation) {
   if (object_class == CKO_SECRET_KEY) return true;
@@ -32,7 +38,7 @@ Fallible<ObjectPtr> CheckKey(const Device& device, const spec::MechanismRow& row
   ObjectPtr object = device.FindObject(handle);
   if (object == nullptr || object->key() == nullptr) return Fail(refusals.handle, "no such key");
   const Key& key = *object->key();
-  if ((key.type() != row.key_type && key.type() != row.other_key_type) || !RightClass(key.object_class(), operation)) {
+  if (!RightType(row, key) || !RightClass(key.object_class(), operation)) {
     return Fail(refusals.type, "not a key for this mechanism");
   }
   if (!object->Permits(operation)) return Fail(CKR_KEY_FUNCTION_NOT_PERMITTED, "the key is not made for this use");

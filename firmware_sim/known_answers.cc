@@ -47,6 +47,34 @@ constexpr auto kGcmOut = FromHex(
     "42831ec2217774244b7221b784d0d49ce3aa212f2c02a4e035c17e2329aca12e21d514b25466931c7d8f6a5aac84aa05"
     "1ba30b396a0aac973d58e0915bc94fbc3221a5db94fae95ae7121a47");
 
+// SP 800-38C example 2 and IEEE 1619 by libgcrypt; RFC 8439 sections 2.4.2 and 2.8.2.
+constexpr auto kCcmKey = FromHex("404142434445464748494a4b4c4d4e4f");
+constexpr auto kCcmNonce = FromHex("1011121314151617");
+constexpr auto kCcmAad = FromHex("000102030405060708090a0b0c0d0e0f");
+constexpr auto kCcmIn = FromHex("202122232425262728292a2b2c2d2e2f");
+constexpr auto kCcmOut = FromHex("d2a1f0e051ea5f62081a7792073d593d1fc64fbfaccd");
+constexpr auto kXtsKey = FromHex(
+    "603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff43a67b14a4f902be47129f4aadf272ddb456f765d613b528d77"
+    "c24af9534e85ae");
+constexpr auto kXtsIn = FromHex("6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e5130c81c46a3");
+constexpr auto kXtsOut = FromHex("3b5132c8044d46423e63935f0b3c8488c8831cf0f04314d0d39f1706a09e3e045a32279902");
+constexpr auto kChachaKey = FromHex("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
+constexpr auto kChachaCounter = FromHex("01000000");
+constexpr auto kChachaNonce = FromHex("000000000000004a00000000");
+constexpr auto kChachaIn = FromHex("4c616469657320616e642047656e746c");
+constexpr auto kChachaOut = FromHex("6e2e359a2568f98041ba0728dd0d6981");
+constexpr auto kPolyKey = FromHex("808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f");
+constexpr auto kPolyNonce = FromHex("070000004041424344454647");
+constexpr auto kPolyAad = FromHex("50515253c0c1c2c3c4c5c6c7");
+constexpr auto kPolyIn = FromHex(
+    "4c616469657320616e642047656e746c656d656e206f662074686520636c617373206f66202739393a204966204920636f756c64206f"
+    "6666657220796f75206f6e6c79206f6e652074697020666f7220746865206675747572652c2073756e73637265656e20776f756c6420"
+    "62652069742e");
+constexpr auto kPolyOut = FromHex(
+    "d31a8d34648e60db7b86afbc53ef7ec2a4aded51296e08fea9e2b5a736ee62d63dbea45e8ca9671282fafb69da92728b1a71de0a9e06"
+    "0b2905d6a5b67ecd3b3692ddbd7f2d778b8c9803aee328091b58fab324e4fad675945585808b4831d7bc3ff4def08e4b7a9de576d265"
+    "86cec64b61161ae10b594f09e26a7e902ecbd0600691");
+
 // RFC 3394 section 4.6; RFC 5649 section 6, seven bytes.
 constexpr auto kKwKey = FromHex("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
 constexpr auto kKwIn = FromHex("00112233445566778899aabbccddeeff000102030405060708090a0b0c0d0e0f");
@@ -54,6 +82,9 @@ constexpr auto kKwOut = FromHex("28c9f404c4b810f4cbccb35cfb87f8263f5786e2d80ed32
 constexpr auto kKwpKey = FromHex("5840df6e29b02af1ab493b705bf16ea1ae8338f4dcc176a8");
 constexpr auto kKwpIn = FromHex("466f7250617369");
 constexpr auto kKwpOut = FromHex("afbeb0f07dfbf5419200f2ccb50bb24f");
+
+// By libgcrypt, with the key, IV and associated data of GCM's test case 4.
+constexpr auto kGmacOut = FromHex("346434fd51d5cd0c5887ec63e39b907a");
 
 // RFC 4493 section 4, example 2.
 constexpr auto kCmacKey = FromHex("2b7e151628aed2a6abf7158809cf4f3c");
@@ -163,6 +194,10 @@ constexpr auto kXPeer = FromHex("de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674
 constexpr auto kXOut = FromHex("4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742");
 
 const CK_GCM_PARAMS kGcm = {Pointer(kGcmIv), kGcmIv.size(), kGcmIv.size() * 8, Pointer(kGcmAad), kGcmAad.size(), 128};
+const CK_GCM_PARAMS kGmac = {Pointer(kGcmIv), kGcmIv.size(), kGcmIv.size() * 8, nullptr, 0, 128};
+const CK_CCM_PARAMS kCcm = {16, Pointer(kCcmNonce), kCcmNonce.size(), Pointer(kCcmAad), kCcmAad.size(), 6};
+const CK_CHACHA20_PARAMS kChacha = {Pointer(kChachaCounter), 32, Pointer(kChachaNonce), 96};
+const CK_SALSA20_CHACHA20_POLY1305_PARAMS kPoly = {Pointer(kPolyNonce), 96, Pointer(kPolyAad), kPolyAad.size()};
 const CK_ECDH1_DERIVE_PARAMS kX25519 = {CKD_NULL, 0, nullptr, kXPeer.size(), Pointer(kXPeer)};
 
 constexpr CK_OBJECT_CLASS kSecret = CKO_SECRET_KEY;
@@ -175,6 +210,11 @@ const KnownAnswer kAnswers[] = {
     {"SP 800-38A F.2.5 padded", Check::kBothWays, CKM_AES_CBC_PAD, kCbcIv.data(), kCbcIv.size(), kSecret, CKK_AES, kAesKey, kBlock, kCbcPadOut},
     {"SP 800-38A F.5.5", Check::kBothWays, CKM_AES_CTR, &kCtr, sizeof kCtr, kSecret, CKK_AES, kAesKey, kBlock, kCtrOut},
     {"GCM test case 4", Check::kBothWays, CKM_AES_GCM, &kGcm, sizeof kGcm, kSecret, CKK_AES, kGcmKey, kGcmIn, kGcmOut},
+    {"SP 800-38C C.2", Check::kBothWays, CKM_AES_CCM, &kCcm, sizeof kCcm, kSecret, CKK_AES, kCcmKey, kCcmIn, kCcmOut},
+    {"IEEE 1619", Check::kBothWays, CKM_AES_XTS, kCbcIv.data(), kCbcIv.size(), kSecret, CKK_AES_XTS, kXtsKey, kXtsIn, kXtsOut},
+    {"GCM test case 4", Check::kSigns, CKM_AES_GMAC, &kGmac, sizeof kGmac, kSecret, CKK_AES, kGcmKey, kGcmAad, kGmacOut},
+    {"RFC 8439 2.4.2", Check::kBothWays, CKM_CHACHA20, &kChacha, sizeof kChacha, kSecret, CKK_CHACHA20, kChachaKey, kChachaIn, kChachaOut},
+    {"RFC 8439 2.8.2", Check::kBothWays, CKM_CHACHA20_POLY1305, &kPoly, sizeof kPoly, kSecret, CKK_CHACHA20, kPolyKey, kPolyIn, kPolyOut},
     {"RFC 3394 4.6", Check::kBothWays, CKM_AES_KEY_WRAP, nullptr, 0, kSecret, CKK_AES, kKwKey, kKwIn, kKwOut},
     {"RFC 5649 6", Check::kBothWays, CKM_AES_KEY_WRAP_KWP, nullptr, 0, kSecret, CKK_AES, kKwpKey, kKwpIn, kKwpOut},
     {"RFC 4493 4", Check::kSigns, CKM_AES_CMAC, nullptr, 0, kSecret, CKK_AES, kCmacKey, kBlock, kCmacOut},

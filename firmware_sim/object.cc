@@ -7,6 +7,7 @@
 #include "firmware_sim/primitives.h"
 #include "firmware_sim/record.h"
 #include "pkcs11/spec/template_codec.h"
+#include "pkcs11/spec/vendor.h"
 
 namespace cmkd::sim {
 namespace {
@@ -41,8 +42,12 @@ struct UsageRow {
 constexpr UsageRow kUsages[] = {
     {CKA_ENCRYPT, CKF_ENCRYPT | CKF_MESSAGE_ENCRYPT},
     {CKA_DECRYPT, CKF_DECRYPT | CKF_MESSAGE_DECRYPT},
-    {CKA_SIGN, CKF_SIGN},
-    {CKA_VERIFY, CKF_VERIFY},
+    {CKA_SIGN, CKF_SIGN | CKF_MESSAGE_SIGN},
+    {CKA_VERIFY, CKF_VERIFY | CKF_MESSAGE_VERIFY},
+    {CKA_SIGN_RECOVER, CKF_SIGN_RECOVER},
+    {CKA_VERIFY_RECOVER, CKF_VERIFY_RECOVER},
+    {CKA_ENCAPSULATE, CKF_ENCAPSULATE},
+    {CKA_DECAPSULATE, CKF_DECAPSULATE},
     {CKA_WRAP, CKF_WRAP},
     {CKA_UNWRAP, CKF_UNWRAP},
     {CKA_DERIVE, CKF_DERIVE},
@@ -67,10 +72,14 @@ Bytes DerPoint(ByteView point) {
 // PKCS#11 3.2, CKA_CHECK_VALUE: three bytes; of a zero block for ciphers, of the hash of the value for other secrets.
 Fallible<Bytes> CheckValue(const Key& key) {
   std::uint8_t block[64] = {};
-  if (key.type() == CKK_AES) {
-    const CK_MECHANISM ecb{CKM_AES_ECB, nullptr, 0};
-    ASSIGN_OR_RETURN(const auto cipher, MakeCipher(*spec::FindMechanism(CKM_AES_ECB), ecb, key, Mode::kEncrypt));
-    ASSIGN_OR_RETURN(const std::size_t n, cipher->Whole(ByteView(block).first(16), MutableBytes(block).first(16)));
+  if (const std::size_t bytes = spec::CipherBlockBytes(key.type()); bytes != 0) {
+    const CK_MECHANISM_TYPE type = key.type() == CKK_AES   ? CKM_AES_ECB
+                                   : key.type() == CKK_SM4 ? CKM_SM4_ECB
+                                                           : CKM_DES3_ECB;
+    const CK_MECHANISM ecb{type, nullptr, 0};
+    ASSIGN_OR_RETURN(const auto cipher, MakeCipher(*spec::FindMechanism(type), ecb, key, Mode::kEncrypt));
+    ASSIGN_OR_RETURN(const std::size_t n,
+                     cipher->Whole(ByteView(block).first(bytes), MutableBytes(block).first(bytes)));
     (void)n;
   } else {
     ASSIGN_OR_RETURN(const auto digest, MakeDigest(CKM_SHA_1));

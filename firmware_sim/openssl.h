@@ -5,6 +5,7 @@
 
 #include <openssl/bn.h>
 #include <openssl/evp.h>
+#include <openssl/kdf.h>
 
 #include <memory>
 #include <mutex>
@@ -40,10 +41,15 @@ inline void Release(EVP_PKEY_CTX* context) { EVP_PKEY_CTX_free(context); }
 // could run while another thread still signs.
 OSSL_LIB_CTX* Library();
 
-// Fetched once; nullptr for what the table below does not have. `key_bytes` is 16, 24 or 32.
-const EVP_CIPHER* AesAlgorithm(spec::Recipe recipe, std::size_t key_bytes);
+// Fetched at first use and kept; nullptr for what there is not. A cipher by its mode, key type and length of the key.
+const EVP_CIPHER* CipherAlgorithm(spec::Recipe recipe, CK_KEY_TYPE key_type, std::size_t key_bytes);
 const EVP_MD* DigestAlgorithm(CK_MECHANISM_TYPE digest);
+const EVP_MD* ShakeAlgorithm(CK_MECHANISM_TYPE derivation);
 EVP_MAC* MacAlgorithm(spec::Recipe recipe);
+
+// The key as the library wants it: DES keys are spread over the three of triple DES, which is the same cipher. What is
+// spread is in `room`, for the caller to wipe.
+ByteView CipherKey(const Key& key, std::array<std::uint8_t, 24>& room);
 
 // The failure of an OpenSSL call that has no reason in the caller's input. Empties OpenSSL's error queue.
 Failure<Error> LibraryFailure(const char* what);
@@ -108,18 +114,25 @@ template <class Context>
 class Borrowed {
  public:
   Borrowed(Engine& engine, std::uint64_t tag) : engine_(&engine), tag_(tag), context_(engine.idle.Take<Context>(tag)) {}
-  Borrowed(Borrowed&& other) noexcept : engine_(other.engine_), tag_(other.tag_), context_(other.context_) {
+  Borrowed(Borrowed&& other) noexcept
+      : engine_(other.engine_), tag_(other.tag_), context_(other.context_), kept_(other.kept_) {
     other.context_ = nullptr;
   }
   Borrowed(const Borrowed&) = delete;
   Borrowed& operator=(const Borrowed&) = delete;
   Borrowed& operator=(Borrowed&&) = delete;
   ~Borrowed() {
-    if (context_ != nullptr) engine_->idle.Give(tag_, context_);
+    if (context_ == nullptr) return;
+    if (kept_)
+      engine_->idle.Give(tag_, context_);
+    else
+      Release(context_);
   }
   Context* get() const { return context_; }
   explicit operator bool() const { return context_ != nullptr; }
   void Adopt(Context* context) { context_ = context; }
+  // For a context that holds what belongs to one message: it is not parked.
+  void UseOnce() { kept_ = false; }
   // Gives up a context that could not be prepared.
   void Drop() {
     if (context_ != nullptr) Release(context_);
@@ -130,7 +143,11 @@ class Borrowed {
   Engine* engine_;
   std::uint64_t tag_;
   Context* context_;
+  bool kept_ = true;
 };
+
+using Kdf = std::unique_ptr<EVP_KDF, ReleaseWith<EVP_KDF_free>>;
+using KdfContext = std::unique_ptr<EVP_KDF_CTX, ReleaseWith<EVP_KDF_CTX_free>>;
 
 // Unsigned big-endian bytes to a number and back; nullptr when memory is short.
 BigNumber ToNumber(ByteView bytes);

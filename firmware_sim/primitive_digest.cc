@@ -1,10 +1,16 @@
 // Digests, random bytes, and what the device needs for itself: PIN hashing and the seal of the flash.
+// SHA-512/t for any t needs another initial value than the library's digests have; only the old interface takes one.
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/core_names.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
 #include <openssl/rand.h>
+#include <openssl/sha.h>
+
+#include <string>
 
 #include "firmware_sim/primitive_factories.h"
+#include "pkcs11/spec/mechanism_parameters.h"
 
 namespace cmkd::sim {
 namespace {
@@ -28,11 +34,43 @@ class EvpDigest final : public Digest {
   std::size_t bytes_;
 };
 
+// FIPS 180-4 section 5.3.6: SHA-512 from a changed initial value, over the name of the digest, makes the initial value
+// of SHA-512/t.
+class Sha512T final : public Digest {
+ public:
+  explicit Sha512T(std::size_t bytes) : bytes_(bytes) {
+    SHA512_Init(&context_);
+    for (auto& word : context_.h) word ^= 0xa5a5a5a5a5a5a5a5u;
+    const std::string name = "SHA-512/" + std::to_string(bytes * 8);
+    SHA512_Update(&context_, name.data(), name.size());
+    std::uint8_t made[SHA512_DIGEST_LENGTH];
+    SHA512_Final(made, &context_);
+    SHA512_Init(&context_);
+    for (std::size_t i = 0; i < 8; ++i) {
+      context_.h[i] = 0;
+      for (std::size_t j = 0; j < 8; ++j) context_.h[i] = context_.h[i] << 8 | made[8 * i + j];
+    }
+  }
+  ~Sha512T() override { OPENSSL_cleanse(&context_, sizeof context_); }
+  Status Update(ByteView in) override {
+    if (SHA512_Update(&context_, in.data(), in.size()) != 1) return LibraryFailure("digest update");
+    return {};
+  }
+  std::size_t bytes() const override { return bytes_; }
+  Status Final(MutableBytes out) override {
+    std::uint8_t whole[SHA512_DIGEST_LENGTH];
+    if (out.size() < bytes_ || SHA512_Final(whole, &context_) != 1) return LibraryFailure("digest");
+    std::memcpy(out.data(), whole, bytes_);
+    return {};
+  }
+
+ private:
+  SHA512_CTX context_;
+  std::size_t bytes_;
+};
+
 // 16 MiB and about 40 ms: what a small device can spend on a PIN.
 constexpr std::uint64_t kScryptN = 1u << 14, kScryptR = 8, kScryptP = 1;
-
-using Kdf = std::unique_ptr<EVP_KDF, ReleaseWith<EVP_KDF_free>>;
-using KdfContext = std::unique_ptr<EVP_KDF_CTX, ReleaseWith<EVP_KDF_CTX_free>>;
 
 constexpr std::size_t kNonceBytes = 12;
 constexpr std::size_t kTagBytes = 16;
@@ -46,6 +84,13 @@ Fallible<std::unique_ptr<Digest>> MakeDigest(CK_MECHANISM_TYPE digest) {
     return LibraryFailure("digest start");
   }
   return std::unique_ptr<Digest>(std::make_unique<EvpDigest>(std::move(context), spec::DigestLength(digest)));
+}
+
+Fallible<std::unique_ptr<Digest>> MakeRowDigest(const spec::MechanismRow& row, const CK_MECHANISM& mechanism) {
+  if (row.digest == CKM_SHA512_T) {
+    return std::unique_ptr<Digest>(std::make_unique<Sha512T>(spec::ReadHashBits(row, mechanism)));
+  }
+  return MakeDigest(row.digest);
 }
 
 Status RandomBytes(MutableBytes out) {
@@ -82,7 +127,7 @@ Fallible<Bytes> Seal(ByteView key, ByteView aad, ByteView plain) {
   const CipherContext context(EVP_CIPHER_CTX_new());
   std::uint8_t* text = sealed.data() + kNonceBytes;
   int n = 0;
-  const EVP_CIPHER* algorithm = AesAlgorithm(spec::Recipe::kAesGcm, key.size());
+  const EVP_CIPHER* algorithm = CipherAlgorithm(spec::Recipe::kAesGcm, CKK_AES, key.size());
   if (context == nullptr || algorithm == nullptr ||
       EVP_EncryptInit_ex2(context.get(), algorithm, key.data(), sealed.data(), nullptr) != 1 ||
       EVP_EncryptUpdate(context.get(), nullptr, &n, aad.data(), static_cast<int>(aad.size())) != 1 ||
@@ -102,7 +147,7 @@ Fallible<SecretBytes> Unseal(ByteView key, ByteView aad, ByteView sealed) {
   const ByteView tag = sealed.last(kTagBytes);
   int n = 0;
   std::uint8_t none[16];
-  const EVP_CIPHER* algorithm = AesAlgorithm(spec::Recipe::kAesGcm, key.size());
+  const EVP_CIPHER* algorithm = CipherAlgorithm(spec::Recipe::kAesGcm, CKK_AES, key.size());
   if (context == nullptr || algorithm == nullptr ||
       EVP_DecryptInit_ex2(context.get(), algorithm, key.data(), sealed.data(), nullptr) != 1 ||
       EVP_DecryptUpdate(context.get(), nullptr, &n, aad.data(), static_cast<int>(aad.size())) != 1 ||

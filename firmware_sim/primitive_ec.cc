@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "firmware_sim/der.h"
+#include "firmware_sim/derive.h"
 #include "firmware_sim/engine.h"
 #include "firmware_sim/primitive_signature.h"
 #include "pkcs11/spec/mechanism_parameters.h"
@@ -128,27 +129,6 @@ Fallible<SecretBytes> SharedSecret(const Key& key, ByteView peer_point) {
   return secret;
 }
 
-// ANSI X9.63 section 5.6.3: hash of secret, counter and shared data.
-Fallible<SecretBytes> DeriveX963(CK_MECHANISM_TYPE hash, ByteView secret, ByteView shared, std::size_t bytes) {
-  SecretBytes out(bytes);
-  std::uint8_t block[64];
-  std::size_t made = 0;
-  for (std::uint32_t counter = 1; made < bytes; ++counter) {
-    ASSIGN_OR_RETURN(const auto digest, MakeDigest(hash));
-    const std::uint8_t number[] = {static_cast<std::uint8_t>(counter >> 24), static_cast<std::uint8_t>(counter >> 16),
-                                   static_cast<std::uint8_t>(counter >> 8), static_cast<std::uint8_t>(counter)};
-    RETURN_IF_ERROR(digest->Update(secret));
-    RETURN_IF_ERROR(digest->Update(number));
-    RETURN_IF_ERROR(digest->Update(shared));
-    RETURN_IF_ERROR(digest->Final(block));
-    const std::size_t part = std::min(digest->bytes(), bytes - made);
-    std::memcpy(out.bytes().data() + made, block, part);
-    made += part;
-  }
-  Wipe(block);
-  return out;
-}
-
 }  // namespace
 
 SignatureResult MakeEcdsa(const spec::MechanismRow& row, const CK_MECHANISM&, const Key& key) {
@@ -167,18 +147,39 @@ SignatureResult MakeEddsa(const spec::MechanismRow&, const CK_MECHANISM& mechani
   return std::unique_ptr<Signature>(std::make_unique<EddsaSignature>(key));
 }
 
-Fallible<SecretBytes> Agree(const spec::MechanismRow&, const CK_MECHANISM& mechanism, const Key& key,
-                            std::optional<std::size_t> bytes) {
-  const auto& parameter = *static_cast<const CK_ECDH1_DERIVE_PARAMS*>(mechanism.pParameter);
-  ASSIGN_OR_RETURN(SecretBytes secret, SharedSecret(key, {parameter.pPublicData, parameter.ulPublicDataLen}));
-  const CK_MECHANISM_TYPE hash = spec::KdfDigest(parameter.kdf);
-  if (hash != 0) {
-    const ByteView shared{parameter.pSharedData, parameter.ulSharedDataLen};
-    return DeriveX963(hash, secret.view(), shared, bytes.value_or(secret.size()));
+// ANSI X9.63 section 5.6.3 hashes secret, counter and shared data; SP 800-56C section 4.1 has the counter first.
+Fallible<SecretBytes> ApplyKdf(CK_ULONG kdf, ByteView secret, ByteView shared, std::size_t bytes) {
+  const bool counter_first = spec::IsSp800Kdf(kdf);
+  SecretBytes out(bytes);
+  std::uint8_t block[64];
+  std::size_t made = 0;
+  for (std::uint32_t counter = 1; made < bytes; ++counter) {
+    ASSIGN_OR_RETURN(const auto digest, MakeDigest(spec::KdfDigest(kdf)));
+    const std::uint8_t number[] = {static_cast<std::uint8_t>(counter >> 24), static_cast<std::uint8_t>(counter >> 16),
+                                   static_cast<std::uint8_t>(counter >> 8), static_cast<std::uint8_t>(counter)};
+    RETURN_IF_ERROR(digest->Update(counter_first ? ByteView(number) : secret));
+    RETURN_IF_ERROR(digest->Update(counter_first ? secret : ByteView(number)));
+    RETURN_IF_ERROR(digest->Update(shared));
+    RETURN_IF_ERROR(digest->Final(block));
+    const std::size_t part = std::min(digest->bytes(), bytes - made);
+    std::memcpy(out.bytes().data() + made, block, part);
+    made += part;
   }
-  if (bytes.value_or(secret.size()) > secret.size()) return Fail(CKR_KEY_SIZE_RANGE, "the secret has fewer bytes");
+  Wipe(block);
+  return out;
+}
+
+Fallible<SecretBytes> AgreeOnCurve(const spec::MechanismRow&, const CK_MECHANISM& mechanism, const DeriveInput& input) {
+  const auto& parameter = *static_cast<const CK_ECDH1_DERIVE_PARAMS*>(mechanism.pParameter);
+  ASSIGN_OR_RETURN(SecretBytes secret, SharedSecret(input.key, {parameter.pPublicData, parameter.ulPublicDataLen}));
+  if (parameter.kdf != CKD_NULL) {
+    const ByteView shared{parameter.pSharedData, parameter.ulSharedDataLen};
+    return ApplyKdf(parameter.kdf, secret.view(), shared, input.bytes.value_or(secret.size()));
+  }
+  if (input.bytes.value_or(secret.size()) > secret.size())
+    return Fail(CKR_KEY_SIZE_RANGE, "the secret has fewer bytes");
   // CKD_NULL: the leading bytes of the secret go (PKCS#11 3.2 section 6.3.17: "truncated from the leading end").
-  const std::size_t wanted = bytes.value_or(secret.size());
+  const std::size_t wanted = input.bytes.value_or(secret.size());
   return SecretBytes(secret.view().last(wanted));
 }
 

@@ -17,13 +17,17 @@ void MixCounter(std::uint8_t* a, std::uint64_t t) {
 
 class KeyWrapCipher final : public Cipher {
  public:
-  KeyWrapCipher(Borrowed<EVP_CIPHER_CTX> context, bool padded, Mode mode, ByteView iv)
-      : context_(std::move(context)), padded_(padded), mode_(mode) {
-    const ByteView initial = !iv.empty() ? iv : padded ? ByteView(kDefaultPaddedIv) : ByteView(kDefaultIv);
+  KeyWrapCipher(Borrowed<EVP_CIPHER_CTX> context, spec::Recipe recipe, Mode mode, ByteView iv)
+      : context_(std::move(context)),
+        padded_(recipe == spec::Recipe::kAesKwp),
+        pkcs7_(recipe == spec::Recipe::kAesKwPkcs7),
+        mode_(mode) {
+    const ByteView initial = !iv.empty() ? iv : padded_ ? ByteView(kDefaultPaddedIv) : ByteView(kDefaultIv);
     std::memcpy(iv_, initial.data(), initial.size());
   }
 
   Fallible<std::size_t> Whole(ByteView in, MutableBytes out) override {
+    if (mode_ == Mode::kEncrypt && pkcs7_) return WrapPkcs7(in, out);
     if (mode_ == Mode::kEncrypt) return padded_ ? WrapPadded(in, out) : Wrap(in, out);
     return Unwrap(in, out);
   }
@@ -81,6 +85,31 @@ class KeyWrapCipher final : public Cipher {
     return text.size();
   }
 
+  // RFC 5652 section 6.3 with blocks of a semiblock, then RFC 3394 (PKCS#11 3.2, "CKM_AES_KEY_WRAP_PKCS7").
+  Fallible<std::size_t> WrapPkcs7(ByteView in, MutableBytes out) {
+    if (in.size() > kInputBytesMax) return Fail(CKR_DATA_LEN_RANGE, "too much to wrap");
+    const std::size_t padded = (in.size() / kHalf + 1) * kHalf;
+    // RFC 3394 wants two semiblocks.
+    if (padded < 2 * kHalf) return Fail(CKR_DATA_LEN_RANGE, "too little to wrap");
+    const MutableBytes text = out.first(padded + kHalf);
+    std::memmove(text.data() + kHalf, in.data(), in.size());
+    std::memset(text.data() + kHalf + in.size(), static_cast<int>(padded - in.size()), padded - in.size());
+    std::memcpy(text.data(), iv_, kHalf);
+    if (!ApplyW(text)) return LibraryFailure("AES key wrap");
+    return text.size();
+  }
+
+  // The text before the padding; as long as all of it when that is wrong.
+  static std::size_t Pkcs7Length(ByteView text) {
+    const std::size_t padding = text.back();
+    if (padding < 1 || padding > kHalf) return text.size();
+    std::uint8_t different = 0;
+    for (std::size_t i = text.size() - padding; i < text.size(); ++i) {
+      different = static_cast<std::uint8_t>(different | (text[i] ^ padding));
+    }
+    return different == 0 ? text.size() - padding : text.size();
+  }
+
   Fallible<std::size_t> WrapPadded(ByteView in, MutableBytes out) {
     if (in.empty() || in.size() > kInputBytesMax) return Fail(CKR_DATA_LEN_RANGE, "nothing to wrap, or too much");
     const std::size_t padded = (in.size() + kHalf - 1) / kHalf * kHalf;
@@ -107,8 +136,12 @@ class KeyWrapCipher final : public Cipher {
     const MutableBytes text{large ? large.get() : small, in.size()};
     std::memcpy(text.data(), in.data(), in.size());
     const bool ran = text.size() == 2 * kHalf ? Block(text.data()) : ApplyInverseW(text);
-    const std::size_t bytes = padded_ ? PaddedLength(text) : text.size() - kHalf;
-    const bool good = ran && (padded_ ? bytes != 0 : ConstantTimeEqual(text.first(kHalf), iv_)) && bytes <= out.size();
+    const std::size_t bytes = padded_  ? PaddedLength(text)
+                              : pkcs7_ ? Pkcs7Length(text.subspan(kHalf))
+                                       : text.size() - kHalf;
+    const bool padding = !pkcs7_ || bytes != text.size() - kHalf;
+    const bool checked = padded_ ? bytes != 0 : ConstantTimeEqual(text.first(kHalf), iv_) && padding;
+    const bool good = ran && checked && bytes <= out.size();
     if (good) std::memcpy(out.data(), text.data() + kHalf, bytes);
     cmkd::Wipe(text);
     if (!ran) return LibraryFailure("AES key unwrap");
@@ -131,6 +164,7 @@ class KeyWrapCipher final : public Cipher {
 
   Borrowed<EVP_CIPHER_CTX> context_;
   bool padded_;
+  bool pkcs7_;
   Mode mode_;
   std::uint8_t iv_[kHalf] = {};
 };
@@ -138,10 +172,9 @@ class KeyWrapCipher final : public Cipher {
 }  // namespace
 
 CipherResult MakeKeyWrap(const spec::MechanismRow& row, const CK_MECHANISM& mechanism, const Key& key, Mode mode) {
-  ASSIGN_OR_RETURN(Borrowed<EVP_CIPHER_CTX> context, BorrowAes(spec::Recipe::kAesEcb, key, mode));
+  ASSIGN_OR_RETURN(Borrowed<EVP_CIPHER_CTX> context, BorrowCipher(spec::Recipe::kEcb, key, mode));
   const ByteView iv{static_cast<const std::uint8_t*>(mechanism.pParameter), mechanism.ulParameterLen};
-  return std::unique_ptr<Cipher>(
-      std::make_unique<KeyWrapCipher>(std::move(context), row.recipe == spec::Recipe::kAesKwp, mode, iv));
+  return std::unique_ptr<Cipher>(std::make_unique<KeyWrapCipher>(std::move(context), row.recipe, mode, iv));
 }
 
 }  // namespace cmkd::sim

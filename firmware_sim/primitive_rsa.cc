@@ -1,4 +1,4 @@
-// RSA signatures: PKCS #1 v1.5, PSS and raw (RFC 8017).
+// RSA signatures: PKCS #1 v1.5, PSS and raw (RFC 8017), ANSI X9.31; and the recovery of what was signed.
 #include <openssl/rsa.h>
 
 #include "firmware_sim/primitive_signature.h"
@@ -19,6 +19,7 @@ struct RsaPadding {
 bool ApplyPadding(EVP_PKEY_CTX* context, const RsaPadding& padding) {
   const int mode = padding.recipe == Recipe::kRsaPss    ? RSA_PKCS1_PSS_PADDING
                    : padding.recipe == Recipe::kRsaX509 ? RSA_NO_PADDING
+                   : padding.recipe == Recipe::kRsaX931 ? RSA_X931_PADDING
                                                         : RSA_PKCS1_PADDING;
   if (EVP_PKEY_CTX_set_rsa_padding(context, mode) != 1) return false;
   if (padding.digest != 0 && EVP_PKEY_CTX_set_signature_md(context, DigestAlgorithm(padding.digest)) != 1) return false;
@@ -86,9 +87,10 @@ class RsaSignature final : public PublicKeySignature {
 
  private:
   Status CheckLength(ByteView message, CK_RV refusal) const {
-    const bool fits = padding_.recipe == Recipe::kRsaX509 ? message.size() <= modulus_bytes_
-                      : padding_.recipe == Recipe::kRsaPss
-                          ? message.size() == spec::DigestLength(padding_.digest)
+    const bool fits = padding_.recipe == Recipe::kRsaX509  ? message.size() <= modulus_bytes_
+                      : padding_.recipe == Recipe::kRsaPss ? message.size() == spec::DigestLength(padding_.digest)
+                      : padding_.recipe == Recipe::kRsaX931
+                          ? padding_.digest != 0 || (!message.empty() && message.size() + 2 <= modulus_bytes_)
                           : padding_.digest != 0 || message.size() + 11 <= modulus_bytes_;
     if (!fits) return Fail(refusal, "data of a length that this padding does not take");
     return {};
@@ -106,7 +108,38 @@ class RsaSignature final : public PublicKeySignature {
   std::size_t modulus_bytes_;
 };
 
+// C_VerifyRecover: what a signature was made of.
+class RsaRecovery final : public Cipher {
+ public:
+  RsaRecovery(PKeyContext context, std::size_t modulus_bytes)
+      : context_(std::move(context)), modulus_bytes_(modulus_bytes) {}
+  Fallible<std::size_t> Whole(ByteView in, MutableBytes out) override {
+    if (in.size() != modulus_bytes_) return Fail(CKR_SIGNATURE_LEN_RANGE, "not the length of the modulus");
+    Bytes message(modulus_bytes_);
+    std::size_t n = message.size();
+    if (EVP_PKEY_verify_recover(context_.get(), message.data(), &n, in.data(), in.size()) != 1) {
+      return LibraryRefusal(CKR_SIGNATURE_INVALID, "RSA recovery");
+    }
+    if (n > out.size()) return Fail(CKR_DEVICE_ERROR, "longer than there is room");
+    std::copy(message.begin(), message.begin() + static_cast<std::ptrdiff_t>(n), out.begin());
+    return n;
+  }
+
+ private:
+  PKeyContext context_;
+  std::size_t modulus_bytes_;
+};
+
 }  // namespace
+
+CipherResult MakeRecovery(const spec::MechanismRow& row, const Key& key) {
+  PKeyContext context(EVP_PKEY_CTX_new_from_pkey(Library(), key.engine().pkey.get(), nullptr));
+  if (context == nullptr || EVP_PKEY_verify_recover_init(context.get()) != 1 ||
+      !ApplyPadding(context.get(), {.recipe = row.recipe})) {
+    return LibraryFailure("RSA recovery");
+  }
+  return std::unique_ptr<Cipher>(std::make_unique<RsaRecovery>(std::move(context), (key.bits() + 7) / 8));
+}
 
 SignatureResult MakeRsaSignature(const spec::MechanismRow& row, const CK_MECHANISM& mechanism, const Key& key) {
   RsaPadding padding{.recipe = row.recipe, .digest = row.digest};

@@ -13,10 +13,29 @@ struct CipherFamily {
   CipherResult (*make)(const spec::MechanismRow&, const CK_MECHANISM&, const Key&, Mode);
 };
 constexpr CipherFamily kCiphers[] = {
-    {Recipe::kAesGcm, MakeGcm},        {Recipe::kAesKwp, MakeKeyWrap},    {Recipe::kAesKw, MakeKeyWrap},
-    {Recipe::kAesCbc, MakeAes},        {Recipe::kAesCbcPad, MakeAes},     {Recipe::kAesCtr, MakeAes},
-    {Recipe::kAesEcb, MakeAes},        {Recipe::kRsaPkcs, MakeRsaCipher}, {Recipe::kRsaOaep, MakeRsaCipher},
+    {Recipe::kAesGcm, MakeGcm},
+    {Recipe::kAesKwp, MakeKeyWrap},
+    {Recipe::kAesKw, MakeKeyWrap},
+    {Recipe::kAesKwPkcs7, MakeKeyWrap},
+    {Recipe::kCbc, MakeBlock},
+    {Recipe::kCbcPad, MakeBlock},
+    {Recipe::kCtr, MakeBlock},
+    {Recipe::kEcb, MakeBlock},
+    {Recipe::kOfb, MakeBlock},
+    {Recipe::kCfb1, MakeBlock},
+    {Recipe::kCfb8, MakeBlock},
+    {Recipe::kCfb64, MakeBlock},
+    {Recipe::kCfb128, MakeBlock},
+    {Recipe::kCts, MakeBlock},
+    {Recipe::kXts, MakeBlock},
+    {Recipe::kAesCcm, MakeCcm},
+    {Recipe::kChacha20, MakeChacha20},
+    {Recipe::kChacha20Poly1305, MakeGcm},
+    {Recipe::kRsaPkcs, MakeRsaCipher},
+    {Recipe::kRsaOaep, MakeRsaCipher},
     {Recipe::kRsaX509, MakeRsaCipher},
+    {Recipe::kRsaAesWrap, MakeEnvelope},
+    {Recipe::kEcdhAesWrap, MakeEnvelope},
 };
 
 struct SignatureFamily {
@@ -25,7 +44,13 @@ struct SignatureFamily {
 };
 constexpr SignatureFamily kSignatures[] = {
     {Recipe::kHmac, MakeMac},
-    {Recipe::kAesCmac, MakeMac},
+    {Recipe::kCmac, MakeMac},
+    {Recipe::kCbcMac, MakeMac},
+    {Recipe::kXcbcMac, MakeMac},
+    {Recipe::kGmac, MakeMac},
+    {Recipe::kPoly1305, MakeMac},
+    {Recipe::kTlsMac, MakeTlsMac},
+    {Recipe::kRsaX931, MakeRsaSignature},
     {Recipe::kEcdsa, MakeEcdsa},
     {Recipe::kEddsa, MakeEddsa},
     {Recipe::kRsaPkcs, MakeRsaSignature},

@@ -69,12 +69,23 @@ Fallible<std::unique_ptr<Cipher>> MakeUnwrapCipher(const spec::MechanismRow& row
 Fallible<std::unique_ptr<Signature>> MakeSignature(const spec::MechanismRow& row, const CK_MECHANISM& mechanism,
                                                    const Key& key);
 
-Fallible<std::unique_ptr<Digest>> MakeDigest(CK_MECHANISM_TYPE digest);
+// C_VerifyRecover: a signature to what was signed, by a row with CKF_VERIFY_RECOVER. Errors: CKR_SIGNATURE_INVALID,
+// CKR_SIGNATURE_LEN_RANGE.
+Fallible<std::unique_ptr<Cipher>> MakeRecovery(const spec::MechanismRow& row, const Key& key);
 
-// The secret that two keys agree on, after the key derivation function of the parameter, as many bytes as asked for
-// (all there are when nullopt). Errors: CKR_PUBLIC_KEY_INVALID, CKR_KEY_SIZE_RANGE when there are not that many.
-Fallible<SecretBytes> Agree(const spec::MechanismRow& row, const CK_MECHANISM& mechanism, const Key& key,
-                            std::optional<std::size_t> bytes);
+Fallible<std::unique_ptr<Digest>> MakeDigest(CK_MECHANISM_TYPE digest);
+// The digest of a row; of SHA-512/t the one that the parameter says.
+Fallible<std::unique_ptr<Digest>> MakeRowDigest(const spec::MechanismRow& row, const CK_MECHANISM& mechanism);
+
+// What a key derives, as many bytes as asked for (all that there are, or what the mechanism makes, when nullopt).
+// `second` is the key that the parameter names beside the base key. Errors: CKR_PUBLIC_KEY_INVALID for the other
+// side's; CKR_KEY_SIZE_RANGE when there are not that many bytes; CKR_TEMPLATE_INCOMPLETE when the length must be said
+// and was not; CKR_KEY_HANDLE_INVALID without the second key; CKR_KEY_TYPE_INCONSISTENT.
+Fallible<SecretBytes> Derive(const spec::MechanismRow& row, const CK_MECHANISM& mechanism, const Key& key,
+                             const Key* second, std::optional<std::size_t> bytes);
+
+// PBKDF2: the only key that is made of something that is no key.
+Fallible<SecretBytes> FromPassword(const CK_MECHANISM& mechanism, std::size_t bytes);
 
 // Random bytes for keys. Errors: CKR_DEVICE_ERROR.
 Status RandomBytes(MutableBytes out);

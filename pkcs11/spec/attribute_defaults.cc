@@ -38,10 +38,12 @@ constexpr Usage kUsages[] = {
     {CKA_DECAPSULATE, CKF_DECAPSULATE, kUsesDerive},
 };
 
-// What the mechanisms of this project do with keys of this type.
+// What the mechanisms of this project do with keys of this type. A key is not for deriving others because there is some
+// legacy way of doing that.
 CK_FLAGS OperationsOf(CK_KEY_TYPE key_type) {
   CK_FLAGS operations = 0;
   for (const MechanismRow& row : Mechanisms()) {
+    if (row.operations == CKF_DERIVE && row.standing == Standing::kLegacy) continue;
     if (row.key_type == key_type || row.other_key_type == key_type) operations |= row.operations;
   }
   return operations;
@@ -204,6 +206,15 @@ Attributes Complete(const TemplateContext& context, Template attributes, CK_MECH
   if (context.object_class == CKO_CERTIFICATE) object.SetUlong(CKA_CERTIFICATE_TYPE, context.key_type);
   if ((ClassBit(context.object_class) & kOnKeys) != 0) AddKeyDefaults(context, usages_named, key_gen_mechanism, object);
   return object;
+}
+
+Attributes JoinSecrecy(const Attributes& first, const Attributes& second) {
+  Attributes joined = first;
+  joined.SetBool(CKA_SENSITIVE, first.Bool(CKA_SENSITIVE, true) || second.Bool(CKA_SENSITIVE, true));
+  for (const CK_ATTRIBUTE_TYPE type : {CKA_EXTRACTABLE, CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE}) {
+    joined.SetBool(type, first.Bool(type) && second.Bool(type));
+  }
+  return joined;
 }
 
 UsageGroups UsagesOf(const Attributes& object) {

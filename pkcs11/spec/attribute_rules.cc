@@ -89,12 +89,6 @@ Status CheckCurrent(const TemplateContext& context) {
 
 // What single values may be
 
-bool IsSecretLength(CK_KEY_TYPE key_type, std::size_t bytes) {
-  const MechanismRow* row = FindMechanism(key_type == CKK_AES ? CKM_AES_KEY_GEN : CKM_GENERIC_SECRET_KEY_GEN);
-  if (bytes > row->key_bits_max / 8 || bytes < row->key_bits_min / 8) return false;
-  return key_type != CKK_AES || bytes % 8 == 0;
-}
-
 Status CheckMaterialLength(const TemplateContext& context, const AttributeRow& row, const CK_ATTRIBUTE& attribute) {
   if (context.object_class != CKO_SECRET_KEY) {
     const bool private_key = context.object_class == CKO_PRIVATE_KEY;
@@ -108,6 +102,14 @@ Status CheckMaterialLength(const TemplateContext& context, const AttributeRow& r
 Status CheckAskedLength(const TemplateContext& context, const AttributeRow& row, const CK_ATTRIBUTE& attribute) {
   if (IsSecretLength(context.key_type, UlongOf(attribute))) return {};
   return Refuse(CKR_KEY_SIZE_RANGE, row, "is a length that its key type does not have");
+}
+
+// What is asked of a private Diffie-Hellman value: long enough for 112 bits of security (SP 800-56A), and below any
+// prime.
+Status CheckAskedValueBits(const AttributeRow& row, const CK_ATTRIBUTE& attribute) {
+  const CK_ULONG bits = UlongOf(attribute);
+  if (bits >= 224 && bits <= 8192) return {};
+  return Refuse(CKR_KEY_SIZE_RANGE, row, "is a size that is not made here");
 }
 
 Status CheckAskedModulus(const AttributeRow& row, const CK_ATTRIBUTE& attribute) {
@@ -169,7 +171,9 @@ Status CheckMeaning(const TemplateContext& context, const AttributeRow& row, con
         return Refuse(CKR_ATTRIBUTE_VALUE_INVALID, row, "is empty");
       return {};
     case CKA_PUBLIC_EXPONENT: return CheckExponent(context, row, attribute);
-    case CKA_MODULUS: return CheckModulus(row, attribute);
+    case CKA_MODULUS:
+    case CKA_PRIME: return CheckModulus(row, attribute);
+    case CKA_VALUE_BITS: return CheckAskedValueBits(row, attribute);
     case CKA_PRIVATE_EXPONENT:
       if (BitLength(ValueOf(attribute)) < 2) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID, row, "is no private exponent");
       return {};
@@ -287,15 +291,8 @@ Status CheckDates(const Attributes& object) {
   return {};
 }
 
-// A managed token's keys do not come in the clear, and what is unwrapped or derived there is not weaker than its
-// source.
-Status CheckManaged(const TemplateContext& context, const Attributes& object) {
-  if (context.profile != Profile::kManaged || !object.Has(CKA_SENSITIVE)) return {};
-  if (context.verb == Verb::kCreate && object.Bool(CKA_TOKEN)) {
-    return Contradiction("a managed token takes no key in the clear; import it wrapped");
-  }
-  if (context.verb == Verb::kUnwrap && !object.Bool(CKA_SENSITIVE))
-    return Contradiction("an unwrapped key stays sensitive");
+// What is derived is not weaker than its source.
+Status CheckInherited(const TemplateContext& context, const Attributes& object) {
   if (context.verb != Verb::kDerive || context.current == nullptr) return {};
   if (context.current->Bool(CKA_SENSITIVE, true) && !object.Bool(CKA_SENSITIVE)) {
     return Contradiction("a key derived from a sensitive one is sensitive");
@@ -304,6 +301,20 @@ Status CheckManaged(const TemplateContext& context, const Attributes& object) {
     return Contradiction("a key derived from an unextractable one is unextractable");
   }
   return {};
+}
+
+// A managed token's keys do not come in the clear, and what is unwrapped or derived there is not weaker than its
+// source.
+Status CheckManaged(const TemplateContext& context, const Attributes& object) {
+  if (!object.Has(CKA_SENSITIVE)) return {};
+  if (context.inherits_secrecy) RETURN_IF_ERROR(CheckInherited(context, object));
+  if (context.profile != Profile::kManaged) return {};
+  if (context.verb == Verb::kCreate && object.Bool(CKA_TOKEN)) {
+    return Contradiction("a managed token takes no key in the clear; import it wrapped");
+  }
+  if (context.verb == Verb::kUnwrap && !object.Bool(CKA_SENSITIVE))
+    return Contradiction("an unwrapped key stays sensitive");
+  return CheckInherited(context, object);
 }
 
 Status CheckTogether(const TemplateContext& context, Template attributes) {

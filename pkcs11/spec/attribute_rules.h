@@ -30,6 +30,8 @@ struct TemplateContext {
   Profile profile = Profile::kGeneral;
   // kCopy and kSet: the object as it is (required). kDerive: the base key, if its sensitivity is to be inherited.
   const Attributes* current = nullptr;
+  // kDerive: the new key is as secret as the base key, whatever the template says (InheritsSecrecy() of the mechanism).
+  bool inherits_secrecy = false;
   // kGenerate of a pair: the template of the other half, from which a half that names no usage takes the fitting ones.
   std::span<const CK_ATTRIBUTE> partner = {};
 };
@@ -66,6 +68,10 @@ inline constexpr CK_RV kForeignAttribute = CKR_ATTRIBUTE_TYPE_INVALID;
 // out.
 Attributes Complete(const TemplateContext& context, std::span<const CK_ATTRIBUTE> attributes,
                     CK_MECHANISM_TYPE key_gen_mechanism = CK_UNAVAILABLE_INFORMATION);
+
+// The secrecy of two base keys together, as `current` of a derivation that takes both: as sensitive as either, as
+// extractable as both, with the history that both have.
+Attributes JoinSecrecy(const Attributes& first, const Attributes& second);
 
 // Whether what was given of attributes that the token computes (CKA_CHECK_VALUE, CKA_PUBLIC_KEY_INFO, CKA_VALUE_LEN,
 // CKA_EC_POINT of a private key) is what it computed; empty and absent ones fit. Errors: CKR_ATTRIBUTE_VALUE_INVALID.

@@ -40,7 +40,8 @@ constexpr std::array kRows = {
   AttributeRow{CMKD_NAMED(APPLICATION),                K::kText,          kOnData,        kForAny, D::kEmpty,    kNoRules, kClient},
   AttributeRow{CMKD_NAMED(VALUE),                      K::kBytes,         kOnData,        kForAny, D::kEmpty,    kNoRules, kClient},
   AttributeRow{CMKD_NAMED(VALUE),                      K::kBytes,         kOnCertificate, kForAny, D::kAbsent,   kRequiredOnCreate, kClient},
-  AttributeRow{CMKD_NAMED(VALUE),                      K::kBytes,         kOnHidden,      kForCurves | kForSecrets, D::kAbsent, kSecretPart, kClient},
+  AttributeRow{CMKD_NAMED(VALUE),                      K::kBytes,         kOnHidden,      kForCurves | kForSecrets | kForDiscreteLog, D::kAbsent, kSecretPart, kClient},
+  AttributeRow{CMKD_NAMED(VALUE),                      K::kBytes,         kOnPublicKey,   kForDiscreteLog, D::kComputed, kPublicPart, kClient},
   AttributeRow{CMKD_NAMED(OBJECT_ID),                  K::kBytes,         kOnData,        kForAny, D::kEmpty,    kNoRules, kClient},
   AttributeRow{CMKD_NAMED(CERTIFICATE_TYPE),           K::kUlong,         kOnCertificate, kForAny, D::kByRule,   kRequiredOnCreate, kClient},
   AttributeRow{CMKD_NAMED(ISSUER),                     K::kBytes,         kOnCertificate, kForAny, D::kEmpty,    kModifiable, kClient},
@@ -87,7 +88,15 @@ constexpr std::array kRows = {
   AttributeRow{CMKD_NAMED(PUBLIC_KEY_INFO),            K::kBytes,         kOnCertificate, kForAny, D::kEmpty,    kNoRules, kClient},
   AttributeRow{CMKD_NAMED(PUBLIC_KEY_INFO),            K::kBytes,         kOnKeyPair,     kForAny, D::kComputed, kMustFitMaterial, kClient},
   // The standard forbids it on create; programs send it with CKA_VALUE, and it does no harm when it fits.
-  AttributeRow{CMKD_NAMED(VALUE_LEN),                  K::kUlong,         kOnSecretKey,   kForSecrets, D::kComputed, kRequiredOnGenerate | kMustFitMaterial, kClient},
+  AttributeRow{CMKD_NAMED(PRIME),                      K::kBigInteger,    kOnPublicKey | kOnDomain, kForDiscreteLog, D::kComputed, kRequiredOnCreate | kRequiredOnGenerate, kClient},
+  AttributeRow{CMKD_NAMED(PRIME),                      K::kBigInteger,    kOnPrivateKey,  kForDiscreteLog, D::kComputed, kPublicPart, kClient},
+  AttributeRow{CMKD_NAMED(SUBPRIME),                   K::kBigInteger,    kOnPublicKey | kOnDomain, kForDsa | kForX942, D::kComputed, kRequiredOnCreate | kRequiredOnGenerate, kClient},
+  AttributeRow{CMKD_NAMED(SUBPRIME),                   K::kBigInteger,    kOnPrivateKey,  kForDsa | kForX942, D::kComputed, kPublicPart, kClient},
+  AttributeRow{CMKD_NAMED(BASE),                       K::kBigInteger,    kOnPublicKey | kOnDomain, kForDiscreteLog, D::kComputed, kRequiredOnCreate | kRequiredOnGenerate, kClient},
+  AttributeRow{CMKD_NAMED(BASE),                       K::kBigInteger,    kOnPrivateKey,  kForDiscreteLog, D::kComputed, kPublicPart, kClient},
+  AttributeRow{CMKD_NAMED(VALUE_BITS),                 K::kUlong,         kOnPrivateKey,  kForDh, D::kComputed, kForbiddenOnCreate | kForbiddenOnUnwrap, kClient},
+  AttributeRow{CMKD_NAMED(VALUE_LEN),                  K::kUlong,         kOnSecretKey,   kForFixed, D::kComputed, kMustFitMaterial, kClient},
+  AttributeRow{CMKD_NAMED(VALUE_LEN),                  K::kUlong,         kOnSecretKey,   kForAes | kForGeneric, D::kComputed, kRequiredOnGenerate | kMustFitMaterial, kClient},
   AttributeRow{CMKD_NAMED(EXTRACTABLE),                K::kBool,          kOnHidden,      kForAny, D::kByRule,   kModifiable | kTokenDefault | kLatchesFalse, kClient},
   AttributeRow{CMKD_NAMED(LOCAL),                      K::kBool,          kOnKeys,        kForAny, D::kByRule,   kNeverGiven, kToken},
   AttributeRow{CMKD_NAMED(NEVER_EXTRACTABLE),          K::kBool,          kOnHidden,      kForAny, D::kByRule,   kNeverGiven, kToken},
@@ -179,13 +188,34 @@ KeyTypeSet KeyTypeBit(CK_KEY_TYPE key_type) {
     case CKK_EC: return kForEc;
     case CKK_EC_EDWARDS: return kForEdwards;
     case CKK_EC_MONTGOMERY: return kForMontgomery;
+    case CKK_DSA: return kForDsa;
+    case CKK_DH: return kForDh;
+    case CKK_X9_42_DH: return kForX942;
+    case CKK_SM2: return kForSm2;
+    case CKK_AES_XTS:
     case CKK_AES: return kForAes;
+    case CKK_DES:
+    case CKK_DES2:
+    case CKK_DES3:
+    case CKK_CHACHA20:
+    case CKK_POLY1305:
+    case CKK_SM4: return kForFixed;
     case CKK_GENERIC_SECRET:
+    case CKK_HKDF:
+    case CKK_MD5_HMAC:
     case CKK_SHA_1_HMAC:
     case CKK_SHA224_HMAC:
     case CKK_SHA256_HMAC:
     case CKK_SHA384_HMAC:
-    case CKK_SHA512_HMAC: return kForGeneric;
+    case CKK_SHA512_HMAC:
+    case CKK_SHA512_224_HMAC:
+    case CKK_SHA512_256_HMAC:
+    case CKK_SHA512_T_HMAC:
+    case CKK_SHA3_224_HMAC:
+    case CKK_SHA3_256_HMAC:
+    case CKK_SHA3_384_HMAC:
+    case CKK_SHA3_512_HMAC:
+    case CKK_BLAKE2B_512_HMAC: return kForGeneric;
     default: return 0;
   }
 }

@@ -30,19 +30,26 @@ inline constexpr ClassSet kOnCertificate = 2;
 inline constexpr ClassSet kOnPublicKey = 4;
 inline constexpr ClassSet kOnPrivateKey = 8;
 inline constexpr ClassSet kOnSecretKey = 16;
+inline constexpr ClassSet kOnDomain = 32;  // domain parameters
 inline constexpr ClassSet kOnKeyPair = kOnPublicKey | kOnPrivateKey;
 inline constexpr ClassSet kOnKeys = kOnKeyPair | kOnSecretKey;
-inline constexpr ClassSet kOnAll = kOnKeys | kOnCertificate | kOnData;
+inline constexpr ClassSet kOnAll = kOnKeys | kOnCertificate | kOnData | kOnDomain;
 
-using KeyTypeSet = std::uint8_t;
+using KeyTypeSet = std::uint16_t;
 inline constexpr KeyTypeSet kForRsa = 1;
 inline constexpr KeyTypeSet kForEc = 2;
 inline constexpr KeyTypeSet kForEdwards = 4;
 inline constexpr KeyTypeSet kForMontgomery = 8;
 inline constexpr KeyTypeSet kForAes = 16;
-inline constexpr KeyTypeSet kForGeneric = 32;  // generic secrets and the HMAC key types
-inline constexpr KeyTypeSet kForCurves = kForEc | kForEdwards | kForMontgomery;
-inline constexpr KeyTypeSet kForSecrets = kForAes | kForGeneric;
+inline constexpr KeyTypeSet kForGeneric = 32;  // generic secrets, HKDF keys and the HMAC key types
+inline constexpr KeyTypeSet kForFixed = 64;    // secret keys that have one length: DES, ChaCha20, Poly1305, SM4
+inline constexpr KeyTypeSet kForSm2 = 128;
+inline constexpr KeyTypeSet kForDsa = 256;
+inline constexpr KeyTypeSet kForDh = 512;     // PKCS #3
+inline constexpr KeyTypeSet kForX942 = 1024;  // X9.42
+inline constexpr KeyTypeSet kForCurves = kForEc | kForEdwards | kForMontgomery | kForSm2;
+inline constexpr KeyTypeSet kForDiscreteLog = kForDsa | kForDh | kForX942;
+inline constexpr KeyTypeSet kForSecrets = kForAes | kForGeneric | kForFixed;
 inline constexpr KeyTypeSet kForAny = 0;  // not tied to key types
 
 // What the attribute is when the template does not say.

@@ -470,6 +470,101 @@
 #define CKD_SHA3_512_KDF_SP800 0x00000016UL
 #endif
 
+// Of 3.0 to 3.2, for the mechanisms that are composed here
+#ifndef CKK_BLAKE2B_512_HMAC
+#define CKK_BLAKE2B_512_HMAC 0x0000003DUL
+#endif
+#ifndef CKA_SUBPRIME_BITS
+#define CKA_SUBPRIME_BITS 0x00000134UL
+#endif
+#ifndef CKM_DSA_SHA3_224
+#define CKM_DSA_SHA3_224 0x00000018UL
+#endif
+#ifndef CKM_DSA_SHA3_256
+#define CKM_DSA_SHA3_256 0x00000019UL
+#endif
+#ifndef CKM_DSA_SHA3_384
+#define CKM_DSA_SHA3_384 0x0000001AUL
+#endif
+#ifndef CKM_DSA_SHA3_512
+#define CKM_DSA_SHA3_512 0x0000001BUL
+#endif
+#ifndef CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE
+#define CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE 0x00000056UL
+#endif
+#ifndef CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE_DH
+#define CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE_DH 0x00000057UL
+#endif
+#ifndef CKM_SHA3_256_KEY_DERIVATION
+#define CKM_SHA3_256_KEY_DERIVATION 0x00000397UL
+#endif
+#ifndef CKM_SHA3_224_KEY_DERIVATION
+#define CKM_SHA3_224_KEY_DERIVATION 0x00000398UL
+#endif
+#ifndef CKM_SHA3_384_KEY_DERIVATION
+#define CKM_SHA3_384_KEY_DERIVATION 0x00000399UL
+#endif
+#ifndef CKM_SHA3_512_KEY_DERIVATION
+#define CKM_SHA3_512_KEY_DERIVATION 0x0000039AUL
+#endif
+#ifndef CKM_SHAKE_128_KEY_DERIVATION
+#define CKM_SHAKE_128_KEY_DERIVATION 0x0000039BUL
+#endif
+#ifndef CKM_SHAKE_256_KEY_DERIVATION
+#define CKM_SHAKE_256_KEY_DERIVATION 0x0000039CUL
+#endif
+#ifndef CKM_DSA_PROBABILISTIC_PARAMETER_GEN
+#define CKM_DSA_PROBABILISTIC_PARAMETER_GEN 0x00002003UL
+#endif
+#ifndef CKM_SHA512_T_KEY_GEN
+#define CKM_SHA512_T_KEY_GEN 0x0000400AUL
+#endif
+#ifndef CKM_BLAKE2B_512
+#define CKM_BLAKE2B_512 0x0000401BUL
+#endif
+#ifndef CKM_BLAKE2B_512_HMAC
+#define CKM_BLAKE2B_512_HMAC 0x0000401CUL
+#endif
+#ifndef CKM_BLAKE2B_512_HMAC_GENERAL
+#define CKM_BLAKE2B_512_HMAC_GENERAL 0x0000401DUL
+#endif
+#ifndef CKM_BLAKE2B_512_KEY_DERIVE
+#define CKM_BLAKE2B_512_KEY_DERIVE 0x0000401EUL
+#endif
+#ifndef CKM_BLAKE2B_512_KEY_GEN
+#define CKM_BLAKE2B_512_KEY_GEN 0x0000401FUL
+#endif
+#ifndef CKM_ECDH_X_AES_KEY_WRAP
+#define CKM_ECDH_X_AES_KEY_WRAP 0x00004038UL
+#endif
+#ifndef CKM_ECDH_COF_AES_KEY_WRAP
+#define CKM_ECDH_COF_AES_KEY_WRAP 0x00004039UL
+#endif
+#ifndef CKM_PUB_KEY_FROM_PRIV_KEY
+#define CKM_PUB_KEY_FROM_PRIV_KEY 0x0000403AUL
+#endif
+#ifndef CK_SP800_108_ITERATION_VARIABLE
+#define CK_SP800_108_ITERATION_VARIABLE 0x00000001UL
+#endif
+#ifndef CK_SP800_108_COUNTER
+#define CK_SP800_108_COUNTER 0x00000002UL
+#endif
+#ifndef CK_SP800_108_DKM_LENGTH
+#define CK_SP800_108_DKM_LENGTH 0x00000003UL
+#endif
+#ifndef CK_SP800_108_BYTE_ARRAY
+#define CK_SP800_108_BYTE_ARRAY 0x00000004UL
+#endif
+#ifndef CK_SP800_108_KEY_HANDLE
+#define CK_SP800_108_KEY_HANDLE 0x00000005UL
+#endif
+#ifndef CK_SP800_108_DKM_LENGTH_SUM_OF_KEYS
+#define CK_SP800_108_DKM_LENGTH_SUM_OF_KEYS 0x00000001UL
+#endif
+#ifndef CK_SP800_108_DKM_LENGTH_SUM_OF_SEGMENTS
+#define CK_SP800_108_DKM_LENGTH_SUM_OF_SEGMENTS 0x00000002UL
+#endif
+
 // Flags
 #ifndef CKF_INTERFACE_FORK_SAFE
 #define CKF_INTERFACE_FORK_SAFE 0x00000001UL
@@ -602,6 +697,165 @@ struct CK_HKDF_PARAMS {
 struct CK_RSA_AES_KEY_WRAP_PARAMS {
   CK_ULONG ulAESKeyBits;
   CK_RSA_PKCS_OAEP_PARAMS_PTR pOAEPParams;
+};
+
+struct CK_CHACHA20_PARAMS {
+  CK_BYTE_PTR pBlockCounter;
+  CK_ULONG blockCounterBits;
+  CK_BYTE_PTR pNonce;
+  CK_ULONG ulNonceBits;
+};
+
+struct CK_GCM_WRAP_PARAMS {
+  CK_BYTE_PTR pIv;
+  CK_ULONG ulIvLen;
+  CK_ULONG ulIvFixedBits;
+  CK_GENERATOR_FUNCTION ivGenerator;
+  CK_BYTE_PTR pAAD;
+  CK_ULONG ulAADLen;
+  CK_ULONG ulTagBits;
+};
+
+struct CK_CCM_WRAP_PARAMS {
+  CK_ULONG ulDataLen;
+  CK_BYTE_PTR pNonce;
+  CK_ULONG ulNonceLen;
+  CK_ULONG ulNonceFixedBits;
+  CK_GENERATOR_FUNCTION nonceGenerator;
+  CK_BYTE_PTR pAAD;
+  CK_ULONG ulAADLen;
+  CK_ULONG ulMACLen;
+};
+
+struct CK_ECDH_AES_KEY_WRAP_PARAMS {
+  CK_ULONG ulAESKeyBits;
+  CK_ULONG kdf;
+  CK_ULONG ulSharedDataLen;
+  CK_BYTE_PTR pSharedData;
+};
+
+struct CK_X9_42_DH1_DERIVE_PARAMS {
+  CK_ULONG kdf;
+  CK_ULONG ulOtherInfoLen;
+  CK_BYTE_PTR pOtherInfo;
+  CK_ULONG ulPublicDataLen;
+  CK_BYTE_PTR pPublicData;
+};
+
+struct CK_PKCS5_PBKD2_PARAMS2 {
+  CK_ULONG saltSource;
+  CK_VOID_PTR pSaltSourceData;
+  CK_ULONG ulSaltSourceDataLen;
+  CK_ULONG iterations;
+  CK_ULONG prf;
+  CK_VOID_PTR pPrfData;
+  CK_ULONG ulPrfDataLen;
+  CK_UTF8CHAR_PTR pPassword;
+  CK_ULONG ulPasswordLen;
+};
+
+struct CK_PRF_DATA_PARAM {
+  CK_ULONG type;
+  CK_VOID_PTR pValue;
+  CK_ULONG ulValueLen;
+};
+
+struct CK_SP800_108_COUNTER_FORMAT {
+  CK_BBOOL bLittleEndian;
+  CK_ULONG ulWidthInBits;
+};
+
+struct CK_SP800_108_DKM_LENGTH_FORMAT {
+  CK_ULONG dkmLengthMethod;
+  CK_BBOOL bLittleEndian;
+  CK_ULONG ulWidthInBits;
+};
+
+// Additional derived keys are not taken here, so what their pointer leads to need not be known.
+struct CK_SP800_108_KDF_PARAMS {
+  CK_MECHANISM_TYPE prfType;
+  CK_ULONG ulNumberOfDataParams;
+  CK_PRF_DATA_PARAM* pDataParams;
+  CK_ULONG ulAdditionalDerivedKeys;
+  CK_VOID_PTR pAdditionalDerivedKeys;
+};
+
+struct CK_SP800_108_FEEDBACK_KDF_PARAMS {
+  CK_MECHANISM_TYPE prfType;
+  CK_ULONG ulNumberOfDataParams;
+  CK_PRF_DATA_PARAM* pDataParams;
+  CK_ULONG ulIVLen;
+  CK_BYTE_PTR pIV;
+  CK_ULONG ulAdditionalDerivedKeys;
+  CK_VOID_PTR pAdditionalDerivedKeys;
+};
+
+struct CK_SSL3_RANDOM_DATA {
+  CK_BYTE_PTR pClientRandom;
+  CK_ULONG ulClientRandomLen;
+  CK_BYTE_PTR pServerRandom;
+  CK_ULONG ulServerRandomLen;
+};
+
+struct CK_SSL3_MASTER_KEY_DERIVE_PARAMS {
+  CK_SSL3_RANDOM_DATA RandomInfo;
+  CK_VERSION_PTR pVersion;
+};
+
+struct CK_TLS12_MASTER_KEY_DERIVE_PARAMS {
+  CK_SSL3_RANDOM_DATA RandomInfo;
+  CK_VERSION_PTR pVersion;
+  CK_MECHANISM_TYPE prfHashMechanism;
+};
+
+struct CK_TLS12_EXTENDED_MASTER_KEY_DERIVE_PARAMS {
+  CK_MECHANISM_TYPE prfHashMechanism;
+  CK_BYTE_PTR pSessionHash;
+  CK_ULONG ulSessionHashLen;
+  CK_VERSION_PTR pVersion;
+};
+
+struct CK_SSL3_KEY_MAT_OUT {
+  CK_OBJECT_HANDLE hClientMacSecret;
+  CK_OBJECT_HANDLE hServerMacSecret;
+  CK_OBJECT_HANDLE hClientKey;
+  CK_OBJECT_HANDLE hServerKey;
+  CK_BYTE_PTR pIVClient;
+  CK_BYTE_PTR pIVServer;
+};
+
+struct CK_SSL3_KEY_MAT_PARAMS {
+  CK_ULONG ulMacSizeInBits;
+  CK_ULONG ulKeySizeInBits;
+  CK_ULONG ulIVSizeInBits;
+  CK_BBOOL bIsExport;
+  CK_SSL3_RANDOM_DATA RandomInfo;
+  CK_SSL3_KEY_MAT_OUT* pReturnedKeyMaterial;
+};
+
+struct CK_TLS12_KEY_MAT_PARAMS {
+  CK_ULONG ulMacSizeInBits;
+  CK_ULONG ulKeySizeInBits;
+  CK_ULONG ulIVSizeInBits;
+  CK_BBOOL bIsExport;
+  CK_SSL3_RANDOM_DATA RandomInfo;
+  CK_SSL3_KEY_MAT_OUT* pReturnedKeyMaterial;
+  CK_MECHANISM_TYPE prfHashMechanism;
+};
+
+struct CK_TLS_KDF_PARAMS {
+  CK_MECHANISM_TYPE prfMechanism;
+  CK_BYTE_PTR pLabel;
+  CK_ULONG ulLabelLength;
+  CK_SSL3_RANDOM_DATA RandomInfo;
+  CK_BYTE_PTR pContextData;
+  CK_ULONG ulContextDataLength;
+};
+
+struct CK_TLS_MAC_PARAMS {
+  CK_MECHANISM_TYPE prfHashMechanism;
+  CK_ULONG ulMacLength;
+  CK_ULONG ulServerOrClient;
 };
 
 }  // extern "C"

@@ -5,6 +5,9 @@
 #include <array>
 #include <bit>
 
+#include "pkcs11/spec/attribute_table.h"
+#include "pkcs11/spec/vendor.h"
+
 namespace cmkd::spec {
 namespace {
 
@@ -16,6 +19,12 @@ constexpr std::array kCurves = {
     Curve{"P-384", CKK_EC, 384, 97, "\x06\x05\x2b\x81\x04\x00\x22"sv, "secp384r1"},
     Curve{"P-521", CKK_EC, 521, 133, "\x06\x05\x2b\x81\x04\x00\x23"sv, "secp521r1"},
     Curve{"secp256k1", CKK_EC, 256, 65, "\x06\x05\x2b\x81\x04\x00\x0a"sv, "secp256k1"},
+    Curve{"brainpoolP224r1", CKK_EC, 224, 57, "\x06\x09\x2b\x24\x03\x03\x02\x08\x01\x01\x05"sv, "brainpoolP224r1"},
+    Curve{"brainpoolP256r1", CKK_EC, 256, 65, "\x06\x09\x2b\x24\x03\x03\x02\x08\x01\x01\x07"sv, "brainpoolP256r1"},
+    Curve{"brainpoolP320r1", CKK_EC, 320, 81, "\x06\x09\x2b\x24\x03\x03\x02\x08\x01\x01\x09"sv, "brainpoolP320r1"},
+    Curve{"brainpoolP384r1", CKK_EC, 384, 97, "\x06\x09\x2b\x24\x03\x03\x02\x08\x01\x01\x0b"sv, "brainpoolP384r1"},
+    Curve{"brainpoolP512r1", CKK_EC, 512, 129, "\x06\x09\x2b\x24\x03\x03\x02\x08\x01\x01\x0d"sv, "brainpoolP512r1"},
+    Curve{"SM2", CKK_SM2, 256, 65, "\x06\x08\x2a\x81\x1c\xcf\x55\x01\x82\x2d"sv, "sm2p256v1"},
     Curve{"Ed25519", CKK_EC_EDWARDS, 255, 32, "\x06\x03\x2b\x65\x70"sv, "edwards25519"},
     Curve{"Ed448", CKK_EC_EDWARDS, 448, 57, "\x06\x03\x2b\x65\x71"sv, "edwards448"},
     Curve{"X25519", CKK_EC_MONTGOMERY, 255, 32, "\x06\x03\x2b\x65\x6e"sv, "curve25519"},
@@ -35,6 +44,29 @@ constexpr std::array kOtherOids = {
 constexpr std::array kOtherNames = {
     Alias{"prime256v1", "P-256"},
 };
+
+// Lengths of secret keys in bytes.
+struct SecretKind {
+  CK_KEY_TYPE type;
+  std::uint16_t shortest;
+  std::uint16_t longest;
+  std::uint16_t step;
+  std::uint8_t block;  // of the block cipher, or 0
+};
+// Generic secrets and all types that HMAC takes: up to 4096 bytes, far above every block size.
+constexpr SecretKind kGenericKind = {CKK_GENERIC_SECRET, 1, 4096, 1, 0};
+constexpr std::array kSecretKinds = {
+    SecretKind{CKK_AES, 16, 32, 8, 16},     SecretKind{CKK_AES_XTS, 32, 64, 32, 0}, SecretKind{CKK_SM4, 16, 16, 1, 16},
+    SecretKind{CKK_DES, 8, 8, 1, 8},        SecretKind{CKK_DES2, 16, 16, 1, 8},     SecretKind{CKK_DES3, 24, 24, 1, 8},
+    SecretKind{CKK_CHACHA20, 32, 32, 1, 0}, SecretKind{CKK_POLY1305, 32, 32, 1, 0},
+};
+
+const SecretKind* FindSecretKind(CK_KEY_TYPE type) {
+  for (const SecretKind& kind : kSecretKinds) {
+    if (kind.type == type) return &kind;
+  }
+  return KeyTypeBit(type) == kForGeneric ? &kGenericKind : nullptr;
+}
 
 // DER
 constexpr std::uint8_t kOctetString = 0x04;
@@ -88,11 +120,35 @@ const Curve* FindCurveByName(std::string_view name) {
   return FirstCurve([name](const Curve& curve) { return curve.name == name || curve.curve_name == name; });
 }
 
+bool IsSecretLength(CK_KEY_TYPE key_type, std::size_t bytes) {
+  const SecretKind* kind = FindSecretKind(key_type);
+  return kind != nullptr && bytes >= kind->shortest && bytes <= kind->longest &&
+         (bytes - kind->shortest) % kind->step == 0;
+}
+
+std::size_t FixedSecretBytes(CK_KEY_TYPE key_type) {
+  const SecretKind* kind = FindSecretKind(key_type);
+  return kind != nullptr && kind->shortest == kind->longest ? kind->shortest : 0;
+}
+
+std::size_t CipherBlockBytes(CK_KEY_TYPE key_type) {
+  const SecretKind* kind = FindSecretKind(key_type);
+  return kind == nullptr ? 0 : kind->block;
+}
+
 std::optional<std::size_t> KeyBits(const Attributes& key) {
-  if (key.Ulong(CKA_CLASS) == CKO_SECRET_KEY) return SecretBits(key);
   const std::optional<CK_ULONG> key_type = key.Ulong(CKA_KEY_TYPE);
+  if (key.Ulong(CKA_CLASS) == CKO_SECRET_KEY) {
+    const std::size_t fixed = FixedSecretBytes(key_type.value_or(CKK_GENERIC_SECRET));
+    return fixed != 0 ? fixed * 8 : SecretBits(key);
+  }
   if (!key_type) return std::nullopt;
   if (*key_type == CKK_RSA) return RsaBits(key);
+  if ((KeyTypeBit(*key_type) & kForDiscreteLog) != 0) {
+    const ByteView prime = key.View(CKA_PRIME);
+    if (prime.empty()) return std::nullopt;
+    return BitLength(prime);
+  }
   const Curve* curve = FindCurve(key.View(CKA_EC_PARAMS));
   if (curve == nullptr) return std::nullopt;
   return curve->bits;

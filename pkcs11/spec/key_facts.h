@@ -31,8 +31,18 @@ const Curve* FindCurve(ByteView ec_params);
 // By printed name or curveName, for configuration and tools; nullptr if unknown.
 const Curve* FindCurveByName(std::string_view name);
 
+// Whether a secret key of this type may be this many bytes long; false for types that are not secret keys.
+bool IsSecretLength(CK_KEY_TYPE key_type, std::size_t bytes);
+
+// The one length in bytes that secret keys of this type have, or 0: there are several, or it is no such type.
+std::size_t FixedSecretBytes(CK_KEY_TYPE key_type);
+
+// The block cipher of a key type: AES, SM4 and the DES family; 0 for other types.
+std::size_t CipherBlockBytes(CK_KEY_TYPE key_type);
+
 // Size of a key in bits as the mechanism table counts: AES and secrets by CKA_VALUE or CKA_VALUE_LEN, RSA by
-// CKA_MODULUS or CKA_MODULUS_BITS, curves by CKA_EC_PARAMS. nullopt when the attributes do not say.
+// CKA_MODULUS or CKA_MODULUS_BITS, DSA and Diffie-Hellman by CKA_PRIME, curves by CKA_EC_PARAMS. nullopt when the
+// attributes do not say.
 std::optional<std::size_t> KeyBits(const Attributes& key);
 
 // The point in a CKA_EC_POINT of this curve, whether it came bare or as a DER OCTET STRING (the standard has the second

@@ -3,12 +3,12 @@
 
 #include <limits>
 
+#include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/mechanism_parameters.h"
 
 namespace cmkd::spec {
 namespace {
 
-constexpr std::size_t kAesBlockBytes = 16;
 constexpr std::size_t kSemiblockBytes = 8;
 
 // Lengths above this do not fit with what any rule adds.
@@ -33,7 +33,54 @@ std::size_t CurveSignature(const MechanismRow& row, std::size_t key_bits) {
   return 2 * ((bits + 7) / 8);
 }
 
+// The block that a padding of this row fills up.
+std::size_t PaddedBlock(const MechanismRow& row) {
+  const std::size_t block = CipherBlockBytes(row.key_type);
+  return block == 0 ? 16 : block;
+}
+
+std::size_t DigestBytes(const MechanismRow& row, const CK_MECHANISM& mechanism) {
+  return row.digest == CKM_SHA512_T ? ReadHashBits(row, mechanism) : DigestLength(row.digest);
+}
+
+// FIPS 186-4 section 4.2: a prime of 1024 bits goes with 160, longer ones with 224 or 256. What is shorter than the
+// bound fits, too.
+std::size_t SubprimeBytes(std::size_t prime_bits) { return prime_bits <= 1024 ? 20 : 32; }
+
+// SM2: an uncompressed point of 256 bits and a digest of SM3, beside the text.
+constexpr std::size_t kSm2Overhead = 1 + 64 + 32;
+
+// The two parts of a wrapped key that carries its own wrapping key: what makes the temporary key known to the
+// recipient (an RSA block, or a point), and AES KWP of the key.
+std::size_t Envelope(const MechanismRow& row, std::size_t key_bits, std::size_t input_bytes, bool encrypting) {
+  const std::size_t field_bytes = (key_bits + 7) / 8;
+  const bool montgomery = row.key_type == CKK_EC_MONTGOMERY;
+  const std::size_t carrier = row.recipe == Recipe::kRsaAesWrap ? field_bytes
+                              : montgomery                      ? field_bytes
+                                                                : 1 + 2 * field_bytes;
+  if (!encrypting) return Less(input_bytes, carrier + kSemiblockBytes);
+  return carrier + RoundUp(input_bytes, kSemiblockBytes) + kSemiblockBytes;
+}
+
+std::size_t TagBytes(const MechanismRow& row, const CK_MECHANISM& mechanism) {
+  if (row.parameter == ParameterKind::kGcm) return ReadGcm(mechanism).tag_bits / 8;
+  if (row.parameter == ParameterKind::kCcm) return ReadCcm(mechanism).mac_bytes;
+  return 16;
+}
+
 }  // namespace
+
+std::size_t MacLength(const MechanismRow& row, const CK_MECHANISM& mechanism) {
+  switch (row.recipe) {
+    case Recipe::kHmac: return ReadHashBits(row, mechanism);
+    case Recipe::kCbcMac: return row.output == OutputRule::kMacGeneral ? PaddedBlock(row) : PaddedBlock(row) / 2;
+    case Recipe::kCmac: return PaddedBlock(row);
+    case Recipe::kXcbcMac: return row.type == CKM_AES_XCBC_MAC_96 ? 12 : 16;
+    case Recipe::kGmac: return ReadGcm(mechanism).tag_bits / 8;
+    case Recipe::kTlsMac: return ReadTlsMac(row, mechanism).mac_bytes;
+    default: return 16;
+  }
+}
 
 std::optional<std::size_t> OutputLength(const MechanismRow& row, const CK_MECHANISM& mechanism, std::size_t key_bits,
                                         std::size_t input_bytes, bool encrypting) {
@@ -41,21 +88,30 @@ std::optional<std::size_t> OutputLength(const MechanismRow& row, const CK_MECHAN
   switch (row.output) {
     case OutputRule::kNone: return std::nullopt;
     case OutputRule::kSameLength: return input_bytes;
-    case OutputRule::kPadded: return encrypting ? (input_bytes / kAesBlockBytes + 1) * kAesBlockBytes : input_bytes;
+    case OutputRule::kPadded: {
+      const std::size_t block = PaddedBlock(row);
+      return encrypting ? (input_bytes / block + 1) * block : input_bytes;
+    }
     case OutputRule::kPlusTag: {
-      const std::size_t tag_bytes = ReadGcm(mechanism).tag_bits / 8;
+      const std::size_t tag_bytes = TagBytes(row, mechanism);
       return encrypting ? input_bytes + tag_bytes : Less(input_bytes, tag_bytes);
     }
     case OutputRule::kKeyWrap:  // keys of other lengths are padded with zeros, so both round up
     case OutputRule::kKeyWrapPad:
       return encrypting ? RoundUp(input_bytes, kSemiblockBytes) + kSemiblockBytes : Less(input_bytes, kSemiblockBytes);
-    case OutputRule::kDigest: return DigestLength(row.digest);
-    case OutputRule::kMac: return row.digest != 0 ? DigestLength(row.digest) : kAesBlockBytes;
+    case OutputRule::kKeyWrapPkcs7:
+      return encrypting ? (input_bytes / kSemiblockBytes + 2) * kSemiblockBytes : Less(input_bytes, kSemiblockBytes);
+    case OutputRule::kDigest: return DigestBytes(row, mechanism);
+    case OutputRule::kMac: return MacLength(row, mechanism);
+    case OutputRule::kMacGeneral: return ReadMacGeneral(mechanism);
     case OutputRule::kModulus: {
       const std::size_t modulus_bytes = (key_bits + 7) / 8;
       return encrypting ? modulus_bytes : ModulusPlaintext(row, mechanism, modulus_bytes);
     }
     case OutputRule::kCurve: return CurveSignature(row, key_bits);
+    case OutputRule::kSubprime: return 2 * SubprimeBytes(key_bits);
+    case OutputRule::kSm2: return encrypting ? input_bytes + kSm2Overhead : Less(input_bytes, kSm2Overhead);
+    case OutputRule::kEnvelope: return Envelope(row, key_bits, input_bytes, encrypting);
   }
   return std::nullopt;
 }

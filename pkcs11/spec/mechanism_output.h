@@ -18,4 +18,7 @@ namespace cmkd::spec {
 std::optional<std::size_t> OutputLength(const MechanismRow& row, const CK_MECHANISM& mechanism, std::size_t key_bits,
                                         std::size_t input_bytes, bool encrypting);
 
+// Bytes of the MAC that a row with kMac or kMacGeneral makes before anything is cut off.
+std::size_t MacLength(const MechanismRow& row, const CK_MECHANISM& mechanism);
+
 }  // namespace cmkd::spec

@@ -6,6 +6,9 @@
 #include <cstddef>
 #include <cstring>
 
+#include "pkcs11/spec/mechanism_output.h"
+#include "pkcs11/spec/vendor.h"
+
 namespace cmkd::spec {
 namespace {
 
@@ -24,6 +27,11 @@ constexpr std::uint32_t kLabel = 1u << 16;  // OAEP label, KDF shared data
 constexpr std::uint32_t kPoint = 1024;      // a public key, DER included
 constexpr std::uint32_t kContext = 255;     // RFC 8032
 constexpr std::uint32_t kTag = 16;
+constexpr std::uint32_t kPrime = 2048;           // a public Diffie-Hellman value
+constexpr std::uint32_t kRandom = 1024;          // the randoms of TLS, session hashes, feedback IVs
+constexpr std::uint32_t kPassword = 65536;       // what RFC 8018 derives a key from
+constexpr std::uint32_t kDataParams = 64;        // parts of the input of an SP 800-108 PRF
+constexpr CK_ULONG kIterationsMax = 10'000'000;  // some seconds of work
 
 #define CMKD_ULONG(type, member) \
   ParameterField { FieldKind::kUlong, #member, offsetof(type, member) }
@@ -69,6 +77,162 @@ constexpr std::array kEddsaFields = {
     CMKD_BYTE(CK_EDDSA_PARAMS, phFlag),
     CMKD_BUFFER(CK_EDDSA_PARAMS, pContextData, ulContextDataLen, kContext),
 };
+#define CMKD_KEY(type, member) \
+  ParameterField { FieldKind::kKeyHandle, #member, offsetof(type, member) }
+#define CMKD_STRUCT(type, pointer, inner, inner_fields)                                                              \
+  ParameterField {                                                                                                   \
+    FieldKind::kStruct, #pointer, offsetof(type, pointer), 0, sizeof(inner), 1, Direction::kIn, inner_fields.data(), \
+        inner_fields.size()                                                                                          \
+  }
+#define CMKD_STRUCTS(type, pointer, count, most, inner, inner_fields)                                       \
+  ParameterField {                                                                                          \
+    FieldKind::kStructArray, #pointer, offsetof(type, pointer), offsetof(type, count), sizeof(inner), most, \
+        Direction::kIn, inner_fields.data(), inner_fields.size()                                            \
+  }
+#define CMKD_RANDOMS(type)                                                            \
+  CMKD_BUFFER(type, RandomInfo.pClientRandom, RandomInfo.ulClientRandomLen, kRandom), \
+      CMKD_BUFFER(type, RandomInfo.pServerRandom, RandomInfo.ulServerRandomLen, kRandom)
+// A CK_VERSION that the token fills in; NULL when the caller does not want it.
+#define CMKD_VERSION(type) \
+  ParameterField { FieldKind::kBytesOfFixedLength, "pVersion", offsetof(type, pVersion), 0, 2, 2, Direction::kInOut }
+
+constexpr std::array kGcmWrapFields = {
+    CMKD_BUFFER(CK_GCM_WRAP_PARAMS, pIv, ulIvLen, kIv), CMKD_ULONG(CK_GCM_WRAP_PARAMS, ulIvFixedBits),
+    CMKD_ULONG(CK_GCM_WRAP_PARAMS, ivGenerator),        CMKD_BUFFER(CK_GCM_WRAP_PARAMS, pAAD, ulAADLen, kLong),
+    CMKD_ULONG(CK_GCM_WRAP_PARAMS, ulTagBits),
+};
+constexpr std::array kCcmFields = {
+    CMKD_ULONG(CK_CCM_PARAMS, ulDataLen),
+    CMKD_BUFFER(CK_CCM_PARAMS, pNonce, ulNonceLen, kTag),
+    CMKD_BUFFER(CK_CCM_PARAMS, pAAD, ulAADLen, kLong),
+    CMKD_ULONG(CK_CCM_PARAMS, ulMACLen),
+};
+constexpr std::array kCcmWrapFields = {
+    CMKD_ULONG(CK_CCM_WRAP_PARAMS, ulDataLen),
+    CMKD_BUFFER(CK_CCM_WRAP_PARAMS, pNonce, ulNonceLen, kTag),
+    CMKD_ULONG(CK_CCM_WRAP_PARAMS, ulNonceFixedBits),
+    CMKD_ULONG(CK_CCM_WRAP_PARAMS, nonceGenerator),
+    CMKD_BUFFER(CK_CCM_WRAP_PARAMS, pAAD, ulAADLen, kLong),
+    CMKD_ULONG(CK_CCM_WRAP_PARAMS, ulMACLen),
+};
+constexpr std::array kChacha20Fields = {
+    CMKD_BUFFER_INOUT(kBytesWithBitLength, CK_CHACHA20_PARAMS, pBlockCounter, blockCounterBits, 8, kIn),
+    CMKD_BUFFER_INOUT(kBytesWithBitLength, CK_CHACHA20_PARAMS, pNonce, ulNonceBits, 24, kIn),
+};
+// The standard counts this nonce in bits.
+constexpr std::array kChacha20Poly1305Fields = {
+    CMKD_BUFFER_INOUT(kBytesWithBitLength, CK_SALSA20_CHACHA20_POLY1305_PARAMS, pNonce, ulNonceLen, 24, kIn),
+    CMKD_BUFFER(CK_SALSA20_CHACHA20_POLY1305_PARAMS, pAAD, ulAADLen, kLong),
+};
+constexpr std::array kRsaAesWrapFields = {
+    CMKD_ULONG(CK_RSA_AES_KEY_WRAP_PARAMS, ulAESKeyBits),
+    CMKD_STRUCT(CK_RSA_AES_KEY_WRAP_PARAMS, pOAEPParams, CK_RSA_PKCS_OAEP_PARAMS, kOaepFields),
+};
+constexpr std::array kEcdhAesWrapFields = {
+    CMKD_ULONG(CK_ECDH_AES_KEY_WRAP_PARAMS, ulAESKeyBits),
+    CMKD_ULONG(CK_ECDH_AES_KEY_WRAP_PARAMS, kdf),
+    CMKD_BUFFER(CK_ECDH_AES_KEY_WRAP_PARAMS, pSharedData, ulSharedDataLen, kLabel),
+};
+constexpr std::array kX942Fields = {
+    CMKD_ULONG(CK_X9_42_DH1_DERIVE_PARAMS, kdf),
+    CMKD_BUFFER(CK_X9_42_DH1_DERIVE_PARAMS, pOtherInfo, ulOtherInfoLen, kLabel),
+    CMKD_BUFFER(CK_X9_42_DH1_DERIVE_PARAMS, pPublicData, ulPublicDataLen, kPrime),
+};
+constexpr std::array kHkdfFields = {
+    CMKD_BYTE(CK_HKDF_PARAMS, bExtract),
+    CMKD_BYTE(CK_HKDF_PARAMS, bExpand),
+    CMKD_ULONG(CK_HKDF_PARAMS, prfHashMechanism),
+    CMKD_ULONG(CK_HKDF_PARAMS, ulSaltType),
+    CMKD_BUFFER(CK_HKDF_PARAMS, pSalt, ulSaltLen, kLabel),
+    CMKD_KEY(CK_HKDF_PARAMS, hSaltKey),
+    CMKD_BUFFER(CK_HKDF_PARAMS, pInfo, ulInfoLen, kLabel),
+};
+constexpr std::array kDataParamFields = {
+    CMKD_ULONG(CK_PRF_DATA_PARAM, type),
+    CMKD_BUFFER(CK_PRF_DATA_PARAM, pValue, ulValueLen, kLabel),
+};
+// Additional keys are not made: count and pointer must be 0, so both travel as numbers.
+constexpr std::array kSp800Fields = {
+    CMKD_ULONG(CK_SP800_108_KDF_PARAMS, prfType),
+    CMKD_STRUCTS(CK_SP800_108_KDF_PARAMS, pDataParams, ulNumberOfDataParams, kDataParams, CK_PRF_DATA_PARAM,
+                 kDataParamFields),
+    CMKD_ULONG(CK_SP800_108_KDF_PARAMS, ulAdditionalDerivedKeys),
+    CMKD_ULONG(CK_SP800_108_KDF_PARAMS, pAdditionalDerivedKeys),
+};
+constexpr std::array kSp800FeedbackFields = {
+    CMKD_ULONG(CK_SP800_108_FEEDBACK_KDF_PARAMS, prfType),
+    CMKD_STRUCTS(CK_SP800_108_FEEDBACK_KDF_PARAMS, pDataParams, ulNumberOfDataParams, kDataParams, CK_PRF_DATA_PARAM,
+                 kDataParamFields),
+    CMKD_BUFFER(CK_SP800_108_FEEDBACK_KDF_PARAMS, pIV, ulIVLen, kRandom),
+    CMKD_ULONG(CK_SP800_108_FEEDBACK_KDF_PARAMS, ulAdditionalDerivedKeys),
+    CMKD_ULONG(CK_SP800_108_FEEDBACK_KDF_PARAMS, pAdditionalDerivedKeys),
+};
+constexpr std::array kPbkdf2Fields = {
+    CMKD_ULONG(CK_PKCS5_PBKD2_PARAMS2, saltSource),
+    CMKD_BUFFER(CK_PKCS5_PBKD2_PARAMS2, pSaltSourceData, ulSaltSourceDataLen, kLabel),
+    CMKD_ULONG(CK_PKCS5_PBKD2_PARAMS2, iterations),
+    CMKD_ULONG(CK_PKCS5_PBKD2_PARAMS2, prf),
+    CMKD_BUFFER(CK_PKCS5_PBKD2_PARAMS2, pPrfData, ulPrfDataLen, kRandom),
+    CMKD_BUFFER(CK_PKCS5_PBKD2_PARAMS2, pPassword, ulPasswordLen, kPassword),
+};
+constexpr std::array kKeyHandleFields = {ParameterField{FieldKind::kKeyHandle, "key", 0}};
+constexpr std::array kStringFields = {CMKD_BUFFER(CK_KEY_DERIVATION_STRING_DATA, pData, ulLen, kLabel)};
+constexpr std::array kIvAndData8Fields = {
+    ParameterField{FieldKind::kFixedBytes, "iv", offsetof(CK_DES_CBC_ENCRYPT_DATA_PARAMS, iv), 0, 8},
+    CMKD_BUFFER(CK_DES_CBC_ENCRYPT_DATA_PARAMS, pData, length, kLabel),
+};
+constexpr std::array kIvAndData16Fields = {
+    ParameterField{FieldKind::kFixedBytes, "iv", offsetof(CK_AES_CBC_ENCRYPT_DATA_PARAMS, iv), 0, 16},
+    CMKD_BUFFER(CK_AES_CBC_ENCRYPT_DATA_PARAMS, pData, length, kLabel),
+};
+constexpr std::array kTlsMasterFields = {
+    CMKD_RANDOMS(CK_SSL3_MASTER_KEY_DERIVE_PARAMS),
+    CMKD_VERSION(CK_SSL3_MASTER_KEY_DERIVE_PARAMS),
+};
+constexpr std::array kTls12MasterFields = {
+    CMKD_RANDOMS(CK_TLS12_MASTER_KEY_DERIVE_PARAMS),
+    CMKD_VERSION(CK_TLS12_MASTER_KEY_DERIVE_PARAMS),
+    CMKD_ULONG(CK_TLS12_MASTER_KEY_DERIVE_PARAMS, prfHashMechanism),
+};
+constexpr std::array kTls12ExtendedFields = {
+    CMKD_ULONG(CK_TLS12_EXTENDED_MASTER_KEY_DERIVE_PARAMS, prfHashMechanism),
+    CMKD_BUFFER(CK_TLS12_EXTENDED_MASTER_KEY_DERIVE_PARAMS, pSessionHash, ulSessionHashLen, kRandom),
+    CMKD_VERSION(CK_TLS12_EXTENDED_MASTER_KEY_DERIVE_PARAMS),
+};
+// Where the handles and IVs go. As a flat struct: what its pointers lead to is written, not read.
+constexpr std::array kKeyMaterialOutFields = {
+    CMKD_ULONG(CK_SSL3_KEY_MAT_OUT, hClientMacSecret), CMKD_ULONG(CK_SSL3_KEY_MAT_OUT, hServerMacSecret),
+    CMKD_ULONG(CK_SSL3_KEY_MAT_OUT, hClientKey),       CMKD_ULONG(CK_SSL3_KEY_MAT_OUT, hServerKey),
+    CMKD_ULONG(CK_SSL3_KEY_MAT_OUT, pIVClient),        CMKD_ULONG(CK_SSL3_KEY_MAT_OUT, pIVServer),
+};
+constexpr std::array kTlsKeyMaterialFields = {
+    CMKD_ULONG(CK_SSL3_KEY_MAT_PARAMS, ulMacSizeInBits),
+    CMKD_ULONG(CK_SSL3_KEY_MAT_PARAMS, ulKeySizeInBits),
+    CMKD_ULONG(CK_SSL3_KEY_MAT_PARAMS, ulIVSizeInBits),
+    CMKD_BYTE(CK_SSL3_KEY_MAT_PARAMS, bIsExport),
+    CMKD_RANDOMS(CK_SSL3_KEY_MAT_PARAMS),
+    CMKD_STRUCT(CK_SSL3_KEY_MAT_PARAMS, pReturnedKeyMaterial, CK_SSL3_KEY_MAT_OUT, kKeyMaterialOutFields),
+};
+constexpr std::array kTls12KeyMaterialFields = {
+    CMKD_ULONG(CK_TLS12_KEY_MAT_PARAMS, ulMacSizeInBits),
+    CMKD_ULONG(CK_TLS12_KEY_MAT_PARAMS, ulKeySizeInBits),
+    CMKD_ULONG(CK_TLS12_KEY_MAT_PARAMS, ulIVSizeInBits),
+    CMKD_BYTE(CK_TLS12_KEY_MAT_PARAMS, bIsExport),
+    CMKD_RANDOMS(CK_TLS12_KEY_MAT_PARAMS),
+    CMKD_STRUCT(CK_TLS12_KEY_MAT_PARAMS, pReturnedKeyMaterial, CK_SSL3_KEY_MAT_OUT, kKeyMaterialOutFields),
+    CMKD_ULONG(CK_TLS12_KEY_MAT_PARAMS, prfHashMechanism),
+};
+constexpr std::array kTlsKdfFields = {
+    CMKD_ULONG(CK_TLS_KDF_PARAMS, prfMechanism),
+    CMKD_BUFFER(CK_TLS_KDF_PARAMS, pLabel, ulLabelLength, kLabel),
+    CMKD_RANDOMS(CK_TLS_KDF_PARAMS),
+    CMKD_BUFFER(CK_TLS_KDF_PARAMS, pContextData, ulContextDataLength, kLabel),
+};
+constexpr std::array kTlsMacFields = {
+    CMKD_ULONG(CK_TLS_MAC_PARAMS, prfHashMechanism),
+    CMKD_ULONG(CK_TLS_MAC_PARAMS, ulMacLength),
+    CMKD_ULONG(CK_TLS_MAC_PARAMS, ulServerOrClient),
+};
 constexpr std::array kUlongFields = {ParameterField{FieldKind::kUlong, "value", 0}};
 
 // The message parameters. The token writes the IV when it is asked to make one, and the tag when it encrypts.
@@ -93,6 +257,11 @@ constexpr std::array kChachaMessageFields = {
     ParameterField{FieldKind::kBytesOfFixedLength, "pTag", offsetof(ChachaMessage, pTag), 0, 16, 16, Direction::kInOut},
 };
 
+#undef CMKD_KEY
+#undef CMKD_STRUCT
+#undef CMKD_STRUCTS
+#undef CMKD_RANDOMS
+#undef CMKD_VERSION
 #undef CMKD_ULONG
 #undef CMKD_BYTE
 #undef CMKD_BUFFER
@@ -126,6 +295,32 @@ constexpr std::array kLayouts = {
     KindAndLayout{P::kPss, Of<CK_RSA_PKCS_PSS_PARAMS>(kPssFields)},
     KindAndLayout{P::kOaep, Of<CK_RSA_PKCS_OAEP_PARAMS>(kOaepFields)},
     KindAndLayout{P::kEcdh1, Of<CK_ECDH1_DERIVE_PARAMS>(kEcdhFields)},
+    KindAndLayout{P::kMacGeneral, Of<CK_ULONG>(kUlongFields)},
+    KindAndLayout{P::kHashBits, Of<CK_ULONG>(kUlongFields)},
+    KindAndLayout{P::kGcm, Of<CK_GCM_WRAP_PARAMS>(kGcmWrapFields)},
+    KindAndLayout{P::kCcm, Of<CK_CCM_PARAMS>(kCcmFields)},
+    KindAndLayout{P::kCcm, Of<CK_CCM_WRAP_PARAMS>(kCcmWrapFields)},
+    KindAndLayout{P::kChacha20, Of<CK_CHACHA20_PARAMS>(kChacha20Fields)},
+    KindAndLayout{P::kChacha20Poly1305, Of<CK_SALSA20_CHACHA20_POLY1305_PARAMS>(kChacha20Poly1305Fields)},
+    KindAndLayout{P::kRsaAesWrap, Of<CK_RSA_AES_KEY_WRAP_PARAMS>(kRsaAesWrapFields)},
+    KindAndLayout{P::kEcdhAesWrap, Of<CK_ECDH_AES_KEY_WRAP_PARAMS>(kEcdhAesWrapFields)},
+    KindAndLayout{P::kX942Dh, Of<CK_X9_42_DH1_DERIVE_PARAMS>(kX942Fields)},
+    KindAndLayout{P::kHkdf, Of<CK_HKDF_PARAMS>(kHkdfFields)},
+    KindAndLayout{P::kSp800Kdf, Of<CK_SP800_108_KDF_PARAMS>(kSp800Fields)},
+    KindAndLayout{P::kSp800Feedback, Of<CK_SP800_108_FEEDBACK_KDF_PARAMS>(kSp800FeedbackFields)},
+    KindAndLayout{P::kPbkdf2, Of<CK_PKCS5_PBKD2_PARAMS2>(kPbkdf2Fields)},
+    KindAndLayout{P::kKeyHandle, Of<CK_OBJECT_HANDLE>(kKeyHandleFields)},
+    KindAndLayout{P::kStringData, Of<CK_KEY_DERIVATION_STRING_DATA>(kStringFields)},
+    KindAndLayout{P::kIvAndData8, Of<CK_DES_CBC_ENCRYPT_DATA_PARAMS>(kIvAndData8Fields)},
+    KindAndLayout{P::kIvAndData16, Of<CK_AES_CBC_ENCRYPT_DATA_PARAMS>(kIvAndData16Fields)},
+    KindAndLayout{P::kVersion, Flat(2)},
+    KindAndLayout{P::kTlsMaster, Of<CK_SSL3_MASTER_KEY_DERIVE_PARAMS>(kTlsMasterFields)},
+    KindAndLayout{P::kTls12Master, Of<CK_TLS12_MASTER_KEY_DERIVE_PARAMS>(kTls12MasterFields)},
+    KindAndLayout{P::kTls12Extended, Of<CK_TLS12_EXTENDED_MASTER_KEY_DERIVE_PARAMS>(kTls12ExtendedFields)},
+    KindAndLayout{P::kTlsKeyMaterial, Of<CK_SSL3_KEY_MAT_PARAMS>(kTlsKeyMaterialFields)},
+    KindAndLayout{P::kTls12KeyMaterial, Of<CK_TLS12_KEY_MAT_PARAMS>(kTls12KeyMaterialFields)},
+    KindAndLayout{P::kTlsKdf, Of<CK_TLS_KDF_PARAMS>(kTlsKdfFields)},
+    KindAndLayout{P::kTlsMac, Of<CK_TLS_MAC_PARAMS>(kTlsMacFields)},
     KindAndLayout{P::kEddsa, Flat(0)},
     KindAndLayout{P::kEddsa, Of<CK_EDDSA_PARAMS>(kEddsaFields)},
 };
@@ -166,9 +361,27 @@ ByteView Buffer(const ParameterLayout& layout, const void* parameter, std::strin
 
 Failure<Error> Invalid(std::string why) { return Fail(CKR_MECHANISM_PARAM_INVALID, std::move(why)); }
 
+Status CheckBuffers(std::span<const ParameterField> fields, const void* parameter);
+
+// The same for structs behind a pointer. Deeper than that the layouts do not go.
+Status CheckStructs(const ParameterField& field, const void* parameter) {
+  const std::size_t count = FieldStructCount(parameter, field);
+  if (count > field.limit) return Invalid(std::string(field.name) + " has more elements than are taken");
+  const auto* first = static_cast<const std::uint8_t*>(FieldPointer(parameter, field));
+  if (count > 0 && first == nullptr) return Invalid(std::string(field.name) + " is NULL");
+  for (std::size_t i = 0; i < count; ++i) RETURN_IF_ERROR(CheckBuffers(field.inner(), first + i * field.size));
+  return {};
+}
+
 // What holds for every struct: no pointer is NULL where bytes are promised, and no buffer is longer than its limit.
-Status CheckBuffers(const ParameterLayout& layout, const void* parameter) {
-  for (const ParameterField& field : layout.fields) {
+Status CheckBuffers(std::span<const ParameterField> fields, const void* parameter) {
+  for (const ParameterField& field : fields) {
+    if (field.kind == FieldKind::kStruct || field.kind == FieldKind::kStructArray) {
+      RETURN_IF_ERROR(CheckStructs(field, parameter));
+      continue;
+    }
+    // A fixed length is not said by the caller; without the pointer it is not there.
+    if (field.kind == FieldKind::kBytesOfFixedLength && field.name == "pVersion") continue;
     if (field.kind != FieldKind::kBytesWithLength && field.kind != FieldKind::kBytesWithBitLength &&
         field.kind != FieldKind::kBytesOfFixedLength) {
       continue;
@@ -199,8 +412,14 @@ Status CheckCtr(const ParameterLayout& layout, const void* parameter) {
   return {};
 }
 
+// The hashes that RFC 8017 appendix B.1 names and FIPS 202's; not MD5, which it has for old signatures only.
+bool IsRsaHash(CK_MECHANISM_TYPE hash) {
+  const bool other = hash == CKM_MD5 || hash == CKM_SM3 || hash == CKM_BLAKE2B_512 || hash == CKM_SHA512_T;
+  return DigestLength(hash) != 0 && !other;
+}
+
 Status CheckHashAndMgf(const ParameterLayout& layout, const void* parameter) {
-  if (DigestLength(Value(layout, parameter, "hashAlg")) == 0) return Invalid("unknown hashAlg");
+  if (!IsRsaHash(Value(layout, parameter, "hashAlg"))) return Invalid("unknown hashAlg");
   if (MgfDigest(Value(layout, parameter, "mgf")) == 0) return Invalid("unknown mgf");
   return {};
 }
@@ -225,12 +444,167 @@ Status CheckOaep(const ParameterLayout& layout, const void* parameter) {
   return {};
 }
 
-Status CheckEcdh(const ParameterLayout& layout, const void* parameter) {
-  const CK_ULONG kdf = Value(layout, parameter, "kdf");
+Status CheckKdf(CK_ULONG kdf, ByteView shared) {
   if (kdf != CKD_NULL && KdfDigest(kdf) == 0) return Invalid("unknown kdf");
-  if (kdf == CKD_NULL && !Buffer(layout, parameter, "pSharedData").empty()) return Invalid("shared data without a kdf");
+  if (kdf == CKD_NULL && !shared.empty()) return Invalid("shared data without a kdf");
+  return {};
+}
+
+Status CheckEcdh(const ParameterLayout& layout, const void* parameter) {
+  RETURN_IF_ERROR(CheckKdf(Value(layout, parameter, "kdf"), Buffer(layout, parameter, "pSharedData")));
   if (Buffer(layout, parameter, "pPublicData").empty()) return Invalid("ECDH without the other side's public key");
   return {};
+}
+
+bool IsAesBits(CK_ULONG bits) { return bits == 128 || bits == 192 || bits == 256; }
+
+Status CheckEcdhAesWrap(const ParameterLayout& layout, const void* parameter) {
+  if (!IsAesBits(Value(layout, parameter, "ulAESKeyBits"))) return Invalid("ulAESKeyBits is no size of an AES key");
+  // A temporary key made of a bare coordinate would not be uniform (SP 800-56A section 5.8).
+  if (Value(layout, parameter, "kdf") == CKD_NULL) return Invalid("a key derivation function is needed here");
+  return CheckKdf(Value(layout, parameter, "kdf"), Buffer(layout, parameter, "pSharedData"));
+}
+
+Status CheckOaep(const ParameterLayout& layout, const void* parameter);
+
+Status CheckRsaAesWrap(const CK_MECHANISM& mechanism) {
+  const auto& wrap = *static_cast<const CK_RSA_AES_KEY_WRAP_PARAMS*>(mechanism.pParameter);
+  if (!IsAesBits(wrap.ulAESKeyBits)) return Invalid("ulAESKeyBits is no size of an AES key");
+  return CheckOaep(*LayoutFor(P::kOaep, sizeof *wrap.pOAEPParams), wrap.pOAEPParams);
+}
+
+Status CheckX942(const ParameterLayout& layout, const void* parameter) {
+  const CK_ULONG kdf = Value(layout, parameter, "kdf");
+  if (kdf != CKD_NULL && kdf != CKD_SHA1_KDF_CONCATENATE && KdfDigest(kdf) == 0) return Invalid("unknown kdf");
+  if (kdf == CKD_NULL && !Buffer(layout, parameter, "pOtherInfo").empty()) return Invalid("other info without a kdf");
+  if (Buffer(layout, parameter, "pPublicData").empty()) return Invalid("no public value of the other side");
+  return {};
+}
+
+Status CheckMacLength(const MechanismRow& row, const CK_MECHANISM& mechanism) {
+  // A MAC of no bytes fits everything.
+  const std::size_t bytes = ReadMacGeneral(mechanism);
+  if (bytes < 1 || bytes > MacLength(row, mechanism)) return Invalid("not a length of this MAC");
+  return {};
+}
+
+// FIPS 180-4 section 5.3.6: any t below 512 but 384. Whole bytes only.
+Status CheckHashBits(const CK_MECHANISM& mechanism) {
+  const CK_ULONG bits = UlongAt(mechanism.pParameter, 0);
+  if (bits < 8 || bits > 504 || bits % 8 != 0 || bits == 384) return Invalid("not a length of SHA-512/t");
+  return {};
+}
+
+Status CheckCcm(const CK_MECHANISM& mechanism) {
+  const CcmParameter ccm = ReadCcm(mechanism);
+  // SP 800-38C appendix A.1; tags below 64 bits are for keys that see few messages.
+  if (ccm.nonce.size() < 7 || ccm.nonce.size() > 13) return Invalid("CCM nonce not of 7 to 13 bytes");
+  if (ccm.mac_bytes < 8 || ccm.mac_bytes > 16 || ccm.mac_bytes % 2 != 0) return Invalid("CCM MAC not of 8 to 16 bytes");
+  if (ccm.nonce.size() == 13 && ccm.data_bytes > 0xffff) return Invalid("too much data for such a long CCM nonce");
+  return {};
+}
+
+Status CheckChacha20(const ParameterLayout& layout, const void* parameter) {
+  const CK_ULONG counter = UlongAt(parameter, offsetof(CK_CHACHA20_PARAMS, blockCounterBits));
+  const CK_ULONG nonce = UlongAt(parameter, offsetof(CK_CHACHA20_PARAMS, ulNonceBits));
+  // RFC 8439 has a counter of 32 bits and a nonce of 96; the original has 64 of each.
+  const bool known = (counter == 32 && nonce == 96) || (counter == 64 && nonce == 64);
+  if (!known || Buffer(layout, parameter, "pNonce").data() == nullptr) return Invalid("not a form of ChaCha20");
+  return {};
+}
+
+Status CheckChacha20Poly1305(const ParameterLayout& layout, const void* parameter) {
+  if (Buffer(layout, parameter, "pNonce").size() != 12) return Invalid("ChaCha20-Poly1305 takes a nonce of 96 bits");
+  return {};
+}
+
+Status CheckHkdf(const CK_MECHANISM& mechanism) {
+  const auto& hkdf = *static_cast<const CK_HKDF_PARAMS*>(mechanism.pParameter);
+  if (hkdf.bExtract > CK_TRUE || hkdf.bExpand > CK_TRUE || (!hkdf.bExtract && !hkdf.bExpand)) {
+    return Invalid("HKDF extracts, expands, or both");
+  }
+  if (DigestLength(hkdf.prfHashMechanism) == 0 || hkdf.prfHashMechanism == CKM_SHA512_T) return Invalid("unknown hash");
+  if (!hkdf.bExtract) return {};
+  const bool data = hkdf.ulSaltType == CKF_HKDF_SALT_DATA, key = hkdf.ulSaltType == CKF_HKDF_SALT_KEY;
+  if (!data && !key && hkdf.ulSaltType != CKF_HKDF_SALT_NULL) return Invalid("unknown kind of salt");
+  if (data != (hkdf.ulSaltLen != 0) || key != (hkdf.hSaltKey != CK_INVALID_HANDLE)) {
+    return Invalid("the salt is not of the kind that ulSaltType says");
+  }
+  return {};
+}
+
+// PKCS#11 3.2, "SP 800-108 Key Derivation": which parts the input of each mode may have, and their forms.
+Status CheckDataParams(const MechanismRow& row, std::span<const CK_PRF_DATA_PARAM> parts) {
+  int variables = 0, counters = 0, lengths = 0;
+  const bool counting = row.recipe == Recipe::kSp800Counter;
+  for (const CK_PRF_DATA_PARAM& part : parts) {
+    const bool counter = part.type == CK_SP800_108_ITERATION_VARIABLE ? counting : part.type == CK_SP800_108_COUNTER;
+    variables += part.type == CK_SP800_108_ITERATION_VARIABLE ? 1 : 0;
+    counters += counter && !counting ? 1 : 0;
+    lengths += part.type == CK_SP800_108_DKM_LENGTH ? 1 : 0;
+    if (counter) {
+      if (part.ulValueLen != sizeof(CK_SP800_108_COUNTER_FORMAT)) return Invalid("a counter without its format");
+      const CK_ULONG width = UlongAt(part.pValue, offsetof(CK_SP800_108_COUNTER_FORMAT, ulWidthInBits));
+      if (width < 8 || width > 32 || width % 8 != 0) return Invalid("a counter has 8, 16, 24 or 32 bits");
+    } else if (part.type == CK_SP800_108_ITERATION_VARIABLE) {
+      if (part.ulValueLen != 0) return Invalid("the iteration variable of this mode has no format");
+    } else if (part.type == CK_SP800_108_DKM_LENGTH) {
+      if (part.ulValueLen != sizeof(CK_SP800_108_DKM_LENGTH_FORMAT)) return Invalid("a length without its format");
+      const CK_ULONG method = UlongAt(part.pValue, 0);
+      const CK_ULONG width = UlongAt(part.pValue, offsetof(CK_SP800_108_DKM_LENGTH_FORMAT, ulWidthInBits));
+      if (method != CK_SP800_108_DKM_LENGTH_SUM_OF_KEYS && method != CK_SP800_108_DKM_LENGTH_SUM_OF_SEGMENTS) {
+        return Invalid("unknown method of the length");
+      }
+      if (width < 8 || width > 64 || width % 8 != 0) return Invalid("a length has whole bytes, eight at most");
+    } else if (part.type != CK_SP800_108_BYTE_ARRAY || part.ulValueLen == 0) {
+      return Invalid("a part of the input that is not taken");
+    }
+  }
+  const bool variable = row.recipe == Recipe::kSp800DoublePipeline ? variables <= 1 : variables == 1;
+  if (!variable || counters > 1 || lengths > 1) return Invalid("parts of the input are missing or too many");
+  return {};
+}
+
+Status CheckSp800(const MechanismRow& row, const ParameterLayout& layout, const void* parameter) {
+  if (!IsSp800Prf(Value(layout, parameter, "prfType"))) return Invalid("unknown pseudorandom function");
+  if (Value(layout, parameter, "ulAdditionalDerivedKeys") != 0) return Invalid("one key at a time is derived here");
+  const ParameterField* parts = FieldNamed(layout, "pDataParams");
+  return CheckDataParams(row, {static_cast<const CK_PRF_DATA_PARAM*>(FieldPointer(parameter, *parts)),
+                               FieldStructCount(parameter, *parts)});
+}
+
+Status CheckPbkdf2(const CK_MECHANISM& mechanism) {
+  const auto& pbkdf2 = *static_cast<const CK_PKCS5_PBKD2_PARAMS2*>(mechanism.pParameter);
+  if (pbkdf2.saltSource != CKZ_SALT_SPECIFIED) return Invalid("unknown source of the salt");
+  if (Pbkdf2Digest(pbkdf2.prf) == 0) return Invalid("unknown pseudorandom function");
+  if (pbkdf2.ulPrfDataLen != 0) return Invalid("the pseudorandom function takes no data");
+  if (pbkdf2.iterations < 1 || pbkdf2.iterations > kIterationsMax) return Invalid("too few or too many iterations");
+  return {};
+}
+
+Status CheckTlsHash(CK_MECHANISM_TYPE hash) {
+  if (DigestLength(hash) == 0 || hash == CKM_SHA512_T) return Invalid("unknown hash");
+  return {};
+}
+
+Status CheckTlsPrf(CK_MECHANISM_TYPE prf) { return prf == CKM_TLS_PRF ? Status{} : CheckTlsHash(prf); }
+
+// The blocks that TLS makes keys of: MAC keys, cipher keys and IVs of both sides.
+Status CheckKeyMaterial(const ParameterLayout& layout, const void* parameter) {
+  for (const char* name : {"ulMacSizeInBits", "ulKeySizeInBits", "ulIVSizeInBits"}) {
+    const CK_ULONG bits = Value(layout, parameter, name);
+    if (bits % 8 != 0 || bits > 512) return Invalid(std::string(name) + " is no size of a key or an IV");
+  }
+  if (Value(layout, parameter, "bIsExport") != CK_FALSE) return Invalid("export ciphers are not made");
+  return {};
+}
+
+Status CheckTlsMac(const MechanismRow& row, const CK_MECHANISM& mechanism) {
+  const TlsMacParameter mac = ReadTlsMac(row, mechanism);
+  const auto& given = *static_cast<const CK_TLS_MAC_PARAMS*>(mechanism.pParameter);
+  if (given.ulServerOrClient != 1 && given.ulServerOrClient != 2) return Invalid("neither server nor client");
+  if (mac.mac_bytes < 12 || mac.mac_bytes > 64) return Invalid("not a length of a TLS MAC");
+  return CheckTlsPrf(given.prfHashMechanism);
 }
 
 Status CheckEddsa(const ParameterLayout& layout, const void* parameter) {
@@ -247,6 +621,35 @@ Status CheckValues(const MechanismRow& row, const ParameterLayout& layout, const
     case P::kOaep: return CheckOaep(layout, mechanism.pParameter);
     case P::kEcdh1: return CheckEcdh(layout, mechanism.pParameter);
     case P::kEddsa: return CheckEddsa(layout, mechanism.pParameter);
+    case P::kMacGeneral: return CheckMacLength(row, mechanism);
+    case P::kHashBits: return CheckHashBits(mechanism);
+    case P::kCcm: return CheckCcm(mechanism);
+    case P::kChacha20: return CheckChacha20(layout, mechanism.pParameter);
+    case P::kChacha20Poly1305: return CheckChacha20Poly1305(layout, mechanism.pParameter);
+    case P::kRsaAesWrap: return CheckRsaAesWrap(mechanism);
+    case P::kEcdhAesWrap: return CheckEcdhAesWrap(layout, mechanism.pParameter);
+    case P::kX942Dh: return CheckX942(layout, mechanism.pParameter);
+    case P::kHkdf: return CheckHkdf(mechanism);
+    case P::kSp800Kdf:
+    case P::kSp800Feedback: return CheckSp800(row, layout, mechanism.pParameter);
+    case P::kPbkdf2: return CheckPbkdf2(mechanism);
+    case P::kTls12Master:
+    case P::kTls12Extended: return CheckTlsHash(Value(layout, mechanism.pParameter, "prfHashMechanism"));
+    case P::kTlsKeyMaterial: return CheckKeyMaterial(layout, mechanism.pParameter);
+    case P::kTls12KeyMaterial:
+      RETURN_IF_ERROR(CheckTlsHash(Value(layout, mechanism.pParameter, "prfHashMechanism")));
+      return CheckKeyMaterial(layout, mechanism.pParameter);
+    case P::kTlsKdf: return CheckTlsPrf(Value(layout, mechanism.pParameter, "prfMechanism"));
+    case P::kTlsMac: return CheckTlsMac(row, mechanism);
+    case P::kDhPublic:
+      if (mechanism.ulParameterLen == 0) return Invalid("no public value of the other side");
+      return {};
+    case P::kKeyHandle:
+    case P::kStringData:
+    case P::kIvAndData8:
+    case P::kIvAndData16:
+    case P::kVersion:
+    case P::kTlsMaster:
     case P::kNone:
     case P::kIv16:
     case P::kIv8:
@@ -270,7 +673,8 @@ Status CheckGenerator(CK_ULONG generator, CK_ULONG fixed_bits, std::size_t iv_by
 }  // namespace
 
 const ParameterLayout* LayoutFor(ParameterKind kind, std::size_t parameter_bytes) {
-  if (kind == P::kBytes) return parameter_bytes <= kParameterStructBytesMax ? &kAnyBytes : nullptr;
+  if (kind == P::kBytes || kind == P::kDhPublic)
+    return parameter_bytes <= kParameterStructBytesMax ? &kAnyBytes : nullptr;
   for (const KindAndLayout& entry : kLayouts) {
     if (entry.kind == kind && entry.layout.bytes == parameter_bytes) return &entry.layout;
   }
@@ -295,6 +699,11 @@ const void* FieldPointer(const void* parameter, const ParameterField& field) {
   return pointer;
 }
 
+std::size_t FieldStructCount(const void* parameter, const ParameterField& field) {
+  if (field.kind == FieldKind::kStruct) return 1;
+  return std::min<CK_ULONG>(UlongAt(parameter, field.length_offset), field.limit + CK_ULONG{1});
+}
+
 std::size_t FieldBufferBytes(const void* parameter, const ParameterField& field) {
   if (field.kind == FieldKind::kBytesOfFixedLength) return field.size;
   CK_ULONG length = UlongAt(parameter, field.length_offset);
@@ -309,8 +718,9 @@ Status CheckParameter(const MechanismRow& row, const CK_MECHANISM& mechanism) {
     return Invalid(std::string(row.name) + " takes no parameter of " + std::to_string(bytes) + " bytes");
   }
   if (bytes > 0 && mechanism.pParameter == nullptr) return Invalid("pParameter is NULL but has a length");
-  if (bytes == 0) return {};
-  RETURN_IF_ERROR(CheckBuffers(*layout, mechanism.pParameter));
+  if (bytes == 0)
+    return row.parameter == P::kDhPublic ? Status(Invalid("no public value of the other side")) : Status{};
+  RETURN_IF_ERROR(CheckBuffers(layout->fields, mechanism.pParameter));
   return CheckValues(row, *layout, mechanism);
 }
 
@@ -324,7 +734,7 @@ Status CheckMessageParameter(const MechanismRow& row, const void* parameter, std
   }
   if (parameter == nullptr) return Invalid("the message parameter is NULL but has a length");
   const ParameterLayout& layout = *MessageLayout(parameter_bytes);
-  RETURN_IF_ERROR(CheckBuffers(layout, parameter));
+  RETURN_IF_ERROR(CheckBuffers(layout.fields, parameter));
   const std::size_t iv_bytes = Buffer(layout, parameter, "pIv").size();
   if (iv_bytes == 0) return Invalid("GCM without an IV");
   if (!IsTagLength(UlongAt(parameter, offsetof(GcmMessage, ulTagBits))))
@@ -340,6 +750,50 @@ GcmParameter ReadGcm(const CK_MECHANISM& mechanism) {
           Value(*layout, mechanism.pParameter, "ulTagBits")};
 }
 
+CcmParameter ReadCcm(const CK_MECHANISM& mechanism) {
+  const ParameterLayout* layout = LayoutFor(P::kCcm, mechanism.ulParameterLen);
+  if (layout == nullptr) return {};
+  return {Buffer(*layout, mechanism.pParameter, "pNonce"), Buffer(*layout, mechanism.pParameter, "pAAD"),
+          Value(*layout, mechanism.pParameter, "ulDataLen"), Value(*layout, mechanism.pParameter, "ulMACLen")};
+}
+
+std::size_t ReadMacGeneral(const CK_MECHANISM& mechanism) {
+  return mechanism.ulParameterLen == sizeof(CK_ULONG) ? UlongAt(mechanism.pParameter, 0) : 0;
+}
+
+std::size_t ReadHashBits(const MechanismRow& row, const CK_MECHANISM& mechanism) {
+  if (row.parameter != P::kHashBits || mechanism.ulParameterLen != sizeof(CK_ULONG)) return DigestLength(row.digest);
+  return UlongAt(mechanism.pParameter, 0) / 8;
+}
+
+TlsMacParameter ReadTlsMac(const MechanismRow& row, const CK_MECHANISM& mechanism) {
+  if (row.parameter != P::kTlsMac) return {0, 12, row.type == CKM_TLS10_MAC_SERVER};
+  if (mechanism.ulParameterLen != sizeof(CK_TLS_MAC_PARAMS)) return {0, 12, false};
+  const auto& mac = *static_cast<const CK_TLS_MAC_PARAMS*>(mechanism.pParameter);
+  return {mac.prfHashMechanism == CKM_TLS_PRF ? 0 : mac.prfHashMechanism, mac.ulMacLength, mac.ulServerOrClient == 1};
+}
+
+bool IsSp800Kdf(CK_ULONG kdf) { return kdf >= CKD_SHA1_KDF_SP800 && kdf <= CKD_SHA3_512_KDF_SP800; }
+
+CK_MECHANISM_TYPE Pbkdf2Digest(CK_ULONG prf) {
+  switch (prf) {
+    case CKP_PKCS5_PBKD2_HMAC_SHA1: return CKM_SHA_1;
+    case CKP_PKCS5_PBKD2_HMAC_SHA224: return CKM_SHA224;
+    case CKP_PKCS5_PBKD2_HMAC_SHA256: return CKM_SHA256;
+    case CKP_PKCS5_PBKD2_HMAC_SHA384: return CKM_SHA384;
+    case CKP_PKCS5_PBKD2_HMAC_SHA512: return CKM_SHA512;
+    case CKP_PKCS5_PBKD2_HMAC_SHA512_224: return CKM_SHA512_224;
+    case CKP_PKCS5_PBKD2_HMAC_SHA512_256: return CKM_SHA512_256;
+    default: return 0;
+  }
+}
+
+bool IsSp800Prf(CK_MECHANISM_TYPE prf) {
+  const MechanismRow* row = FindMechanism(prf);
+  if (row == nullptr || row->parameter != P::kNone || row->output != OutputRule::kMac) return false;
+  return row->recipe == Recipe::kHmac || row->recipe == Recipe::kCmac;
+}
+
 CK_MECHANISM_TYPE MgfDigest(CK_RSA_PKCS_MGF_TYPE mgf) {
   switch (mgf) {
     case CKG_MGF1_SHA1: return CKM_SHA_1;
@@ -347,17 +801,34 @@ CK_MECHANISM_TYPE MgfDigest(CK_RSA_PKCS_MGF_TYPE mgf) {
     case CKG_MGF1_SHA256: return CKM_SHA256;
     case CKG_MGF1_SHA384: return CKM_SHA384;
     case CKG_MGF1_SHA512: return CKM_SHA512;
+    case CKG_MGF1_SHA3_224: return CKM_SHA3_224;
+    case CKG_MGF1_SHA3_256: return CKM_SHA3_256;
+    case CKG_MGF1_SHA3_384: return CKM_SHA3_384;
+    case CKG_MGF1_SHA3_512: return CKM_SHA3_512;
     default: return 0;
   }
 }
 
 CK_MECHANISM_TYPE KdfDigest(CK_ULONG kdf) {
   switch (kdf) {
+    case CKD_SHA1_KDF_SP800:
     case CKD_SHA1_KDF: return CKM_SHA_1;
+    case CKD_SHA224_KDF_SP800:
     case CKD_SHA224_KDF: return CKM_SHA224;
+    case CKD_SHA256_KDF_SP800:
     case CKD_SHA256_KDF: return CKM_SHA256;
+    case CKD_SHA384_KDF_SP800:
     case CKD_SHA384_KDF: return CKM_SHA384;
+    case CKD_SHA512_KDF_SP800:
     case CKD_SHA512_KDF: return CKM_SHA512;
+    case CKD_SHA3_224_KDF_SP800:
+    case CKD_SHA3_224_KDF: return CKM_SHA3_224;
+    case CKD_SHA3_256_KDF_SP800:
+    case CKD_SHA3_256_KDF: return CKM_SHA3_256;
+    case CKD_SHA3_384_KDF_SP800:
+    case CKD_SHA3_384_KDF: return CKM_SHA3_384;
+    case CKD_SHA3_512_KDF_SP800:
+    case CKD_SHA3_512_KDF: return CKM_SHA3_512;
     default: return 0;
   }
 }

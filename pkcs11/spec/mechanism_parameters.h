@@ -15,7 +15,7 @@ namespace cmkd::spec {
 
 // Bounds of what a caller may hand in with a mechanism. Larger ones are refused before anything is allocated.
 inline constexpr std::size_t kParameterBufferBytesMax = 1u << 20;  // one inner buffer (AAD is the only long one)
-inline constexpr std::size_t kParameterStructBytesMax = 256;       // a parameter without pointers, or the struct itself
+inline constexpr std::size_t kParameterStructBytesMax = 2048;      // a parameter without pointers, or the struct itself
 inline constexpr std::size_t kIvBytesMax = 1u << 16;
 
 enum class FieldKind : std::uint8_t {
@@ -25,6 +25,9 @@ enum class FieldKind : std::uint8_t {
   kBytesWithLength,     // a pointer, and at length_offset a CK_ULONG that counts the bytes behind it
   kBytesWithBitLength,  // the same, counted in bits: the bytes are rounded up
   kBytesOfFixedLength,  // a pointer to `size` bytes; the struct has no length for it
+  kKeyHandle,           // a CK_OBJECT_HANDLE in the struct: a key of the caller's, or 0
+  kStruct,              // a pointer to a struct of `size` bytes with `fields` of its own
+  kStructArray,         // a pointer, and at length_offset a CK_ULONG that counts such structs, at most `limit`
 };
 
 // Which side gives the bytes. For C_EncryptMessage the token may write the IV and writes the tag; for C_DecryptMessage
@@ -39,6 +42,10 @@ struct ParameterField {
   std::uint16_t size = 0;           // of kFixedBytes and kBytesOfFixedLength
   std::uint32_t limit = 0;          // most bytes behind a pointer
   Direction direction = Direction::kIn;
+  const ParameterField* fields = nullptr;  // of kStruct and kStructArray
+  std::uint16_t field_count = 0;
+
+  std::span<const ParameterField> inner() const { return {fields, field_count}; }
 };
 
 struct ParameterLayout {
@@ -65,6 +72,8 @@ CK_ULONG FieldUlong(const void* parameter, const ParameterField& field);       /
 const void* FieldPointer(const void* parameter, const ParameterField& field);  // the three pointer kinds
 std::size_t FieldBufferBytes(const void* parameter,
                              const ParameterField& field);  // bytes behind the pointer; limit + 1 if more
+// How many structs are behind the pointer of kStruct (0 or 1) or kStructArray; limit + 1 if more.
+std::size_t FieldStructCount(const void* parameter, const ParameterField& field);
 
 // Whether pParameter of this mechanism may be used: length, NULL pointers, bounds, and values that the standard or this
 // project allows (GCM tags of 96 to 128 bits, IVs of 1 to 65,536 bytes, known hashes, mask generation and key
@@ -83,6 +92,38 @@ struct GcmParameter {
   CK_ULONG tag_bits;
 };
 GcmParameter ReadGcm(const CK_MECHANISM& mechanism);
+
+// The same for CCM. `data_bytes` is what the caller announced, of the plaintext or the ciphertext.
+struct CcmParameter {
+  ByteView nonce;
+  ByteView aad;
+  std::size_t data_bytes;
+  std::size_t mac_bytes;
+};
+CcmParameter ReadCcm(const CK_MECHANISM& mechanism);
+
+// Bytes of a MAC that CK_MAC_GENERAL_PARAMS asks for; 0 without a parameter.
+std::size_t ReadMacGeneral(const CK_MECHANISM& mechanism);
+
+// Bytes of SHA-512/t for the t of a parameter of kHashBits; for other rows those of the row's digest.
+std::size_t ReadHashBits(const MechanismRow& row, const CK_MECHANISM& mechanism);
+
+// CK_TLS_MAC_PARAMS, or what the two mechanisms for TLS 1.0 imply. `hash` is 0 for the PRF of TLS 1.0 and 1.1.
+struct TlsMacParameter {
+  CK_MECHANISM_TYPE hash;
+  std::size_t mac_bytes;
+  bool server;
+};
+TlsMacParameter ReadTlsMac(const MechanismRow& row, const CK_MECHANISM& mechanism);
+
+// Whether a key derivation function (CKD_…) is the one of SP 800-56C, in which the counter comes first; the others are
+// those of X9.63.
+bool IsSp800Kdf(CK_ULONG kdf);
+
+// The HMAC or CMAC mechanism that SP 800-108 names as its pseudorandom function, or PBKDF2 by its own numbers; 0 if it
+// is not known here.
+CK_MECHANISM_TYPE Pbkdf2Digest(CK_ULONG prf);
+bool IsSp800Prf(CK_MECHANISM_TYPE prf);
 
 // The digest mechanism that a mask generation function (CKG_MGF1_…) or a key derivation function (CKD_…_KDF) runs on; 0
 // if it is not known here. CKD_NULL runs on none and gives 0 too.

@@ -21,6 +21,26 @@
 #define CKA_CMKD_PROTECTION (CKA_CMKD_BASE + 8)     // text: software or hsm
 #define CKA_CMKD_ROLE (CKA_CMKD_BASE + 9)           // text: undecided or wrapping (key_role.h); absent on keys for data
 
+// The Chinese algorithms, which OASIS has not numbered. The two key types, SM3, its HMAC and the generation of SM4 keys
+// have the numbers that Luna and Trustonic devices use; the others follow on.
+#define CKK_SM4 (CKK_VENDOR_DEFINED + 0x15UL)
+#define CKK_SM2 (CKK_VENDOR_DEFINED + 0x16UL)
+#define CKM_SM3 (CKM_VENDOR_DEFINED + 0xB01UL)
+#define CKM_SM3_HMAC (CKM_VENDOR_DEFINED + 0xB02UL)
+#define CKM_SM3_HMAC_GENERAL (CKM_VENDOR_DEFINED + 0xB03UL)
+#define CKM_SM3_KEY_DERIVATION (CKM_VENDOR_DEFINED + 0xB04UL)
+#define CKM_SM4_KEY_GEN (CKM_VENDOR_DEFINED + 0xB10UL)
+#define CKM_SM4_ECB (CKM_VENDOR_DEFINED + 0xB11UL)
+#define CKM_SM4_CBC (CKM_VENDOR_DEFINED + 0xB12UL)
+#define CKM_SM4_CBC_PAD (CKM_VENDOR_DEFINED + 0xB13UL)
+#define CKM_SM4_CTR (CKM_VENDOR_DEFINED + 0xB14UL)
+#define CKM_SM4_CFB128 (CKM_VENDOR_DEFINED + 0xB15UL)
+#define CKM_SM4_OFB (CKM_VENDOR_DEFINED + 0xB16UL)
+#define CKM_SM2_KEY_PAIR_GEN (CKM_VENDOR_DEFINED + 0xB20UL)
+#define CKM_SM2 (CKM_VENDOR_DEFINED + 0xB21UL)          // signs a digest that the caller made
+#define CKM_SM2_SM3 (CKM_VENDOR_DEFINED + 0xB22UL)      // signs a message (GB/T 32918.2, with the usual identity)
+#define CKM_SM2_ENCRYPT (CKM_VENDOR_DEFINED + 0xB23UL)  // encrypts (GB/T 32918.4): C1, C3, C2
+
 namespace cmkd::spec {
 
 // Why a call was refused, for refusals that are not the CMK's own. Numbers below 64 are those of cmk::Refusal

@@ -35,8 +35,16 @@ const ParameterLayout* LayoutOf(CK_MECHANISM_TYPE type, std::size_t parameter_by
   return layout == nullptr || layout->flat ? nullptr : layout;
 }
 
-bool WithinLimits(const void* parameter, const ParameterLayout& layout) {
-  for (const ParameterField& field : layout.fields) {
+bool WithinLimits(const void* parameter, std::span<const ParameterField> fields) {
+  for (const ParameterField& field : fields) {
+    if (field.kind == FieldKind::kStruct || field.kind == FieldKind::kStructArray) {
+      const std::size_t count = spec::FieldStructCount(parameter, field);
+      const auto* first = static_cast<const std::uint8_t*>(spec::FieldPointer(parameter, field));
+      if (count > field.limit) return false;
+      for (std::size_t i = 0; first != nullptr && i < count; ++i) {
+        if (!WithinLimits(first + i * field.size, field.inner())) return false;
+      }
+    }
     if (field.kind == FieldKind::kBytesWithLength || field.kind == FieldKind::kBytesWithBitLength) {
       if (spec::FieldBufferBytes(parameter, field) > field.limit) return false;
     }
@@ -44,10 +52,26 @@ bool WithinLimits(const void* parameter, const ParameterLayout& layout) {
   return true;
 }
 
+void WriteField(Writer& w, const void* parameter, const ParameterField& field);
+
+// A pointer to structs: how many, whether there are any, and each by its fields.
+void WriteStructs(Writer& w, const void* parameter, const ParameterField& field) {
+  const auto* first = static_cast<const std::uint8_t*>(spec::FieldPointer(parameter, field));
+  const std::size_t count = spec::FieldStructCount(parameter, field);
+  w.U64(count);
+  w.U8(first != nullptr ? 1 : 0);
+  for (std::size_t i = 0; first != nullptr && i < count; ++i) {
+    for (const ParameterField& inner : field.inner()) WriteField(w, first + i * field.size, inner);
+  }
+}
+
 void WriteField(Writer& w, const void* parameter, const ParameterField& field) {
   const auto* base = static_cast<const std::uint8_t*>(parameter);
   switch (field.kind) {
+    case FieldKind::kKeyHandle:
     case FieldKind::kUlong: return w.U64(spec::FieldUlong(parameter, field));
+    case FieldKind::kStruct:
+    case FieldKind::kStructArray: return WriteStructs(w, parameter, field);
     case FieldKind::kByte: return w.U8(static_cast<std::uint8_t>(spec::FieldUlong(parameter, field)));
     case FieldKind::kFixedBytes: return w.Raw({base + field.offset, field.size});
     case FieldKind::kBytesWithLength:
@@ -65,12 +89,32 @@ void WriteField(Writer& w, const void* parameter, const ParameterField& field) {
   w.Raw({static_cast<const std::uint8_t*>(buffer), spec::FieldBufferBytes(parameter, field)});
 }
 
+void ReadField(Reader& r, Arena& arena, std::uint8_t* parameter, const ParameterField& field);
+
+void ReadStructs(Reader& r, Arena& arena, std::uint8_t* parameter, const ParameterField& field) {
+  const CK_ULONG count = r.U64();
+  const std::uint8_t given = r.U8();
+  if (!r.ok()) return;
+  if (given > 1 || count > field.limit || (field.kind == FieldKind::kStruct && count != 1)) return r.Fail();
+  if (field.kind == FieldKind::kStructArray) std::memcpy(parameter + field.length_offset, &count, sizeof count);
+  if (given == 0) return;
+  // CK_ULONGs, so that the structs are aligned.
+  auto* first = reinterpret_cast<std::uint8_t*>(arena.New<CK_ULONG>((count * field.size + 7) / 8));
+  for (std::size_t i = 0; i < count && r.ok(); ++i) {
+    for (const ParameterField& inner : field.inner()) ReadField(r, arena, first + i * field.size, inner);
+  }
+  std::memcpy(parameter + field.offset, &first, sizeof first);
+}
+
 void ReadField(Reader& r, Arena& arena, std::uint8_t* parameter, const ParameterField& field) {
   const auto put_ulong = [&](std::size_t offset, CK_ULONG value) {
     std::memcpy(parameter + offset, &value, sizeof value);
   };
   switch (field.kind) {
+    case FieldKind::kKeyHandle:
     case FieldKind::kUlong: return put_ulong(field.offset, r.U64());
+    case FieldKind::kStruct:
+    case FieldKind::kStructArray: return ReadStructs(r, arena, parameter, field);
     case FieldKind::kByte: parameter[field.offset] = r.U8(); return;
     case FieldKind::kFixedBytes: {
       const ByteView bytes = r.Raw(field.size);
@@ -102,8 +146,8 @@ void EncodeRequest(Writer& w, const spec::Mechanism& shape) {
   if (shape.value == nullptr) return w.U8(static_cast<std::uint8_t>(Presence::kNull));
   const CK_MECHANISM& m = *shape.value;
   const ParameterLayout* layout = m.pParameter == nullptr ? nullptr : LayoutOf(m.mechanism, m.ulParameterLen);
-  const bool fits =
-      layout != nullptr ? WithinLimits(m.pParameter, *layout) : m.ulParameterLen <= spec::kParameterStructBytesMax;
+  const bool fits = layout != nullptr ? WithinLimits(m.pParameter, layout->fields)
+                                      : m.ulParameterLen <= spec::kParameterStructBytesMax;
   w.U8(static_cast<std::uint8_t>(fits ? Presence::kGiven : Presence::kBeyondLimits));
   if (!fits) return;
   w.U64(m.mechanism);
@@ -262,7 +306,7 @@ void DecodeResponse(Reader& r, spec::TemplateInOut& shape, CK_RV rv) {
 void EncodeRequest(Writer& w, const spec::ParameterInOut& shape) {
   if (shape.data == nullptr) return w.U8(static_cast<std::uint8_t>(Presence::kNull));
   const ParameterLayout* layout = spec::MessageLayout(shape.length);
-  const bool fits = layout != nullptr && WithinLimits(shape.data, *layout);
+  const bool fits = layout != nullptr && WithinLimits(shape.data, layout->fields);
   w.U8(static_cast<std::uint8_t>(fits ? Presence::kGiven : Presence::kBeyondLimits));
   if (!fits) return;
   w.U32(static_cast<std::uint32_t>(shape.length));

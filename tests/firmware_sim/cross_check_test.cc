@@ -6,6 +6,7 @@
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "firmware_sim/gcm_long_iv.h"
@@ -30,6 +31,10 @@ constexpr Hash kHashes[] = {
     {CKM_SHA256, CKG_MGF1_SHA256, CKM_SHA256_RSA_PKCS_PSS, CKD_SHA256_KDF, "SHA256"},
     {CKM_SHA384, CKG_MGF1_SHA384, CKM_SHA384_RSA_PKCS_PSS, CKD_SHA384_KDF, "SHA384"},
     {CKM_SHA512, CKG_MGF1_SHA512, CKM_SHA512_RSA_PKCS_PSS, CKD_SHA512_KDF, "SHA512"},
+    {CKM_SHA3_224, CKG_MGF1_SHA3_224, CKM_SHA3_224_RSA_PKCS_PSS, CKD_SHA3_224_KDF, "SHA3-224"},
+    {CKM_SHA3_256, CKG_MGF1_SHA3_256, CKM_SHA3_256_RSA_PKCS_PSS, CKD_SHA3_256_KDF, "SHA3-256"},
+    {CKM_SHA3_384, CKG_MGF1_SHA3_384, CKM_SHA3_384_RSA_PKCS_PSS, CKD_SHA3_384_KDF, "SHA3-384"},
+    {CKM_SHA3_512, CKG_MGF1_SHA3_512, CKM_SHA3_512_RSA_PKCS_PSS, CKD_SHA3_512_KDF, "SHA3-512"},
 };
 
 using KeyPointer = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
@@ -177,7 +182,8 @@ TEST_F(CrossCheckTest, Pkcs1DecryptionDoesNotTellAWrongPadding) {
 }
 
 TEST_F(CrossCheckTest, EcdsaSignaturesHoldForOpenSsl) {
-  for (const char* curve : {"P-224", "P-256", "P-384", "P-521", "secp256k1"}) {
+  for (const char* curve : {"P-224", "P-256", "P-384", "P-521", "secp256k1", "brainpoolP224r1", "brainpoolP256r1",
+                            "brainpoolP320r1", "brainpoolP384r1", "brainpoolP512r1"}) {
     const Pair pair = GenerateCurve(CKM_EC_KEY_PAIR_GEN, curve);
     ASSERT_EQ(rv, CKR_OK) << curve;
     const KeyPointer key = Public(pair.public_key);
@@ -201,6 +207,63 @@ TEST_F(CrossCheckTest, EcdsaSignaturesHoldForOpenSsl) {
 }
 
 // PKCS#11 3.2 section 6.3.1: verification takes shorter halves, if both are equally long.
+// Mechanisms that hash themselves, against a hash made by OpenSSL and the mechanism that takes one.
+TEST_F(CrossCheckTest, Sha3SignaturesAreOverSha3) {
+  const Pair ec = GenerateCurve(CKM_EC_KEY_PAIR_GEN, "P-256"), rsa = GenerateRsa();
+  const KeyPointer key = Public(rsa.public_key);
+  const Bytes text(77, 9);
+  const struct {
+    CK_MECHANISM_TYPE digest, ecdsa, rsa;
+  } rows[] = {{CKM_SHA3_224, CKM_ECDSA_SHA3_224, CKM_SHA3_224_RSA_PKCS},
+              {CKM_SHA3_256, CKM_ECDSA_SHA3_256, CKM_SHA3_256_RSA_PKCS},
+              {CKM_SHA3_384, CKM_ECDSA_SHA3_384, CKM_SHA3_384_RSA_PKCS},
+              {CKM_SHA3_512, CKM_ECDSA_SHA3_512, CKM_SHA3_512_RSA_PKCS}};
+  for (const auto& row : rows) {
+    const Hash& hash = *std::find_if(std::begin(kHashes), std::end(kHashes),
+                                     [&](const Hash& candidate) { return candidate.type == row.digest; });
+    SCOPED_TRACE(hash.name);
+    const Bytes digest = HashOf(hash, text);
+    EXPECT_EQ(Verify(M(CKM_ECDSA), ec.public_key, digest, Sign(M(row.ecdsa), ec.private_key, text)), CKR_OK);
+    EXPECT_EQ(Verify(M(row.ecdsa), ec.public_key, text, Sign(M(CKM_ECDSA), ec.private_key, digest)), CKR_OK);
+    const Bytes signature = Sign(M(row.rsa), rsa.private_key, text);
+    const ContextPointer context(EVP_PKEY_CTX_new(key.get(), nullptr), EVP_PKEY_CTX_free);
+    EVP_PKEY_verify_init(context.get());
+    EVP_PKEY_CTX_set_rsa_padding(context.get(), RSA_PKCS1_PADDING);
+    EVP_PKEY_CTX_set_signature_md(context.get(), EVP_get_digestbyname(hash.name));
+    EXPECT_EQ(EVP_PKEY_verify(context.get(), signature.data(), signature.size(), digest.data(), digest.size()), 1);
+    EXPECT_EQ(Verify(M(row.rsa), rsa.public_key, text, signature), CKR_OK);
+  }
+}
+
+// ANSI X9.31: 6B BB … BA, the hash, 33 CC; the signature or its complement to the modulus, whichever is smaller.
+TEST_F(CrossCheckTest, X931SignaturesHaveTheirForm) {
+  const Pair rsa = GenerateRsa();
+  const Bytes text(50, 1), digest = HashOf(kHashes[0], text);
+  const Bytes signature = Sign(M(CKM_SHA1_RSA_X9_31), rsa.private_key, text);
+  ASSERT_EQ(rv, CKR_OK);
+  EXPECT_EQ(Verify(M(CKM_SHA1_RSA_X9_31), rsa.public_key, text, signature), CKR_OK);
+  Bytes hashed = digest;
+  hashed.push_back(0x33);
+  EXPECT_EQ(Verify(M(CKM_RSA_X9_31), rsa.public_key, hashed, signature), CKR_OK);
+  const Bytes block = Encrypt(M(CKM_RSA_X_509), rsa.public_key, signature);
+  Bytes expected(256, 0xbb);
+  expected[0] = 0x6b;
+  expected[234] = 0xba;
+  std::copy(digest.begin(), digest.end(), expected.begin() + 235);
+  expected[255] = 0x33;
+  Bytes with_trailer(expected.begin() + 1, expected.end());
+  with_trailer.push_back(0xcc);
+  with_trailer[0] = 0x6b;
+  const Bytes n = Attribute(rsa.public_key, CKA_MODULUS);
+  const NumberPointer modulus(BN_bin2bn(n.data(), 256, nullptr), BN_free),
+      made(BN_bin2bn(block.data(), 256, nullptr), BN_free);
+  Bytes other(256);
+  const NumberPointer complement(BN_new(), BN_free);
+  BN_sub(complement.get(), modulus.get(), made.get());
+  BN_bn2binpad(complement.get(), other.data(), 256);
+  EXPECT_TRUE(block == with_trailer || other == with_trailer);
+}
+
 TEST_F(CrossCheckTest, EcdsaVerificationTakesShorterHalves) {
   const Pair pair = GenerateCurve(CKM_EC_KEY_PAIR_GEN, "P-256");
   const Bytes hash(32, 1);
@@ -288,6 +351,15 @@ TEST_F(CrossCheckTest, DerivationFunctionsOfEcdh) {
     Bytes both = first;
     both.insert(both.end(), second.begin(), second.begin() + 5);
     EXPECT_EQ(derive(hash.kdf, raw_point, both.size(), &shared), both) << hash.name;
+    // SP 800-56C has the counter in front.
+    const CK_ULONG sp800 = hash.kdf == CKD_SHA1_KDF     ? CKD_SHA1_KDF_SP800
+                           : hash.kdf <= CKD_SHA512_KDF ? hash.kdf - CKD_SHA224_KDF + CKD_SHA224_KDF_SP800
+                                                        : hash.kdf - CKD_SHA3_224_KDF + CKD_SHA3_224_KDF_SP800;
+    Bytes counter_first{0, 0, 0, 1};
+    counter_first.insert(counter_first.end(), secret.begin(), secret.end());
+    counter_first.insert(counter_first.end(), shared.begin(), shared.end());
+    const Bytes one_step = HashOf(hash, counter_first);
+    EXPECT_EQ(derive(sp800, raw_point, one_step.size(), &shared), one_step) << hash.name;
   }
   raw_point[10] ^= 1;
   derive(CKD_NULL, raw_point, 32);

@@ -135,7 +135,7 @@ TEST(AttributeTable, OurOwnAttributesAreOnKeysAndReadOnly) {
 TEST(AttributeTable, KnowsOnlyTheClassesAndTypesOfThisProject) {
   EXPECT_EQ(ClassBit(CKO_DOMAIN_PARAMETERS), 0);
   EXPECT_EQ(ClassBit(CK_UNAVAILABLE_INFORMATION), 0);
-  EXPECT_EQ(KeyTypeBit(CKK_DES3), 0);
+  EXPECT_EQ(KeyTypeBit(CKK_RC4), 0);
   EXPECT_EQ(KeyTypeBit(CKK_SHA256_HMAC), kForGeneric);
   EXPECT_EQ(FindAttribute(CKA_LABEL, CKO_HW_FEATURE, CKK_AES), nullptr);
 }

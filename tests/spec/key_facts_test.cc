@@ -5,6 +5,8 @@
 
 #include <set>
 
+#include "pkcs11/spec/vendor.h"
+
 namespace cmkd::spec {
 namespace {
 
@@ -34,9 +36,9 @@ TEST(Curves, HaveWellFormedAndDifferentOids) {
 TEST(Curves, HavePointsOfTheLengthThatTheirFieldGives) {
   for (const Curve& curve : Curves()) {
     const std::size_t coordinate = (curve.bits + 7u) / 8u;
-    const std::size_t expected = curve.key_type == CKK_EC           ? 2 * coordinate + 1
-                                 : curve.key_type == CKK_EC_EDWARDS ? curve.bits / 8u + 1u
-                                                                    : coordinate;
+    const std::size_t expected = curve.key_type == CKK_EC || curve.key_type == CKK_SM2 ? 2 * coordinate + 1
+                                 : curve.key_type == CKK_EC_EDWARDS                    ? curve.bits / 8u + 1u
+                                                                                       : coordinate;
     EXPECT_EQ(curve.point_bytes, expected) << curve.name;
   }
 }
@@ -106,6 +108,22 @@ TEST(BitLength, IsThatOfTheNumber) {
   EXPECT_EQ(BitLength(Bytes{0, 0}), 0u);
   EXPECT_EQ(BitLength(Bytes{1}), 1u);
   EXPECT_EQ(BitLength(Bytes{0, 1, 0, 1}), 17u);
+}
+
+TEST(SecretLengths, AreThoseOfTheKeyType) {
+  EXPECT_TRUE(IsSecretLength(CKK_AES, 24));
+  EXPECT_FALSE(IsSecretLength(CKK_AES, 25));
+  EXPECT_TRUE(IsSecretLength(CKK_AES_XTS, 64));
+  EXPECT_FALSE(IsSecretLength(CKK_AES_XTS, 48));
+  EXPECT_TRUE(IsSecretLength(CKK_SHA3_256_HMAC, 1));
+  EXPECT_FALSE(IsSecretLength(CKK_GENERIC_SECRET, 4097));
+  EXPECT_FALSE(IsSecretLength(CKK_RSA, 32));
+  EXPECT_EQ(FixedSecretBytes(CKK_DES3), 24u);
+  EXPECT_EQ(FixedSecretBytes(CKK_CHACHA20), 32u);
+  EXPECT_EQ(FixedSecretBytes(CKK_AES), 0u);
+  EXPECT_EQ(CipherBlockBytes(CKK_SM4), 16u);
+  EXPECT_EQ(CipherBlockBytes(CKK_DES2), 8u);
+  EXPECT_EQ(CipherBlockBytes(CKK_CHACHA20), 0u);
 }
 
 }  // namespace

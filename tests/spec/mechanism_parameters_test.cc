@@ -11,10 +11,15 @@
 namespace cmkd::spec {
 namespace {
 
-constexpr std::array kKinds = {ParameterKind::kNone,        ParameterKind::kIv16,        ParameterKind::kIv8,
-                               ParameterKind::kOptionalIv8, ParameterKind::kOptionalIv4, ParameterKind::kUlong,
-                               ParameterKind::kAesCtr,      ParameterKind::kGcm,         ParameterKind::kPss,
-                               ParameterKind::kOaep,        ParameterKind::kEcdh1,       ParameterKind::kEddsa};
+// All but those of any flat bytes.
+std::vector<ParameterKind> Kinds() {
+  std::vector<ParameterKind> kinds;
+  for (std::uint8_t i = 0; i < static_cast<std::uint8_t>(ParameterKind::kCount); ++i) {
+    const auto kind = static_cast<ParameterKind>(i);
+    if (kind != ParameterKind::kBytes && kind != ParameterKind::kDhPublic) kinds.push_back(kind);
+  }
+  return kinds;
+}
 
 const MechanismRow& Row(CK_MECHANISM_TYPE type) { return *FindMechanism(type); }
 
@@ -44,7 +49,8 @@ std::vector<int> Coverage(const ParameterLayout& layout) {
   };
   for (const ParameterField& field : layout.fields) {
     mark(field.offset, BytesInStruct(field));
-    if (field.kind == FieldKind::kBytesWithLength || field.kind == FieldKind::kBytesWithBitLength)
+    if (field.kind == FieldKind::kBytesWithLength || field.kind == FieldKind::kBytesWithBitLength ||
+        field.kind == FieldKind::kStructArray)
       mark(field.length_offset, 8);
   }
   return bytes;
@@ -53,7 +59,7 @@ std::vector<int> Coverage(const ParameterLayout& layout) {
 std::vector<const ParameterLayout*> AllLayouts() {
   std::vector<const ParameterLayout*> layouts;
   for (std::size_t bytes = 0; bytes <= kParameterStructBytesMax; ++bytes) {
-    for (const ParameterKind kind : kKinds) {
+    for (const ParameterKind kind : Kinds()) {
       if (const ParameterLayout* layout = LayoutFor(kind, bytes)) layouts.push_back(layout);
     }
     if (const ParameterLayout* layout = MessageLayout(bytes)) layouts.push_back(layout);
@@ -62,7 +68,7 @@ std::vector<const ParameterLayout*> AllLayouts() {
 }
 
 TEST(Layouts, SpeakOfEachByteOnceSaveForPadding) {
-  ASSERT_EQ(AllLayouts().size(), 16u + 3u);
+  ASSERT_EQ(AllLayouts().size(), 42u + 3u);
   for (const ParameterLayout* layout : AllLayouts()) {
     if (layout->flat) continue;
     std::size_t silent = 0;
@@ -77,8 +83,8 @@ TEST(Layouts, SpeakOfEachByteOnceSaveForPadding) {
 TEST(Layouts, BoundEveryBufferBehindAPointer) {
   for (const ParameterLayout* layout : AllLayouts()) {
     for (const ParameterField& field : layout->fields) {
-      const bool pointer =
-          field.kind != FieldKind::kUlong && field.kind != FieldKind::kByte && field.kind != FieldKind::kFixedBytes;
+      const bool pointer = field.kind != FieldKind::kUlong && field.kind != FieldKind::kByte &&
+                           field.kind != FieldKind::kFixedBytes && field.kind != FieldKind::kKeyHandle;
       EXPECT_EQ(pointer, field.limit > 0) << field.name;
       EXPECT_LE(field.limit, kParameterBufferBytesMax) << field.name;
     }
@@ -234,14 +240,16 @@ TEST(OaepParameter, TakesLabelsOnlyFromASource) {
   EXPECT_EQ(Check(CKM_RSA_PKCS_OAEP, oaep), CKR_MECHANISM_PARAM_INVALID);
 }
 
-TEST(EcdhParameter, KnowsTheKdfsOfTheSha2FamilyAndNone) {
+TEST(EcdhParameter, KnowsTheKdfsOfX963AndSp800AndNone) {
   std::array<std::uint8_t, 65> point{};
   CK_ECDH1_DERIVE_PARAMS ecdh{CKD_NULL, 0, nullptr, point.size(), point.data()};
-  for (const CK_ULONG kdf : {CKD_NULL, CKD_SHA1_KDF, CKD_SHA224_KDF, CKD_SHA256_KDF, CKD_SHA384_KDF, CKD_SHA512_KDF}) {
+  for (const CK_ULONG kdf :
+       {CK_ULONG{CKD_NULL}, CK_ULONG{CKD_SHA1_KDF}, CK_ULONG{CKD_SHA512_KDF}, CK_ULONG{CKD_SHA3_256_KDF},
+        CK_ULONG{CKD_SHA1_KDF_SP800}, CK_ULONG{CKD_SHA3_512_KDF_SP800}}) {
     ecdh.kdf = kdf;
     EXPECT_EQ(Check(CKM_ECDH1_DERIVE, ecdh), CKR_OK) << kdf;
   }
-  for (const CK_ULONG kdf : {CK_ULONG{0}, CK_ULONG{CKD_CPDIVERSIFY_KDF}, CK_ULONG{CKD_SHA3_256_KDF}}) {
+  for (const CK_ULONG kdf : {CK_ULONG{0}, CK_ULONG{CKD_CPDIVERSIFY_KDF}, CK_ULONG{CKD_SHA1_KDF_ASN1}}) {
     ecdh.kdf = kdf;
     EXPECT_EQ(Check(CKM_ECDH1_DERIVE, ecdh), CKR_MECHANISM_PARAM_INVALID) << kdf;
   }

@@ -66,6 +66,13 @@ constexpr std::array kOnlyOurs = {
     std::pair{"CKR_SEED_RANDOM_REQUIRED", 0x00000206UL},
     std::pair{"CKR_SESSION_ASYNC_NOT_SUPPORTED", 0x00000205UL},
     std::pair{"CKR_TOKEN_NOT_INITIALIZED", 0x00000208UL},
+    std::pair{"CKM_ECDH_COF_AES_KEY_WRAP", 0x00004039UL},
+    std::pair{"CKM_ECDH_X_AES_KEY_WRAP", 0x00004038UL},
+    std::pair{"CKM_PUB_KEY_FROM_PRIV_KEY", 0x0000403AUL},
+    std::pair{"CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE", 0x00000056UL},
+    std::pair{"CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE_DH", 0x00000057UL},
+    std::pair{"CK_SP800_108_COUNTER", 0x00000002UL},
+    std::pair{"CK_SP800_108_KEY_HANDLE", 0x00000005UL},
 };
 
 // p11-kit's own names, or numbers that the other two left out; this project does not use them.

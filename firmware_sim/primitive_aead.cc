@@ -1,4 +1,5 @@
-// AES-GCM (NIST SP 800-38D). Decryption gives nothing out before the tag has been verified.
+// AES-GCM (NIST SP 800-38D), ChaCha20-Poly1305 (RFC 8439) and AES-CCM (NIST SP 800-38C). Decryption gives nothing out
+// before the tag has been verified.
 #include <algorithm>
 
 #include "firmware_sim/gcm_long_iv.h"
@@ -117,15 +118,99 @@ std::unique_ptr<Cipher> MakeGcmOver(Stream stream, std::size_t tag_bytes, Mode m
   return std::make_unique<GcmDecryption<Stream>>(std::move(stream), tag_bytes);
 }
 
+spec::GcmParameter ReadChacha(const CK_MECHANISM& mechanism) {
+  const auto& parameter = *static_cast<const CK_SALSA20_CHACHA20_POLY1305_PARAMS*>(mechanism.pParameter);
+  return {{parameter.pNonce, parameter.ulNonceLen / 8}, {parameter.pAAD, parameter.ulAADLen}, 128};
+}
+
+// CCM must know the length before it begins, so it is done whole.
+class CcmCipher final : public Cipher {
+ public:
+  CcmCipher(const Key& key, const spec::CcmParameter& parameter, Mode mode)
+      : key_(key),
+        nonce_(ToBytes(parameter.nonce)),
+        aad_(ToBytes(parameter.aad)),
+        announced_(parameter.data_bytes),
+        mac_bytes_(parameter.mac_bytes),
+        mode_(mode) {}
+
+  Fallible<std::size_t> Whole(ByteView in, MutableBytes out) override {
+    const bool encrypting = mode_ == Mode::kEncrypt;
+    const CK_RV refusal = encrypting ? CKR_DATA_LEN_RANGE : CKR_ENCRYPTED_DATA_LEN_RANGE;
+    if (!encrypting && in.size() < mac_bytes_) return Fail(refusal, "shorter than the MAC");
+    const std::size_t bytes = encrypting ? in.size() : in.size() - mac_bytes_;
+    // Programs announce the plaintext or, when decrypting, the ciphertext; those that wrap keys do not know it.
+    if (announced_ != 0 && announced_ != bytes && announced_ != in.size()) {
+      return Fail(refusal, "not as much data as ulDataLen says");
+    }
+    if (nonce_.size() == 13 && bytes > 0xffff) return Fail(refusal, "too much data for such a long nonce");
+    if (bytes > kChunk) return Fail(refusal, "too much data");
+    return encrypting ? Encrypt(in, out) : Decrypt(in.first(bytes), in.subspan(bytes), out);
+  }
+
+ private:
+  // A context with key, nonce, lengths and associated data; for decryption with the MAC, too.
+  CipherContext Start(const std::uint8_t* mac, std::size_t bytes) const {
+    CipherContext context(EVP_CIPHER_CTX_new());
+    const ByteView value = key_.part(Part::kValue);
+    const EVP_CIPHER* algorithm = CipherAlgorithm(spec::Recipe::kAesCcm, key_.type(), value.size());
+    const int direction = mode_ == Mode::kEncrypt ? 1 : 0;
+    int n = 0;
+    const bool good =
+        context != nullptr && algorithm != nullptr &&
+        EVP_CipherInit_ex2(context.get(), algorithm, nullptr, nullptr, direction, nullptr) == 1 &&
+        EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_SET_IVLEN, static_cast<int>(nonce_.size()), nullptr) == 1 &&
+        EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_SET_TAG, static_cast<int>(mac_bytes_),
+                            const_cast<std::uint8_t*>(mac)) == 1 &&
+        EVP_CipherInit_ex2(context.get(), nullptr, value.data(), nonce_.data(), direction, nullptr) == 1 &&
+        EVP_CipherUpdate(context.get(), nullptr, &n, nullptr, static_cast<int>(bytes)) == 1 &&
+        (aad_.empty() || EVP_CipherUpdate(context.get(), nullptr, &n, aad_.data(), static_cast<int>(aad_.size())) == 1);
+    if (!good) context.reset();
+    return context;
+  }
+
+  Fallible<std::size_t> Encrypt(ByteView in, MutableBytes out) const {
+    const CipherContext context = Start(nullptr, in.size());
+    int n = 0;
+    // A NULL input means something else to the library.
+    std::uint8_t none = 0;
+    const std::uint8_t* from = in.empty() ? &none : in.data();
+    if (context == nullptr || EVP_CipherUpdate(context.get(), out.data(), &n, from, static_cast<int>(in.size())) != 1 ||
+        EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_GET_TAG, static_cast<int>(mac_bytes_),
+                            out.data() + in.size()) != 1) {
+      return LibraryFailure("CCM");
+    }
+    return in.size() + mac_bytes_;
+  }
+
+  Fallible<std::size_t> Decrypt(ByteView in, ByteView mac, MutableBytes out) const {
+    const CipherContext context = Start(mac.data(), in.size());
+    if (context == nullptr) return LibraryFailure("CCM");
+    Bytes plain(in.size() + 1);
+    int n = 0;
+    const std::uint8_t* from = in.empty() ? plain.data() : in.data();
+    const bool good = EVP_CipherUpdate(context.get(), plain.data(), &n, from, static_cast<int>(in.size())) == 1;
+    if (good && !in.empty()) std::memcpy(out.data(), plain.data(), in.size());
+    Wipe(plain);
+    if (!good) return LibraryRefusal(CKR_ENCRYPTED_DATA_INVALID, "CCM tag");
+    return in.size();
+  }
+
+  const Key& key_;
+  Bytes nonce_, aad_;
+  std::size_t announced_, mac_bytes_;
+  Mode mode_;
+};
+
 // A context whose IV length is set already: the length is part of the tag it is parked under.
-Fallible<Borrowed<EVP_CIPHER_CTX>> BorrowGcm(const Key& key, std::size_t iv_bytes, Mode mode) {
-  const std::uint64_t tag = static_cast<std::uint64_t>(spec::Recipe::kAesGcm) << 1 | (mode == Mode::kDecrypt ? 1 : 0) |
+Fallible<Borrowed<EVP_CIPHER_CTX>> BorrowGcm(spec::Recipe recipe, const Key& key, std::size_t iv_bytes, Mode mode) {
+  const std::uint64_t tag = static_cast<std::uint64_t>(recipe) << 1 | (mode == Mode::kDecrypt ? 1 : 0) |
                             static_cast<std::uint64_t>(iv_bytes) << 16;
   Borrowed<EVP_CIPHER_CTX> context(key.engine(), tag);
   if (context) return context;
   context.Adopt(EVP_CIPHER_CTX_new());
   const ByteView value = key.part(Part::kValue);
-  const EVP_CIPHER* algorithm = AesAlgorithm(spec::Recipe::kAesGcm, value.size());
+  const EVP_CIPHER* algorithm = CipherAlgorithm(recipe, key.type(), value.size());
   if (!context || algorithm == nullptr ||
       EVP_CipherInit_ex2(context.get(), algorithm, value.data(), nullptr, mode == Mode::kEncrypt ? 1 : 0, nullptr) !=
           1 ||
@@ -138,17 +223,23 @@ Fallible<Borrowed<EVP_CIPHER_CTX>> BorrowGcm(const Key& key, std::size_t iv_byte
 
 }  // namespace
 
-CipherResult MakeGcm(const spec::MechanismRow&, const CK_MECHANISM& mechanism, const Key& key, Mode mode) {
-  const spec::GcmParameter parameter = spec::ReadGcm(mechanism);
+CipherResult MakeGcm(const spec::MechanismRow& row, const CK_MECHANISM& mechanism, const Key& key, Mode mode) {
+  const bool gcm = row.recipe == spec::Recipe::kAesGcm;
+  const spec::GcmParameter parameter = gcm ? spec::ReadGcm(mechanism) : ReadChacha(mechanism);
   const std::size_t tag_bytes = parameter.tag_bits / 8;
   if (parameter.iv.size() > kLibraryIvBytesMax) {
     ASSIGN_OR_RETURN(LongIvGcm stream, LongIvGcm::Start(key, parameter.iv, parameter.aad, mode));
     return MakeGcmOver(std::move(stream), tag_bytes, mode);
   }
-  ASSIGN_OR_RETURN(Borrowed<EVP_CIPHER_CTX> context, BorrowGcm(key, parameter.iv.size(), mode));
+  ASSIGN_OR_RETURN(Borrowed<EVP_CIPHER_CTX> context, BorrowGcm(row.recipe, key, parameter.iv.size(), mode));
   GcmStream stream(std::move(context));
   if (!stream.Start(parameter.iv, parameter.aad, mode)) return LibraryFailure("GCM start");
   return MakeGcmOver(std::move(stream), tag_bytes, mode);
+}
+
+CipherResult MakeCcm(const spec::MechanismRow&, const CK_MECHANISM& mechanism, const Key& key, Mode mode) {
+  const spec::CcmParameter parameter = spec::ReadCcm(mechanism);
+  return std::unique_ptr<Cipher>(std::make_unique<CcmCipher>(key, parameter, mode));
 }
 
 }  // namespace cmkd::sim
