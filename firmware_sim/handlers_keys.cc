@@ -7,6 +7,7 @@
 #include "firmware_sim/object_factory.h"
 #include "firmware_sim/self_test.h"
 #include "pkcs11/spec/mechanism_output.h"
+#include "pkcs11/spec/mechanism_parameters.h"
 
 namespace cmkd::sim {
 namespace {
@@ -63,16 +64,6 @@ Fallible<SecretBytes> MakeSecret(const spec::MechanismRow& row, const CK_MECHANI
   // The first two bytes of a premaster are the version that the client offered (RFC 2246 section 7.4.7.1).
   if (row.recipe == Recipe::kTlsPreMaster) std::memcpy(value.bytes().data(), mechanism.pParameter, 2);
   return value;
-}
-
-// The second key that a derivation's parameter names, or 0.
-CK_OBJECT_HANDLE SecondKey(const spec::MechanismRow& row, const CK_MECHANISM& mechanism) {
-  if (row.parameter == spec::ParameterKind::kKeyHandle) {
-    return *static_cast<const CK_OBJECT_HANDLE*>(mechanism.pParameter);
-  }
-  if (row.parameter != spec::ParameterKind::kHkdf) return CK_INVALID_HANDLE;
-  const auto& hkdf = *static_cast<const CK_HKDF_PARAMS*>(mechanism.pParameter);
-  return hkdf.bExtract != CK_FALSE ? hkdf.hSaltKey : CK_INVALID_HANDLE;
 }
 
 // Whether a wrapping key may take this key out of the device.
@@ -295,8 +286,10 @@ Status Handle(Context& context, spec::Call<CallId::C_DeriveKey>& call) {
   spec::TemplateContext rules = RulesFor(Verb::kDerive, kind.object_class, kind.key_type);
   spec::Attributes secrecy = base->attributes();
   ObjectPtr second;
-  if (const CK_OBJECT_HANDLE handle = SecondKey(*row, mechanism); handle != CK_INVALID_HANDLE) {
-    second = context.device.FindObject(handle);
+  bool takes_second = false;
+  const CK_OBJECT_HANDLE* handle = spec::SecondKeyIn(*row, mechanism, &takes_second);
+  if (takes_second) {
+    second = context.device.FindObject(*handle);
     if (second == nullptr || second->object_class() != CKO_SECRET_KEY || !second->Permits(CKF_DERIVE)) {
       return Fail(CKR_KEY_HANDLE_INVALID, "no such second key, or it is not for derivation");
     }

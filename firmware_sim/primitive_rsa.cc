@@ -21,7 +21,11 @@ bool ApplyPadding(EVP_PKEY_CTX* context, const RsaPadding& padding) {
                    : padding.recipe == Recipe::kRsaX509 ? RSA_NO_PADDING
                    : padding.recipe == Recipe::kRsaX931 ? RSA_X931_PADDING
                                                         : RSA_PKCS1_PADDING;
+  // X9.31 ends with the number of its hash, which the library wants to know first.
+  const bool digest_first = padding.recipe == Recipe::kRsaX931;
+  if (digest_first && EVP_PKEY_CTX_set_signature_md(context, DigestAlgorithm(padding.digest)) != 1) return false;
   if (EVP_PKEY_CTX_set_rsa_padding(context, mode) != 1) return false;
+  if (digest_first) return true;
   if (padding.digest != 0 && EVP_PKEY_CTX_set_signature_md(context, DigestAlgorithm(padding.digest)) != 1) return false;
   if (padding.recipe != Recipe::kRsaPss) return true;
   return EVP_PKEY_CTX_set_rsa_mgf1_md(context, DigestAlgorithm(padding.mgf_digest)) == 1 &&
@@ -47,6 +51,17 @@ Fallible<Borrowed<EVP_PKEY_CTX>> BorrowRsa(const Key& key, const RsaPadding& pad
   return context;
 }
 
+// The hashes that X9.31 has numbers for (ISO/IEC 10118).
+CK_MECHANISM_TYPE X931Digest(std::uint8_t number) {
+  switch (number) {
+    case 0x33: return CKM_SHA_1;
+    case 0x34: return CKM_SHA256;
+    case 0x35: return CKM_SHA512;
+    case 0x36: return CKM_SHA384;
+    default: return 0;
+  }
+}
+
 class RsaSignature final : public PublicKeySignature {
  public:
   RsaSignature(std::unique_ptr<Digest> digest, const Key& key, RsaPadding padding)
@@ -56,10 +71,10 @@ class RsaSignature final : public PublicKeySignature {
   Fallible<std::size_t> SignMessage(ByteView message, MutableBytes out) override {
     RETURN_IF_ERROR(CheckLength(message, CKR_DATA_LEN_RANGE));
     const Bytes padded = PadRaw(message);
-    const ByteView input = padding_.recipe == Recipe::kRsaX509 ? ByteView(padded) : message;
+    const ByteView input = padding_.recipe == Recipe::kRsaX509 ? ByteView(padded) : HashOf(message);
     std::size_t n = out.size();
     {
-      ASSIGN_OR_RETURN(const auto context, BorrowRsa(key_, padding_, false));
+      ASSIGN_OR_RETURN(const auto context, BorrowRsa(key_, PaddingOf(message), false));
       if (EVP_PKEY_sign(context.get(), out.data(), &n, input.data(), input.size()) != 1) {
         return LibraryRefusal(padding_.recipe == Recipe::kRsaX509 ? CKR_DATA_INVALID : CKR_DEVICE_ERROR, "RSA signing");
       }
@@ -77,8 +92,8 @@ class RsaSignature final : public PublicKeySignature {
     if (signature.size() != modulus_bytes_) return Fail(CKR_SIGNATURE_LEN_RANGE, "not the length of the modulus");
     RETURN_IF_ERROR(CheckLength(message, CKR_DATA_LEN_RANGE));
     const Bytes padded = PadRaw(message);
-    const ByteView input = padding_.recipe == Recipe::kRsaX509 ? ByteView(padded) : message;
-    ASSIGN_OR_RETURN(const auto context, BorrowRsa(key_, padding_, true));
+    const ByteView input = padding_.recipe == Recipe::kRsaX509 ? ByteView(padded) : HashOf(message);
+    ASSIGN_OR_RETURN(const auto context, BorrowRsa(key_, PaddingOf(message), true));
     if (EVP_PKEY_verify(context.get(), signature.data(), signature.size(), input.data(), input.size()) != 1) {
       return LibraryRefusal(CKR_SIGNATURE_INVALID, "RSA");
     }
@@ -90,10 +105,20 @@ class RsaSignature final : public PublicKeySignature {
     const bool fits = padding_.recipe == Recipe::kRsaX509  ? message.size() <= modulus_bytes_
                       : padding_.recipe == Recipe::kRsaPss ? message.size() == spec::DigestLength(padding_.digest)
                       : padding_.recipe == Recipe::kRsaX931
-                          ? padding_.digest != 0 || (!message.empty() && message.size() + 2 <= modulus_bytes_)
+                          ? spec::DigestLength(PaddingOf(message).digest) == HashOf(message).size() && !message.empty()
                           : padding_.digest != 0 || message.size() + 11 <= modulus_bytes_;
     if (!fits) return Fail(refusal, "data of a length that this padding does not take");
     return {};
+  }
+  // CKM_RSA_X9_31 takes a hash and its number; the library makes the number again.
+  bool IsNumberedHash() const { return padding_.recipe == Recipe::kRsaX931 && padding_.digest == 0; }
+  ByteView HashOf(ByteView message) const {
+    return IsNumberedHash() && !message.empty() ? message.first(message.size() - 1) : message;
+  }
+  RsaPadding PaddingOf(ByteView message) const {
+    RsaPadding padding = padding_;
+    if (IsNumberedHash() && !message.empty()) padding.digest = X931Digest(message.back());
+    return padding;
   }
   // CKM_RSA_X_509 takes the data as a number: zeros in front (PKCS#11 3.2 section 6.1.8).
   Bytes PadRaw(ByteView message) const {

@@ -60,6 +60,13 @@ struct MadePair {
   spec::Attributes private_computed;
 };
 
+// A key that stands in a mechanism's parameter beside the key of the call: where its handle goes.
+struct SecondKey {
+  KeyName name;
+  KeyMaterial material;
+  CK_OBJECT_HANDLE* handle;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -116,8 +123,10 @@ class Backend {
   virtual Fallible<Made> UnwrapKey(const CK_MECHANISM& mechanism, const KeyName& name, const KeyMaterial& with,
                                    ByteView wrapped, CK_OBJECT_CLASS object_class, CK_KEY_TYPE type,
                                    CK_ULONG value_bytes, const WrappingKey& under) = 0;
+  // `second` is the other key that the mechanism's parameter names, or nullptr.
   virtual Fallible<Made> DeriveKey(const CK_MECHANISM& mechanism, const KeyName& name, const KeyMaterial& base,
-                                   CK_KEY_TYPE type, CK_ULONG value_bytes, const WrappingKey& under) = 0;
+                                   const SecondKey* second, CK_KEY_TYPE type, CK_ULONG value_bytes,
+                                   const WrappingKey& under) = 0;
   // C_WrapKey: `key` must be extractable.
   virtual Fallible<Bytes> WrapKey(const CK_MECHANISM& mechanism, const KeyName& wrapping_name,
                                   const KeyMaterial& wrapping, const KeyName& name, const KeyMaterial& key) = 0;

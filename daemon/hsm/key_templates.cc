@@ -1,6 +1,8 @@
 // The usages and parts of each kind of key, as tables.
 #include "daemon/hsm/key_templates.h"
 
+#include "pkcs11/spec/attribute_table.h"
+
 namespace cmkd::daemon {
 namespace {
 
@@ -93,16 +95,7 @@ void ObjectTemplate::AddBytes(CK_ATTRIBUTE_TYPE type, ByteView value) {
 }
 
 CK_KEY_TYPE DeviceKeyType(CK_KEY_TYPE type) {
-  switch (type) {
-    case CKK_SHA_1_HMAC:
-    case CKK_SHA224_HMAC:
-    case CKK_SHA256_HMAC:
-    case CKK_SHA384_HMAC:
-    case CKK_SHA512_HMAC:
-    case CKK_SHA512_224_HMAC:
-    case CKK_SHA512_256_HMAC: return CKK_GENERIC_SECRET;
-    default: return type;
-  }
+  return spec::KeyTypeBit(type) == spec::kForGeneric ? CKK_GENERIC_SECRET : type;
 }
 
 std::size_t KindIndex(CK_OBJECT_CLASS object_class, CK_KEY_TYPE type) {

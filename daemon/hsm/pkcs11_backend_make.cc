@@ -451,13 +451,19 @@ Fallible<Made> Pkcs11Backend::UnwrapKey(const CK_MECHANISM& mechanism, const Key
 }
 
 Fallible<Made> Pkcs11Backend::DeriveKey(const CK_MECHANISM& mechanism, const KeyName& name, const KeyMaterial& base,
-                                        CK_KEY_TYPE type, CK_ULONG value_bytes, const WrappingKey& under) {
+                                        const SecondKey* second, CK_KEY_TYPE type, CK_ULONG value_bytes,
+                                        const WrappingKey& under) {
   ObjectPlan plan;
   plan.key_type = type;
   plan.value_bytes = value_bytes;
   return MakeKey(plan, under, [&](Session& session, ObjectTemplate& attributes, CK_OBJECT_HANDLE* made) -> CK_RV {
     const Fallible<CK_OBJECT_HANDLE> key = session.Load(name, base);
     if (!key.ok()) return key.error().rv;
+    if (second != nullptr) {
+      const Fallible<CK_OBJECT_HANDLE> other = session.Load(second->name, second->material);
+      if (!other.ok()) return other.error().rv;
+      *second->handle = *other;
+    }
     return functions()->C_DeriveKey(session.session(), Mutable(mechanism), *key, attributes.data(), attributes.size(),
                                     made);
   });

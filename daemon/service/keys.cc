@@ -1,9 +1,12 @@
 // Key management (PKCS#11 section 5.18): generate, wrap, unwrap, derive.
+#include <utility>
+
 #include "daemon/service/handlers.h"
 #include "daemon/service/key_role.h"
 #include "daemon/service/key_use.h"
 #include "daemon/service/new_object.h"
 #include "pkcs11/spec/key_facts.h"
+#include "pkcs11/spec/mechanism_parameters.h"
 
 namespace cmkd::daemon {
 
@@ -32,8 +35,35 @@ Fallible<CK_KEY_TYPE> GeneratedType(const spec::MechanismRow& row, std::span<con
   if (named.key_type == CK_UNAVAILABLE_INFORMATION || named.key_type == row.key_type) return row.key_type;
   const bool hmac =
       row.key_type == CKK_GENERIC_SECRET && spec::KeyTypeBit(named.key_type) == spec::KeyTypeBit(CKK_GENERIC_SECRET);
-  if (named.key_type == row.other_key_type || hmac) return static_cast<CK_KEY_TYPE>(named.key_type);
+  // A password makes a key of any type.
+  const bool any = row.other_key_type == spec::kAnyKeyType && object_class == CKO_SECRET_KEY;
+  if (named.key_type == row.other_key_type || hmac || any) return static_cast<CK_KEY_TYPE>(named.key_type);
   return Fail(CKR_TEMPLATE_INCONSISTENT, "the template names another key type than the mechanism makes");
+}
+
+// The second key of a derivation (CKM_CONCATENATE_BASE_AND_KEY, the salt of HKDF): the caller's handle means the
+// caller's object, and must be gone from the parameter before the device sees it.
+struct Second {
+  ObjectPtr object;  // nullptr when the mechanism takes none
+  SecondKey key;
+};
+
+Fallible<Second> FindSecond(Invocation& invocation, const spec::MechanismRow& row, const CK_MECHANISM& mechanism) {
+  Second second{};
+  bool used = false;
+  CK_OBJECT_HANDLE* handle = spec::SecondKeyIn(row, mechanism, &used);
+  if (handle == nullptr) return second;
+  const CK_OBJECT_HANDLE named = std::exchange(*handle, CK_INVALID_HANDLE);
+  if (!used) return second;
+  ASSIGN_OR_RETURN(const ObjectPtr object, FindVisible(invocation, named, CKR_KEY_HANDLE_INVALID));
+  if (object->object_class != CKO_SECRET_KEY) return Fail(CKR_KEY_HANDLE_INVALID, "the second key is no secret key");
+  spec::MechanismRow any = row;
+  any.key_type = spec::kAnyKeyType;
+  RETURN_IF_ERROR(CheckKeyUse(invocation, any, *object, CKA_DERIVE));
+  ASSIGN_OR_RETURN(const Candidate with, CurrentCandidate(invocation, *object, cmk::Use::kProcess, Moment::kDerive));
+  second.object = object;
+  second.key = {with.name, with.material, handle};
+  return second;
 }
 
 }  // namespace
@@ -185,14 +215,20 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_DeriveKey>& call) {
   ASSIGN_OR_RETURN(const spec::ObjectKind kind, spec::DescribeTemplate(merged));
   const CK_ULONG type = kind.key_type == CK_UNAVAILABLE_INFORMATION ? CKK_GENERIC_SECRET : kind.key_type;
   spec::TemplateContext context = ContextFor(invocation, *token, spec::Verb::kDerive, CKO_SECRET_KEY, type);
-  context.current = &base->attributes;
+  ASSIGN_OR_RETURN(const Second second, FindSecond(invocation, *row, mechanism));
+  const bool joined = second.object != nullptr && spec::InheritsSecrecy(row->recipe);
+  const spec::Attributes secrecy =
+      joined ? spec::JoinSecrecy(base->attributes, second.object->attributes) : base->attributes;
+  context.current = &secrecy;
+  context.inherits_secrecy = spec::InheritsSecrecy(row->recipe);
   RETURN_IF_ERROR(spec::CheckTemplate(context, merged));
   spec::Attributes attributes = spec::Complete(context, merged);
   RETURN_IF_ERROR(CheckNewObject(invocation, *token, attributes));
   ASSIGN_OR_RETURN(const Candidate from, CurrentCandidate(invocation, *base, cmk::Use::kProcess, Moment::kDerive));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
   ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
-  ASSIGN_OR_RETURN(Made made, backend->DeriveKey(mechanism, from.name, from.material, type,
+  ASSIGN_OR_RETURN(Made made, backend->DeriveKey(mechanism, from.name, from.material,
+                                                 second.object == nullptr ? nullptr : &second.key, type,
                                                  attributes.Ulong(CKA_VALUE_LEN).value_or(0), under));
   ASSIGN_OR_RETURN(*call.key.value, KeepKey(invocation, std::move(attributes), std::move(made), cmk::Origin::kDerived));
   return {};

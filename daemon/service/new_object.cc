@@ -135,7 +135,9 @@ void AllowRotatingMechanisms(spec::Attributes& attributes) {
   Bytes list;
   for (const spec::MechanismRow& row : spec::Mechanisms()) {
     const bool fits = row.key_type == type || row.other_key_type == type;
-    if (!fits || row.versions != spec::VersionSearch::kTrial || (row.operations & CKF_GENERATE) != 0) continue;
+    const bool approved = row.standing == spec::Standing::kApproved;
+    if (!fits || !approved || row.versions != spec::VersionSearch::kTrial || (row.operations & CKF_GENERATE) != 0)
+      continue;
     const auto* bytes = reinterpret_cast<const std::uint8_t*>(&row.type);
     list.insert(list.end(), bytes, bytes + sizeof row.type);
   }

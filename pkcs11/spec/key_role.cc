@@ -56,7 +56,7 @@ bool IsDataUse(const MechanismRow& row, CK_OBJECT_CLASS object_class, CK_ATTRIBU
 }
 
 bool WrapsWhole(const MechanismRow& row) {
-  return row.versions == VersionSearch::kTrial || row.recipe == Recipe::kRsaOaep || row.type == CKM_RSA_AES_KEY_WRAP;
+  return row.versions == VersionSearch::kTrial || row.recipe == Recipe::kRsaOaep || row.output == OutputRule::kEnvelope;
 }
 
 Status CheckWrappingStrength(const Attributes& wrapping, const Attributes& key) {

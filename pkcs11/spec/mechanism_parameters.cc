@@ -773,6 +773,15 @@ TlsMacParameter ReadTlsMac(const MechanismRow& row, const CK_MECHANISM& mechanis
   return {mac.prfHashMechanism == CKM_TLS_PRF ? 0 : mac.prfHashMechanism, mac.ulMacLength, mac.ulServerOrClient == 1};
 }
 
+CK_OBJECT_HANDLE* SecondKeyIn(const MechanismRow& row, const CK_MECHANISM& mechanism, bool* used) {
+  *used = row.parameter == P::kKeyHandle;
+  if (*used) return static_cast<CK_OBJECT_HANDLE*>(mechanism.pParameter);
+  if (row.parameter != P::kHkdf) return nullptr;
+  auto* hkdf = static_cast<CK_HKDF_PARAMS*>(mechanism.pParameter);
+  *used = hkdf->bExtract != CK_FALSE && hkdf->ulSaltType == CKF_HKDF_SALT_KEY;
+  return &hkdf->hSaltKey;
+}
+
 bool IsSp800Kdf(CK_ULONG kdf) { return kdf >= CKD_SHA1_KDF_SP800 && kdf <= CKD_SHA3_512_KDF_SP800; }
 
 CK_MECHANISM_TYPE Pbkdf2Digest(CK_ULONG prf) {

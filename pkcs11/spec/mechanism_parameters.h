@@ -116,6 +116,10 @@ struct TlsMacParameter {
 };
 TlsMacParameter ReadTlsMac(const MechanismRow& row, const CK_MECHANISM& mechanism);
 
+// Where a checked parameter has the handle of a second key (CKM_CONCATENATE_BASE_AND_KEY, the salt of HKDF), or nullptr.
+// In *used whether the mechanism looks at it: HKDF may have a salt of another kind, or none.
+CK_OBJECT_HANDLE* SecondKeyIn(const MechanismRow& row, const CK_MECHANISM& mechanism, bool* used);
+
 // Whether a key derivation function (CKD_…) is the one of SP 800-56C, in which the counter comes first; the others are
 // those of X9.63.
 bool IsSp800Kdf(CK_ULONG kdf);

@@ -19,10 +19,22 @@ class Describer : public ShapeVisitor {
     Number(bytes);
     text += Hex({static_cast<const std::uint8_t*>(data), bytes}) + ' ';
   }
+  void Structs(const void* parameter, const spec::ParameterField& field) {
+    const auto* first = static_cast<const std::uint8_t*>(spec::FieldPointer(parameter, field));
+    const std::size_t count = spec::FieldStructCount(parameter, field);
+    Number(count);
+    Flag(first != nullptr);
+    for (std::size_t i = 0; first != nullptr && i < count; ++i) {
+      for (const spec::ParameterField& inner : field.inner()) Field(first + i * field.size, inner);
+    }
+  }
   void Field(const void* parameter, const spec::ParameterField& field) {
     text += std::string(field.name) + ' ';
     const auto* base = static_cast<const std::uint8_t*>(parameter);
     switch (field.kind) {
+      case spec::FieldKind::kStruct:
+      case spec::FieldKind::kStructArray: return Structs(parameter, field);
+      case spec::FieldKind::kKeyHandle:
       case spec::FieldKind::kUlong:
       case spec::FieldKind::kByte: return Number(spec::FieldUlong(parameter, field));
       case spec::FieldKind::kFixedBytes: return Data(base + field.offset, field.size);

@@ -75,10 +75,24 @@ void RequestFiller::On(spec::BytesIn& shape) {
 
 void RequestFiller::On(spec::Label32& shape) { shape.text = Random(32); }
 
+void RequestFiller::FillStructs(std::uint8_t* parameter, const spec::ParameterField& field) {
+  const bool array = field.kind == spec::FieldKind::kStructArray;
+  const std::size_t count = array ? Below(std::min<std::size_t>(field.limit, 4) + 1) : 1;
+  if (array) PutUlong(parameter, field.length_offset, count);
+  if (Below(5) == 0) return;  // NULL
+  std::uint8_t* first = memory_.Allocate(count * field.size);
+  std::memset(first, 0, count * field.size);
+  for (std::size_t i = 0; i < count; ++i) FillParameter(first + i * field.size, field.inner());
+  std::memcpy(parameter + field.offset, &first, sizeof first);
+}
+
 void RequestFiller::FillParameter(std::uint8_t* parameter, std::span<const spec::ParameterField> fields) {
   for (const spec::ParameterField& field : fields) {
     switch (field.kind) {
+      case spec::FieldKind::kKeyHandle:
       case spec::FieldKind::kUlong: PutUlong(parameter, field.offset, Number()); continue;
+      case spec::FieldKind::kStruct:
+      case spec::FieldKind::kStructArray: FillStructs(parameter, field); continue;
       case spec::FieldKind::kByte: parameter[field.offset] = static_cast<std::uint8_t>(random_()); continue;
       case spec::FieldKind::kFixedBytes:
         std::memcpy(parameter + field.offset, Random(field.size), field.size);
