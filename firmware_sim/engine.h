@@ -3,8 +3,12 @@
 #pragma once
 
 #include "firmware_sim/key.h"
+#include "pkcs11/spec/vendor.h"
 
 namespace cmkd::sim {
+
+// Whether keys of this type are a scalar and an uncompressed point: the curves of SEC 1 and SM2's.
+inline bool HasScalar(CK_KEY_TYPE type) { return type == CKK_EC || type == CKK_SM2; }
 
 EnginePtr PrepareSecret();
 

@@ -22,7 +22,7 @@ Fallible<const spec::Curve*> CurveOf(CK_KEY_TYPE type, const Parts& parts) {
 
 // RFC 5915 section 3 wants the scalar of an EC key as long as the field; PKCS#11 has it as a big integer.
 Fallible<SecretBytes> FixedLengthScalar(const spec::Curve& curve, ByteView value) {
-  if (curve.key_type != CKK_EC) return SecretBytes(value);
+  if (!HasScalar(curve.key_type)) return SecretBytes(value);
   const std::size_t bytes = (curve.bits + 7u) / 8;
   while (!value.empty() && value[0] == 0) value = value.subspan(1);
   if (value.size() > bytes) return Fail(CKR_ATTRIBUTE_VALUE_INVALID, "the scalar is longer than the field");

@@ -2,6 +2,7 @@
 #include "firmware_sim/key_encoding.h"
 
 #include "firmware_sim/der.h"
+#include "firmware_sim/engine.h"
 
 namespace cmkd::sim {
 namespace {
@@ -26,7 +27,7 @@ void WriteAlgorithm(Writer& w, CK_KEY_TYPE type, const spec::Curve* curve) {
   } else {
     w.Raw(AsBytes(curve->oid));
     // RFC 8410 section 3: the algorithm is the curve, without parameters.
-    if (type == CKK_EC) w.Raw(kEcOid);
+    if (HasScalar(type)) w.Raw(kEcOid);
   }
   w.Wrap(der::kSequence, mark);
 }
@@ -45,7 +46,7 @@ bool ReadAlgorithm(Reader& r, DecodedKey& key) {
     key.curve = spec::FindCurve(algorithm.Element(der::kOid));
   } else {
     key.curve = spec::FindCurve(oid);
-    if (key.curve != nullptr && key.curve->key_type == CKK_EC) return false;
+    if (key.curve != nullptr && HasScalar(key.curve->key_type)) return false;
   }
   if (key.curve == nullptr || !algorithm.AtEnd()) return false;
   key.type = key.curve->key_type;
@@ -126,9 +127,9 @@ Fallible<DecodedKey> DecodePkcs8(ByteView encoded, CK_RV refusal) {
   if (!r.ok()) return Fail(refusal, "PrivateKeyInfo without a private key");
   // Attributes and a public key (RFC 5958) may follow; nothing in them is needed.
   if (!outer.AtEnd()) return Fail(refusal, "bytes after the PrivateKeyInfo");
-  const bool good = key.type == CKK_RSA  ? ReadRsaPrivate(inner, key.parts)
-                    : key.type == CKK_EC ? ReadEcPrivate(inner, key)
-                                         : ReadCurvePrivate(inner, key.parts);
+  const bool good = key.type == CKK_RSA   ? ReadRsaPrivate(inner, key.parts)
+                    : HasScalar(key.type) ? ReadEcPrivate(inner, key)
+                                          : ReadCurvePrivate(inner, key.parts);
   if (!good) return Fail(refusal, "the private key inside the PrivateKeyInfo is malformed");
   return key;
 }
@@ -158,7 +159,7 @@ SecretBytes EncodePkcs8(CK_KEY_TYPE type, const spec::Curve* curve, const Parts&
   Writer w(buffer.bytes());
   if (type == CKK_RSA)
     WriteRsaPrivate(w, parts);
-  else if (type == CKK_EC)
+  else if (HasScalar(type))
     WriteEcPrivate(w, parts);
   else
     w.Value(der::kOctetString, parts[Part::kValue]);

@@ -40,15 +40,7 @@ class EcdsaSignature final : public PublicKeySignature {
     std::uint8_t encoded[kDerSignatureBytesMax];
     std::size_t n = sizeof encoded;
     if (EVP_PKEY_sign(context.get(), encoded, &n, message.data(), message.size()) != 1) return LibraryFailure("ECDSA");
-    der::Reader outer({encoded, n});
-    der::Reader numbers = outer.Enter(der::kSequence);
-    const ByteView r = numbers.Integer();
-    const ByteView s = numbers.Integer();
-    if (!numbers.AtEnd() || r.size() > half_ || s.size() > half_) return LibraryFailure("ECDSA encoding");
-    std::memset(out.data(), 0, 2 * half_);
-    std::copy(r.begin(), r.end(), out.begin() + static_cast<std::ptrdiff_t>(half_ - r.size()));
-    std::copy(s.begin(), s.end(), out.begin() + static_cast<std::ptrdiff_t>(2 * half_ - s.size()));
-    return 2 * half_;
+    return DerToHalves({encoded, n}, half_, out);
   }
 
   // Shorter signatures are allowed as long as both halves are equally long (PKCS#11 3.2 section 6.3.1, "EC
@@ -57,15 +49,10 @@ class EcdsaSignature final : public PublicKeySignature {
     if (signature.empty() || signature.size() % 2 != 0 || signature.size() > 2 * half_) {
       return Fail(CKR_SIGNATURE_LEN_RANGE, "not two halves of at most the length of the order");
     }
-    const std::size_t half = signature.size() / 2;
     std::uint8_t encoded[kDerSignatureBytesMax];
-    der::Writer writer(encoded);
-    writer.Integer(signature.subspan(half));
-    writer.Integer(signature.first(half));
-    writer.Wrap(der::kSequence, 0);
-    if (!writer.ok()) return Fail(CKR_SIGNATURE_LEN_RANGE, "too long");
+    const ByteView written = HalvesToDer(signature, encoded);
+    if (written.empty()) return Fail(CKR_SIGNATURE_LEN_RANGE, "too long");
     ASSIGN_OR_RETURN(const auto context, BorrowEcdsa(key_, true));
-    const ByteView written = writer.written();
     if (EVP_PKEY_verify(context.get(), written.data(), written.size(), message.data(), message.size()) != 1) {
       return LibraryRefusal(CKR_SIGNATURE_INVALID, "ECDSA");
     }

@@ -79,7 +79,7 @@ PKey EcFromParts(const spec::Curve& curve, const Parts& parts, int selection) {
     good = good && OSSL_PARAM_BLD_push_BN_pad(builder.get(), OSSL_PKEY_PARAM_PRIV_KEY, scalar.get(),
                                               (curve.bits + 7u) / 8) == 1;
   }
-  return good ? FromData("EC", selection, builder.get()) : nullptr;
+  return good ? FromData(curve.key_type == CKK_SM2 ? "SM2" : "EC", selection, builder.get()) : nullptr;
 }
 
 bool PrimesGiveModulus(const Parts& parts) {
@@ -122,7 +122,7 @@ Fallible<EnginePtr> PreparePrivate(CK_KEY_TYPE type, const spec::Curve* curve, c
     if (!PlausibleRsa(parts) || !PrimesGiveModulus(parts)) return Fail(refusal, "RSA numbers do not belong together");
     engine->pkey = RsaFromParts(parts, EVP_PKEY_KEYPAIR);
     RETURN_IF_ERROR(DeriveRejection(parts, engine->rejection));
-  } else if (type == CKK_EC) {
+  } else if (HasScalar(type)) {
     engine->pkey = EcFromParts(*curve, parts, EVP_PKEY_KEYPAIR);
   } else {
     // From the seed alone, so that the library computes the public half itself.
@@ -139,7 +139,7 @@ Fallible<EnginePtr> PreparePublic(CK_KEY_TYPE type, const spec::Curve* curve, co
   if (type == CKK_RSA) {
     if (!PlausibleRsa(parts)) return Fail(CKR_PUBLIC_KEY_INVALID, "RSA modulus or exponent");
     engine->pkey = RsaFromParts(parts, EVP_PKEY_PUBLIC_KEY);
-  } else if (type == CKK_EC) {
+  } else if (HasScalar(type)) {
     // Uncompressed only; that the point is on the curve is checked when the library reads it, and the cofactor is 1.
     const ByteView point = parts[Part::kPoint];
     if (point.size() != curve->point_bytes || point[0] != 4)
@@ -156,7 +156,7 @@ Fallible<EnginePtr> PreparePublic(CK_KEY_TYPE type, const spec::Curve* curve, co
 
 Fallible<Bytes> ComputePoint(const spec::Curve& curve, ByteView value, CK_RV refusal) {
   Bytes point(curve.point_bytes);
-  if (curve.key_type != CKK_EC) {
+  if (!HasScalar(curve.key_type)) {
     const PKey key(EVP_PKEY_new_raw_private_key_ex(Library(), RawKeyName(curve), nullptr, value.data(), value.size()));
     std::size_t bytes = point.size();
     if (key == nullptr || EVP_PKEY_get_raw_public_key(key.get(), point.data(), &bytes) != 1 || bytes != point.size()) {

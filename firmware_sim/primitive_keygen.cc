@@ -144,7 +144,7 @@ Fallible<SecretBytes> GenerateRsa(std::size_t modulus_bits, ByteView public_expo
 
 Fallible<SecretBytes> GenerateOnCurve(const spec::Curve& curve) {
   Parts parts;
-  if (curve.key_type != CKK_EC) {
+  if (!HasScalar(curve.key_type)) {
     // RFC 7748 and RFC 8032: any bytes are a seed; for X25519 and X448 the use of it sets the bits.
     SecretBytes seed((curve.point_bytes));
     RETURN_IF_ERROR(RandomBytes(seed.bytes()));
@@ -165,7 +165,7 @@ Fallible<SecretBytes> GenerateOnCurve(const spec::Curve& curve) {
     }
     parts[Part::kValue] = scalar.view();
     parts[Part::kPoint] = *point;
-    return EncodePkcs8(CKK_EC, &curve, parts);
+    return EncodePkcs8(curve.key_type, &curve, parts);
   }
   return Fail(CKR_DEVICE_ERROR, "the random generator gives no scalar in range");
 }

@@ -2,6 +2,9 @@
 // the signature. Included by primitive_*.cc only.
 #pragma once
 
+#include <algorithm>
+
+#include "firmware_sim/der.h"
 #include "firmware_sim/primitive_factories.h"
 
 namespace cmkd::sim {
@@ -39,6 +42,28 @@ class PublicKeySignature : public Signature {
   Bytes gathered_;
   std::array<std::uint8_t, 64> hash_{};
 };
+
+// PKCS#11 has signatures on curves as two numbers of `half` bytes each; the library has SEQUENCE { r, s }.
+inline Fallible<std::size_t> DerToHalves(ByteView encoded, std::size_t half, MutableBytes out) {
+  der::Reader outer(encoded);
+  der::Reader numbers = outer.Enter(der::kSequence);
+  const ByteView r = numbers.Integer();
+  const ByteView s = numbers.Integer();
+  if (!numbers.AtEnd() || r.size() > half || s.size() > half) return LibraryFailure("signature encoding");
+  std::memset(out.data(), 0, 2 * half);
+  std::copy(r.begin(), r.end(), out.begin() + static_cast<std::ptrdiff_t>(half - r.size()));
+  std::copy(s.begin(), s.end(), out.begin() + static_cast<std::ptrdiff_t>(2 * half - s.size()));
+  return 2 * half;
+}
+// The other way, into `room`; empty when that is too small.
+inline ByteView HalvesToDer(ByteView signature, MutableBytes room) {
+  const std::size_t half = signature.size() / 2;
+  der::Writer writer(room);
+  writer.Integer(signature.subspan(half));
+  writer.Integer(signature.first(half));
+  writer.Wrap(der::kSequence, 0);
+  return writer.ok() ? writer.written() : ByteView();
+}
 
 // The digest that a row hashes with, or none.
 inline Fallible<std::unique_ptr<Digest>> RowDigest(const spec::MechanismRow& row) {

@@ -36,6 +36,7 @@ constexpr CipherFamily kCiphers[] = {
     {Recipe::kRsaX509, MakeRsaCipher},
     {Recipe::kRsaAesWrap, MakeEnvelope},
     {Recipe::kEcdhAesWrap, MakeEnvelope},
+    {Recipe::kSm2Encrypt, MakeSm2Cipher},
 };
 
 struct SignatureFamily {
@@ -51,6 +52,7 @@ constexpr SignatureFamily kSignatures[] = {
     {Recipe::kPoly1305, MakeMac},
     {Recipe::kTlsMac, MakeTlsMac},
     {Recipe::kRsaX931, MakeRsaSignature},
+    {Recipe::kSm2Sign, MakeSm2Signature},
     {Recipe::kEcdsa, MakeEcdsa},
     {Recipe::kEddsa, MakeEddsa},
     {Recipe::kRsaPkcs, MakeRsaSignature},

@@ -136,9 +136,10 @@ Status CheckPair(const Key& public_key, const Key& private_key) {
     if (!point.ok() || !Equal(*point, public_key.part(Part::kPoint))) return failed();
     return {};
   }
-  const CK_MECHANISM_TYPE type = private_key.type() == CKK_RSA  ? CKM_RSA_PKCS
-                                 : private_key.type() == CKK_EC ? CKM_ECDSA
-                                                                : CKM_EDDSA;
+  const CK_MECHANISM_TYPE type = private_key.type() == CKK_RSA   ? CKM_RSA_PKCS
+                                 : private_key.type() == CKK_EC  ? CKM_ECDSA
+                                 : private_key.type() == CKK_SM2 ? CKM_SM2
+                                                                 : CKM_EDDSA;
   const CK_MECHANISM mechanism{type, nullptr, 0};
   const spec::MechanismRow& row = *spec::FindMechanism(type);
   constexpr std::uint8_t kMessage[32] = {'p', 'a', 'i', 'r'};

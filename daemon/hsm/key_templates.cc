@@ -2,6 +2,7 @@
 #include "daemon/hsm/key_templates.h"
 
 #include "pkcs11/spec/attribute_table.h"
+#include "pkcs11/spec/vendor.h"
 
 namespace cmkd::daemon {
 namespace {
@@ -51,12 +52,14 @@ constexpr std::array kKinds = {
     KindRow{CKO_PRIVATE_KEY, CKK_EC, kSignAndDerive, {}, kCurvePrivate, kCurveShown},
     KindRow{CKO_PRIVATE_KEY, CKK_EC_EDWARDS, kSign, {}, kCurvePrivate, kCurveShown},
     KindRow{CKO_PRIVATE_KEY, CKK_EC_MONTGOMERY, kDerive, {}, kCurvePrivate, kCurveShown},
+    KindRow{CKO_PRIVATE_KEY, CKK_SM2, kDecryptAndSign, {}, kCurvePrivate, kCurveShown},
     KindRow{CKO_PRIVATE_KEY, kOthers, kSign, {}, kValue, {}},
     KindRow{CKO_PUBLIC_KEY, CKK_RSA, kEncryptAndVerify, kWrapAndRecover, kRsaPublic, kRsaShown},
     KindRow{CKO_PUBLIC_KEY, CKK_EC, kVerify, {}, kCurvePublic, kCurveShown},
     KindRow{CKO_PUBLIC_KEY, CKK_EC_EDWARDS, kVerify, {}, kCurvePublic, kCurveShown},
     // Such a key is never given to the device to work with; nothing is allowed to it.
     KindRow{CKO_PUBLIC_KEY, CKK_EC_MONTGOMERY, {}, {}, kCurvePublic, kCurveShown},
+    KindRow{CKO_PUBLIC_KEY, CKK_SM2, kEncryptAndVerify, {}, kCurvePublic, kCurveShown},
     KindRow{CKO_PUBLIC_KEY, kOthers, kVerify, {}, kValue, {}},
 };
 static_assert(kKinds.size() <= kKeyKinds);

@@ -34,8 +34,8 @@ constexpr auto Together(const Families&... families) {
 }
 
 constexpr auto kRows = Together(DigestFamilyRows(), rows::kOtherDigestRows, rows::kRsaRows, rows::kCurveRows,
-                                rows::kAesRows, rows::kChachaRows, rows::kSm4Rows, rows::kDesRows, rows::kGenericRows,
-                                rows::kDerivationRows, rows::kTlsRows);
+                                rows::kSm2Rows, rows::kAesRows, rows::kChachaRows, rows::kSm4Rows, rows::kDesRows,
+                                rows::kGenericRows, rows::kDerivationRows, rows::kTlsRows);
 
 constexpr bool StrictlySorted() {
   return std::adjacent_find(kRows.begin(), kRows.end(), [](const auto& a, const auto& b) { return !Before(a, b); }) ==

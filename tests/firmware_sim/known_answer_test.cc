@@ -210,11 +210,11 @@ TEST(KnownAnswers, RowsWithoutAFileAreAllHere) {
   cover(second_source::kMacs);
   cover(second_source::kDigests);
   cover(second_source::kDerivations);
-  // In derivation_test.cc and envelope_test.cc.
+  // In derivation_test.cc, envelope_test.cc and sm2_test.cc.
   for (const CK_MECHANISM_TYPE type :
        {CKM_CONCATENATE_BASE_AND_KEY, CKM_AES_ECB_ENCRYPT_DATA, CKM_AES_CBC_ENCRYPT_DATA, CKM_DES_ECB_ENCRYPT_DATA,
         CKM_DES_CBC_ENCRYPT_DATA, CKM_DES3_ECB_ENCRYPT_DATA, CKM_DES3_CBC_ENCRYPT_DATA, CKM_ECDH_AES_KEY_WRAP,
-        CKM_ECDH_COF_AES_KEY_WRAP, CKM_ECDH_X_AES_KEY_WRAP}) {
+        CKM_ECDH_COF_AES_KEY_WRAP, CKM_ECDH_X_AES_KEY_WRAP, CKM_SM2, CKM_SM2_SM3, CKM_SM2_ENCRYPT}) {
     covered.insert(type);
   }
   for (const spec::MechanismRow& row : spec::Mechanisms()) {

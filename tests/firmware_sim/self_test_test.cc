@@ -17,11 +17,28 @@ TEST(SelfTest, EveryRecipeThatComputesHasAKnownAnswer) {
                               Recipe::kEdwardsKeyPairGen,
                               Recipe::kMontgomeryKeyPairGen};  // random; pairs are checked one by one
   // Modes of a block cipher, and constructions over HMAC, CMAC, OAEP, KWP and ECDH, each of which has an answer; their
-  // own answers are in second_source_test.cc, derivation_test.cc and envelope_test.cc.
-  covered.insert({Recipe::kOfb, Recipe::kCfb1, Recipe::kCfb8, Recipe::kCfb64, Recipe::kCfb128, Recipe::kCts,
-                  Recipe::kAesKwPkcs7, Recipe::kHkdf, Recipe::kSp800Counter, Recipe::kSp800Feedback,
-                  Recipe::kSp800DoublePipeline, Recipe::kPbkdf2, Recipe::kTlsMaster, Recipe::kTlsExtendedMaster,
-                  Recipe::kTlsKdf, Recipe::kTlsMac, Recipe::kRsaAesWrap, Recipe::kEcdhAesWrap});
+  // own answers are in second_source_test.cc, derivation_test.cc, envelope_test.cc
+  // and sm2_test.cc.
+  covered.insert({Recipe::kOfb,
+                  Recipe::kCfb1,
+                  Recipe::kCfb8,
+                  Recipe::kCfb64,
+                  Recipe::kCfb128,
+                  Recipe::kCts,
+                  Recipe::kAesKwPkcs7,
+                  Recipe::kHkdf,
+                  Recipe::kSp800Counter,
+                  Recipe::kSp800Feedback,
+                  Recipe::kSp800DoublePipeline,
+                  Recipe::kPbkdf2,
+                  Recipe::kTlsMaster,
+                  Recipe::kTlsExtendedMaster,
+                  Recipe::kTlsKdf,
+                  Recipe::kTlsMac,
+                  Recipe::kRsaAesWrap,
+                  Recipe::kEcdhAesWrap,
+                  Recipe::kSm2Sign,
+                  Recipe::kSm2Encrypt});
   for (const KnownAnswer& answer : KnownAnswers()) covered.insert(spec::FindMechanism(answer.mechanism)->recipe);
   for (const spec::MechanismRow& row : spec::Mechanisms()) {
     if (row.standing == spec::Standing::kApproved) {
