@@ -22,6 +22,8 @@ constexpr CK_ATTRIBUTE_TYPE kSignAndDerive[] = {CKA_SIGN, CKA_DERIVE};
 constexpr CK_ATTRIBUTE_TYPE kVerify[] = {CKA_VERIFY};
 constexpr CK_ATTRIBUTE_TYPE kDecryptAndSign[] = {CKA_DECRYPT, CKA_SIGN};
 constexpr CK_ATTRIBUTE_TYPE kEncryptAndVerify[] = {CKA_ENCRYPT, CKA_VERIFY};
+constexpr CK_ATTRIBUTE_TYPE kUnwrap[] = {CKA_UNWRAP};
+constexpr CK_ATTRIBUTE_TYPE kWrap[] = {CKA_WRAP};
 constexpr CK_ATTRIBUTE_TYPE kUnwrapAndRecover[] = {CKA_UNWRAP, CKA_SIGN_RECOVER};
 constexpr CK_ATTRIBUTE_TYPE kWrapAndRecover[] = {CKA_WRAP, CKA_VERIFY_RECOVER};
 
@@ -49,16 +51,16 @@ constexpr std::array kKinds = {
     KindRow{CKO_SECRET_KEY, CKK_GENERIC_SECRET, kMac, kDerive, kValue, kValueLen},
     KindRow{CKO_SECRET_KEY, kOthers, kCipherAndMac, kWrapAndDerive, kValue, kValueLen},
     KindRow{CKO_PRIVATE_KEY, CKK_RSA, kDecryptAndSign, kUnwrapAndRecover, kRsaPrivate, kRsaShown},
-    KindRow{CKO_PRIVATE_KEY, CKK_EC, kSignAndDerive, {}, kCurvePrivate, kCurveShown},
+    KindRow{CKO_PRIVATE_KEY, CKK_EC, kSignAndDerive, kUnwrap, kCurvePrivate, kCurveShown},
     KindRow{CKO_PRIVATE_KEY, CKK_EC_EDWARDS, kSign, {}, kCurvePrivate, kCurveShown},
-    KindRow{CKO_PRIVATE_KEY, CKK_EC_MONTGOMERY, kDerive, {}, kCurvePrivate, kCurveShown},
+    KindRow{CKO_PRIVATE_KEY, CKK_EC_MONTGOMERY, kDerive, kUnwrap, kCurvePrivate, kCurveShown},
     KindRow{CKO_PRIVATE_KEY, CKK_SM2, kDecryptAndSign, {}, kCurvePrivate, kCurveShown},
     KindRow{CKO_PRIVATE_KEY, kOthers, kSign, {}, kValue, {}},
     KindRow{CKO_PUBLIC_KEY, CKK_RSA, kEncryptAndVerify, kWrapAndRecover, kRsaPublic, kRsaShown},
-    KindRow{CKO_PUBLIC_KEY, CKK_EC, kVerify, {}, kCurvePublic, kCurveShown},
+    KindRow{CKO_PUBLIC_KEY, CKK_EC, kVerify, kWrap, kCurvePublic, kCurveShown},
     KindRow{CKO_PUBLIC_KEY, CKK_EC_EDWARDS, kVerify, {}, kCurvePublic, kCurveShown},
-    // Such a key is never given to the device to work with; nothing is allowed to it.
-    KindRow{CKO_PUBLIC_KEY, CKK_EC_MONTGOMERY, {}, {}, kCurvePublic, kCurveShown},
+    // Given to the device to work with only where that wraps with it.
+    KindRow{CKO_PUBLIC_KEY, CKK_EC_MONTGOMERY, {}, kWrap, kCurvePublic, kCurveShown},
     KindRow{CKO_PUBLIC_KEY, CKK_SM2, kEncryptAndVerify, {}, kCurvePublic, kCurveShown},
     KindRow{CKO_PUBLIC_KEY, kOthers, kVerify, {}, kValue, {}},
 };

@@ -64,7 +64,8 @@ UsageGroups GroupsNamedIn(Template attributes) {
 // On a managed token a key that names no usage gets the one that its type is made for.
 UsageGroups OneGroup(CK_KEY_TYPE key_type, CK_FLAGS operations) {
   if (key_type == CKK_AES) return kUsesCipher;
-  return (operations & CKF_SIGN) != 0 ? kUsesSign : kUsesDerive;
+  if ((operations & CKF_SIGN) != 0) return kUsesSign;
+  return (operations & CKF_ENCRYPT) != 0 ? kUsesCipher : kUsesDerive;
 }
 
 UsageGroups DefaultGroups(const TemplateContext& context, CK_FLAGS operations) {

@@ -355,6 +355,9 @@ TEST(Usages, OfAManagedKeyThatAsksForNoneAreTheOneItsTypeIsMadeFor) {
   EXPECT_EQ(UsagesOf(Generated(rsa, Profile::kManaged, kPrivateRsa)), kUsesSign);
   EXPECT_EQ(UsagesOf(Generated(ec, Profile::kManaged, kPrivateEc)), kUsesSign);
   EXPECT_EQ(UsagesOf(Generated(ec, Profile::kManaged, {CKO_PRIVATE_KEY, CKK_EC_MONTGOMERY, ""})), kUsesDerive);
+  const TemplateBuilder nothing;
+  EXPECT_EQ(UsagesOf(Generated(nothing, Profile::kManaged, {CKO_SECRET_KEY, CKK_CHACHA20, ""})), kUsesCipher);
+  EXPECT_EQ(UsagesOf(Generated(nothing, Profile::kManaged, {CKO_SECRET_KEY, CKK_SM4, ""})), kUsesCipher);
 }
 
 TEST(Usages, OfAManagedHalfFollowTheOtherHalf) {
