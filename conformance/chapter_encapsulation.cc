@@ -30,20 +30,25 @@ struct Encapsulation {
   std::shared_ptr<Sample> sample;
   CK_ECDH1_DERIVE_PARAMS ecdh{CKD_NULL, 0, nullptr, 0, nullptr};
   CK_MECHANISM mechanism{};
-  MadeKey key;
+  MadeKey key = {};
+  const spec::MechanismRow* row = nullptr;
 
   bool Ready(const Offer& offer) {
+    row = offer.row;
     sample = MakeSample(offer, CKF_WRAP);
-    const bool is_ecdh = offer.row->parameter == spec::ParameterKind::kEcdh1;
-    if (is_ecdh) mechanism = {offer.type, &ecdh, sizeof ecdh};
-    if (!is_ecdh && sample != nullptr) mechanism = sample->mechanism;
-    if (!is_ecdh && sample == nullptr) return t.NotOffered("nothing here knows the parameter"), false;
+    if (IsEcdh()) mechanism = {offer.type, &ecdh, sizeof ecdh};
+    if (!IsEcdh() && sample != nullptr) mechanism = sample->mechanism;
+    if (!IsEcdh() && sample == nullptr) return t.NotOffered("nothing here knows the parameter"), false;
+    return Make(true);
+  }
+  bool IsEcdh() const { return row->parameter == spec::ParameterKind::kEcdh1; }
+  bool Make(bool may) {
     Template first, second;
-    first.Bool(CKA_TOKEN, false).Bool(CKA_ENCAPSULATE, true);
-    second.Bool(CKA_TOKEN, false).Bool(CKA_DECAPSULATE, true);
+    first.Bool(CKA_TOKEN, false).Bool(CKA_ENCAPSULATE, may);
+    second.Bool(CKA_TOKEN, false).Bool(CKA_DECAPSULATE, may);
     CK_MECHANISM generator{
-        is_ecdh ? CK_MECHANISM_TYPE{CKM_EC_KEY_PAIR_GEN} : CK_MECHANISM_TYPE{CKM_RSA_PKCS_KEY_PAIR_GEN}, nullptr, 0};
-    if (is_ecdh) {
+        IsEcdh() ? CK_MECHANISM_TYPE{CKM_EC_KEY_PAIR_GEN} : CK_MECHANISM_TYPE{CKM_RSA_PKCS_KEY_PAIR_GEN}, nullptr, 0};
+    if (IsEcdh()) {
       first.Raw(CKA_EC_PARAMS, {0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07});
     } else {
       first.Ulong(CKA_MODULUS_BITS, 2048).Raw(CKA_PUBLIC_EXPONENT, {1, 0, 1});
@@ -106,12 +111,9 @@ void EncapsulationRefuses(Encapsulation& e) {
   e.key.first = 0x7ead0001;
   t.Expect(e.Encapsulate(ciphertext, secret), {CKR_KEY_HANDLE_INVALID, CKR_OBJECT_HANDLE_INVALID}, "C_EncapsulateKey");
   e.key = right;
-  const auto useless =
-      t.keys.Get(e.sample != nullptr && e.mechanism.pParameter != &e.ecdh ? CK_KEY_TYPE{CKK_RSA} : CK_KEY_TYPE{CKK_EC},
-                 Purpose::kSign);
-  if (!useless.ok()) return;
-  e.key = *useless;
+  if (!e.Make(false)) return;
   t.Expect(e.Encapsulate(ciphertext, secret), {CKR_KEY_FUNCTION_NOT_PERMITTED}, "C_EncapsulateKey");
+  t.Expect(e.Decapsulate(Bytes(256, 1), secret), {CKR_KEY_FUNCTION_NOT_PERMITTED}, "C_DecapsulateKey");
 }
 
 // ---- C_WrapKeyAuthenticated with AES-GCM
@@ -180,7 +182,7 @@ void AddEncapsulation(Plan& plan) {
     if (offer.row == nullptr || !offer.Does(CKF_ENCAPSULATE | CKF_DECAPSULATE)) continue;
     const auto add = [&](const char* function, const char* name, void (*body)(Encapsulation&)) {
       plan.AddFor(MechanismName(offer.type), function, name, [offer, body](Trial& t) {
-        Encapsulation encapsulation{t, nullptr, {CKD_NULL, 0, nullptr, 0, nullptr}, {}, {}};
+        Encapsulation encapsulation{t, nullptr};
         if (encapsulation.Ready(offer)) body(encapsulation);
       });
     };

@@ -83,7 +83,7 @@ void MessageRoundTrip(GcmMessages& m) {
 
 void GeneratedIvs(GcmMessages& m) {
   Trial& t = m.t;
-  m.generator = CKG_GENERATE_RANDOM;
+  m.generator = CKG_GENERATE;
   m.fixed_bits = 32;
   Bytes sealed, opened;
   std::vector<Bytes> seen;
