@@ -85,6 +85,7 @@ void GeneratedIvs(GcmMessages& m) {
   Trial& t = m.t;
   m.generator = CKG_GENERATE;
   m.fixed_bits = 32;
+  m.iv.assign(16, 0x24);  // room for 96 random bits beside them (SP 800-38D section 8.2.2)
   Bytes sealed, opened;
   std::vector<Bytes> seen;
   if (!m.BeginsEncryption()) return;

@@ -11,6 +11,7 @@ using spec::ParameterKind;
 
 CK_BYTE iv[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
 CK_BYTE associated[20] = {0xA0, 0xA1, 0xA2};
+CK_BYTE counter[4] = {1};
 
 template <class T>
 Bytes AsParameter(const T& value) {
@@ -37,7 +38,7 @@ CK_RSA_PKCS_PSS_PARAMS Pss(CK_MECHANISM_TYPE digest) {
 }
 
 // False when this kind of parameter cannot be made up here.
-bool FillParameter(const spec::MechanismRow& row, Bytes& parameter) {
+bool FillParameter(const spec::MechanismRow& row, CK_ULONG message_bytes, Bytes& parameter) {
   switch (row.parameter) {
     case ParameterKind::kNone:
     case ParameterKind::kOptionalIv8:
@@ -52,7 +53,19 @@ bool FillParameter(const spec::MechanismRow& row, Bytes& parameter) {
       return true;
     }
     case ParameterKind::kGcm:
-      parameter = AsParameter(CK_GCM_PARAMS{iv, 12, 96, associated, sizeof associated, 128});
+      // A GMAC has nothing but its message.
+      parameter = (row.operations & CKF_SIGN) != 0
+                      ? AsParameter(CK_GCM_PARAMS{iv, 12, 96, nullptr, 0, 128})
+                      : AsParameter(CK_GCM_PARAMS{iv, 12, 96, associated, sizeof associated, 128});
+      return true;
+    case ParameterKind::kMacGeneral: parameter = AsParameter(CK_ULONG{8}); return true;
+    case ParameterKind::kHashBits: parameter = AsParameter(CK_ULONG{160}); return true;
+    case ParameterKind::kCcm:
+      parameter = AsParameter(CK_CCM_PARAMS{message_bytes, iv, 12, associated, sizeof associated, 16});
+      return true;
+    case ParameterKind::kChacha20: parameter = AsParameter(CK_CHACHA20_PARAMS{counter, 32, iv, 96}); return true;
+    case ParameterKind::kChacha20Poly1305:
+      parameter = AsParameter(CK_SALSA20_CHACHA20_POLY1305_PARAMS{iv, 12, associated, sizeof associated});
       return true;
     case ParameterKind::kPss: parameter = AsParameter(Pss(row.digest)); return true;
     // The hash that every module knows.
@@ -63,6 +76,10 @@ bool FillParameter(const spec::MechanismRow& row, Bytes& parameter) {
   }
 }
 
+bool IsKeyWrap(const spec::MechanismRow& row) {
+  return row.output == OutputRule::kKeyWrap || row.output == OutputRule::kKeyWrapPad ||
+         row.output == OutputRule::kKeyWrapPkcs7;
+}
 bool IsRsa(const spec::MechanismRow& row) { return row.key_type == CKK_RSA; }
 
 Bytes Counting(std::size_t size) {
@@ -101,19 +118,19 @@ std::shared_ptr<Sample> MakeSample(const Offer& offer, CK_FLAGS use) {
   if (offer.row == nullptr) return nullptr;
   const spec::MechanismRow& row = *offer.row;
   auto sample = std::make_shared<Sample>();
-  if (!FillParameter(row, sample->parameter)) return nullptr;
+  const bool signs = (use & (CKF_SIGN | CKF_VERIFY | CKF_SIGN_RECOVER | CKF_MESSAGE_SIGN)) != 0;
+  sample->message = signs ? ToSign(row) : ToEncrypt(row);
+  if (!FillParameter(row, sample->message.size(), sample->parameter)) return nullptr;
   sample->mechanism = {row.type, sample->parameter.empty() ? nullptr : sample->parameter.data(),
                        sample->parameter.size()};
   sample->key_type = row.key_type;
   sample->in_parts = row.parts == spec::Parts::kMulti;
-  const bool signs = (use & (CKF_SIGN | CKF_VERIFY | CKF_SIGN_RECOVER | CKF_MESSAGE_SIGN)) != 0;
-  sample->message = signs ? ToSign(row) : ToEncrypt(row);
-  sample->tells_tampering = row.output == OutputRule::kPlusTag || row.output == OutputRule::kKeyWrap ||
-                            row.output == OutputRule::kKeyWrapPad || row.parameter == ParameterKind::kOaep;
-  sample->whole_blocks = row.output == OutputRule::kSameLength &&
-                         (row.parameter == ParameterKind::kIv16 || row.parameter == ParameterKind::kIv8 ||
-                          row.parameter == ParameterKind::kNone) &&
-                         row.versions == spec::VersionSearch::kFixed && !IsRsa(row);
+  sample->tells_tampering =
+      row.output == OutputRule::kPlusTag || IsKeyWrap(row) || row.parameter == ParameterKind::kOaep;
+  sample->whole_blocks = row.recipe == spec::Recipe::kEcb || row.recipe == spec::Recipe::kCbc;
+  sample->one_length = IsRsa(row) || row.output == OutputRule::kKeyWrap || row.parameter == ParameterKind::kCcm;
+  const bool steals = row.recipe == spec::Recipe::kCts || row.recipe == spec::Recipe::kXts;
+  sample->shortest = sample->one_length ? sample->message.size() : IsKeyWrap(row) ? 1 : steals ? 17 : 0;
   return sample;
 }
 

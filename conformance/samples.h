@@ -18,6 +18,8 @@ struct Sample {
   bool in_parts = false;
   bool tells_tampering = false;  // an integrity check is in it
   bool whole_blocks = false;     // the input must be a multiple of the block
+  bool one_length = false;       // only inputs as long as `message` fit
+  std::size_t shortest = 0;      // bytes that an input has at least
 };
 
 // A sample for one use (CKF_ENCRYPT, CKF_SIGN, CKF_WRAP, …) of a mechanism that is offered; nullptr when the table has
