@@ -5,6 +5,7 @@
 #include <string>
 #include <thread>
 
+#include "daemon/custody/scheduler.h"
 #include "daemon/dispatch/dispatcher.h"
 #include "daemon/hsm/backend_factory.h"
 #include "daemon/server/server.h"
@@ -76,7 +77,7 @@ ServerOptions ServerOptionsFrom(const Config& config) {
 }
 
 int Serve(const Config& config, const sigset_t& stop_signals) {
-  const SystemClock clock;
+  const SystemClock system_clock;
   if (const auto prepared = PrepareStateDirectory(config.daemon.state_directory); !prepared.ok())
     return Fatal(prepared.error());
   if (const auto locked = LockStateDirectory(config.daemon.state_directory); !locked.ok()) return Fatal(locked.error());
@@ -85,17 +86,25 @@ int Serve(const Config& config, const sigset_t& stop_signals) {
   audit_options.segment_bytes = config.audit.segment_bytes;
   audit_options.strict = config.audit.strict;
   audit_options.checkpoint_records = config.audit.checkpoint_records;
-  const auto audit = AuditLog::Open(audit_options, clock);
+  const auto audit = AuditLog::Open(audit_options, system_clock);
   if (!audit.ok()) return Fatal(audit.error());
   Backends backends;
   if (const auto started = StartBackends(config, backends); !started.ok()) return Fatal(started.error());
   const auto home = backends.Get(config.hsms.front().name);
-  auto opened = OpenStore(config.daemon.state_directory, **home, clock, (*audit)->GetState().store_generation);
+  auto opened = OpenStore(config.daemon.state_directory, **home, system_clock, (*audit)->GetState().store_generation);
   if (!opened.ok()) return Fatal(opened.error());
   store::Store& store = *opened->store;
 
   Records records(store);
+  TimeKeeper clock(store, system_clock, BootIdBytes());
   Custodian custodian(store, records, backends, clock, config.tokens);
+  Scheduler* scheduled = nullptr;
+  UseCounter counter(store, clock,
+                     [&scheduled](const cmk::CmkId& id, cmk::KeyVersionNumber version, cmk::UsageVerdict verdict) {
+                       scheduled->NearLimit(id, version, verdict);
+                     });
+  Scheduler scheduler(store, clock, custodian, counter, **audit);
+  scheduled = &scheduler;
   PinCache pins;
   Daemon* self = nullptr;
   Registry registry([&self](Application& application) { CleanUp(*self, application); });
@@ -106,6 +115,7 @@ int Serve(const Config& config, const sigset_t& stop_signals) {
                 backends,
                 records,
                 custodian,
+                counter,
                 registry,
                 pins,
                 *opened->ticket_sealer,
@@ -116,6 +126,7 @@ int Serve(const Config& config, const sigset_t& stop_signals) {
   Server server(ServerOptionsFrom(config), dispatcher);
   if (const auto listening = server.Listen(); !listening.ok()) return Fatal(listening.error());
   RecordService(**audit, store, "start");
+  scheduler.Start();
   std::thread serving([&server] { server.Serve(); });
   LogInfo("serving on " + config.daemon.socket);
   NotifyReady("serving");
@@ -125,6 +136,10 @@ int Serve(const Config& config, const sigset_t& stop_signals) {
   LogInfo("stopping");
   server.Stop();
   serving.join();
+  scheduler.Stop();
+  if (const Status saved = counter.Save(true); !saved.ok())
+    LogWarning("uses could not be written: " + saved.error().why);
+  if (const Status saved = clock.Save(); !saved.ok()) LogWarning("the time could not be written: " + saved.error().why);
   RecordService(**audit, store, "stop");
   return 0;
 }

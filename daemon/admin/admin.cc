@@ -19,7 +19,7 @@ namespace {
 constexpr std::size_t kRequestIdBytesMax = 64;
 
 const Verb* FindVerb(std::string_view name) {
-  for (const std::span<const Verb> verbs : {TokenVerbs(), KeyVerbs(), AuditVerbs()}) {
+  for (const std::span<const Verb> verbs : {TokenVerbs(), KeyVerbs(), LifeVerbs(), ImportVerbs(), AuditVerbs()}) {
     for (const Verb& verb : verbs) {
       if (verb.name == name) return &verb;
     }

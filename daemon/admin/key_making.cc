@@ -1,6 +1,10 @@
 // From an operator's words to a key: spec and usage become the template that an application would have given.
 #include "daemon/admin/key_making.h"
 
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+
 #include "daemon/service/new_object.h"
 #include "pkcs11/spec/attribute_rules.h"
 #include "pkcs11/spec/key_facts.h"
@@ -30,7 +34,31 @@ Fallible<KeyRequest> ReadKeyRequest(const Json& arguments) {
   ASSIGN_OR_RETURN(request.description, TextArgument(arguments, "description", ""));
   ASSIGN_OR_RETURN(const auto rotation_days, BoundedArgument(arguments, "rotation_days", 0, 100'000));
   request.rotation_period = Days(rotation_days.value_or(0));
+  ASSIGN_OR_RETURN(const auto activation, BoundedArgument(arguments, "activation", 1, std::int64_t{1} << 40));
+  if (activation) request.activation = Timestamp{*activation};
+  ASSIGN_OR_RETURN(const auto expiry, BoundedArgument(arguments, "expiry", 1, std::int64_t{1} << 40));
+  if (expiry) request.expiry = Timestamp{*expiry};
+  ASSIGN_OR_RETURN(const auto limit, BoundedArgument(arguments, "usage_limit", 0, INT64_MAX));
+  request.usage_limit = static_cast<std::uint64_t>(limit.value_or(0));
+  ASSIGN_OR_RETURN(request.deletion_protected, FlagArgument(arguments, "deletion_protected", false));
+  ASSIGN_OR_RETURN(const std::string origin, TextArgument(arguments, "origin", "local"));
+  if (origin != "local" && origin != "external") return Fail(CKR_ARGUMENTS_BAD, "an origin is local or external");
+  request.external = origin == "external";
+  if (request.external && request.spec->key_type != CKK_AES)
+    return Fail(CKR_ARGUMENTS_BAD, "only AES keys take imported material");
+  ASSIGN_OR_RETURN(request.fixed_version, FlagArgument(arguments, "fixed_version", false));
   return request;
+}
+
+Status CheckKeyRequest(const KeyRequest& request, const store::TokenRecord& token, Timestamp now) {
+  const auto allowed = cmk::CheckRotationPeriod(request.rotation_period, Custodian::BoundsOf(token));
+  if (!allowed.ok()) return Translate(allowed.error(), Moment::kManage);
+  const bool secret = request.spec->key_type == CKK_AES || request.spec->key_type == CKK_GENERIC_SECRET;
+  if ((!secret || request.external) && request.rotation_period > Duration{})
+    return Translate(cmk::Refusal::kNotRotatable, Moment::kManage);
+  if (request.expiry && *request.expiry <= std::max(now, request.activation.value_or(now)))
+    return Translate(cmk::Refusal::kDateOutOfBounds, Moment::kManage);
+  return {};
 }
 
 namespace {
@@ -80,6 +108,17 @@ spec::Attributes KeyAttributes(const KeyRequest& request, CK_OBJECT_CLASS object
 void Dress(cmk::Cmk& key, const KeyRequest& request, Timestamp now) {
   key.description = request.description;
   key.rotation_period = request.rotation_period;
+  key.dates.activation = request.activation;
+  key.dates.expiry = request.expiry;
+  key.state = cmk::BirthState(!request.external, request.activation, now);
+  if (request.external) {
+    key.rotation_period = {};
+    key.dates.next_rotation.reset();
+    key.current = {};
+    key.versions.front().state = cmk::VersionState::kPendingImport;
+  }
+  key.usage_limit = request.usage_limit;
+  key.deletion_protected = request.deletion_protected;
   if (request.rotation_period > Duration{}) key.dates.next_rotation = now + request.rotation_period;
 }
 
@@ -91,8 +130,17 @@ Fallible<NewObjects> MakeKey(Backend& backend, const WrappingKey& under, const K
   NewObjects objects;
   if (request.spec->key_type == CKK_AES || request.spec->key_type == CKK_GENERIC_SECRET) {
     spec::Attributes attributes = KeyAttributes(request, CKO_SECRET_KEY, profile);
-    AllowRotatingMechanisms(attributes);
+    if (!request.fixed_version) AllowRotatingMechanisms(attributes);
     spec::GiveRole(attributes);
+    if (request.external) {
+      attributes.SetBool(CKA_LOCAL, false);
+      objects.key = NewCmk(attributes, {}, cmk::Origin::kUnwrapped, now);
+      // Versions of imported material are never found by trial: each is what its owner says it is.
+      objects.key->rotatable = false;
+      Dress(*objects.key, request, now);
+      objects.objects.push_back(std::move(attributes));
+      return objects;
+    }
     ASSIGN_OR_RETURN(Made made, backend.GenerateKey(mechanism, request.spec->key_type, request.spec->size, under));
     RemoveSecretParts(made.computed);
     attributes.Merge(made.computed);

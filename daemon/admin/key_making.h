@@ -14,10 +14,19 @@ struct KeyRequest {
   std::string description;
   Bytes id;
   Duration rotation_period;
+  std::optional<Timestamp> activation;
+  std::optional<Timestamp> expiry;
+  std::uint64_t usage_limit = 0;
+  bool deletion_protected = false;
+  bool external = false;       // made without material, which is imported
+  bool fixed_version = false;  // every mechanism of its type, also those that cannot find a version again
 };
 
 // Reads name, spec, usage, id, description, rotation_days. CKR_ARGUMENTS_BAD with a sentence.
 Fallible<KeyRequest> ReadKeyRequest(const Json& arguments);
+
+// Whether such a key may be made on this token now.
+Status CheckKeyRequest(const KeyRequest& request, const store::TokenRecord& token, Timestamp now);
 
 // Makes the material in the HSM and the objects and record that go with it; nothing is stored yet.
 Fallible<NewObjects> MakeKey(Backend& backend, const WrappingKey& under, const KeyRequest& request,

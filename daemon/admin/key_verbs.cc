@@ -21,7 +21,9 @@ Fallible<Json> CreateKey(const AdminCall& call) {
   call.WillChange();
   ASSIGN_OR_RETURN(Backend * backend, daemon.backends.Get(token->hsm));
   ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
-  ASSIGN_OR_RETURN(NewObjects objects, MakeKey(*backend, under, request, ProfileOf(*token), daemon.clock.Now()));
+  const Timestamp now = daemon.clock.Now();
+  RETURN_IF_ERROR(CheckKeyRequest(request, *token, now));
+  ASSIGN_OR_RETURN(NewObjects objects, MakeKey(*backend, under, request, ProfileOf(*token), now));
   ASSIGN_OR_RETURN(const auto handles, daemon.custodian.Add(token->id, std::move(objects), call.request));
   ASSIGN_OR_RETURN(const ObjectPtr object, daemon.records.GetObject(handles.back()));
   ASSIGN_OR_RETURN(const auto key, daemon.records.GetCmk(*object->cmk));
@@ -37,9 +39,20 @@ Fallible<std::vector<cmk::Cmk>> ReadPage(const AdminCall& call, const std::optio
   return page;
 }
 
+// "name" or "name=value".
+bool HasTag(const cmk::Cmk& key, std::string_view wanted) {
+  if (wanted.empty()) return true;
+  const std::size_t equals = std::min(wanted.size(), wanted.find('='));
+  return std::any_of(key.tags.begin(), key.tags.end(), [&](const auto& tag) {
+    return tag.first == wanted.substr(0, equals) &&
+           (equals == wanted.size() || tag.second == wanted.substr(equals + 1));
+  });
+}
+
 Fallible<Json> ListKeys(const AdminCall& call) {
   ASSIGN_OR_RETURN(const std::string token_name, TextArgument(call.arguments, "token", ""));
   ASSIGN_OR_RETURN(const std::string state, TextArgument(call.arguments, "state", ""));
+  ASSIGN_OR_RETURN(const std::string tag, TextArgument(call.arguments, "tag", ""));
   ASSIGN_OR_RETURN(const std::string after_text, TextArgument(call.arguments, "after", ""));
   ASSIGN_OR_RETURN(const auto limit_given, NumberArgument(call.arguments, "limit"));
   const std::size_t limit = static_cast<std::size_t>(std::clamp<std::int64_t>(limit_given.value_or(200), 1, 1000));
@@ -56,6 +69,7 @@ Fallible<Json> ListKeys(const AdminCall& call) {
     ASSIGN_OR_RETURN(const std::vector<cmk::Cmk> page, ReadPage(call, token, after, limit));
     for (const cmk::Cmk& key : page) {
       after = key.id;
+      if (!HasTag(key, tag)) continue;
       if (!state.empty() && cmk::Name(cmk::EffectiveState(key, call.daemon().clock.Now())) != state) continue;
       list.push_back(DescribeKey(call.invocation, key, false));
       if (list.size() == limit) break;
@@ -93,7 +107,18 @@ Fallible<Json> ScheduleDeletion(const AdminCall& call) {
 Fallible<Json> RotateKey(const AdminCall& call) {
   ASSIGN_OR_RETURN(const cmk::CmkId id, FindKey(call));
   call.WillChange();
-  ASSIGN_OR_RETURN(const cmk::Cmk key, call.daemon().custodian.Rotate(id, call.request));
+  ASSIGN_OR_RETURN(const auto record, call.daemon().records.GetCmk(id));
+  ASSIGN_OR_RETURN(const bool new_object, FlagArgument(call.arguments, "new_object", false));
+  ASSIGN_OR_RETURN(const auto overlap, BoundedArgument(call.arguments, "overlap_days", 0, 3650));
+  Custodian& custodian = call.daemon().custodian;
+  // What was asked for says how: an operator who moves a label or makes a new pair must know that something changes for
+  // applications that pin an id.
+  auto rotated = !record->rotatable && IsPair(*record)
+                     ? custodian.RotatePair(id, Days(overlap.value_or(30)), call.request)
+                 : !record->rotatable && new_object ? custodian.RotateByLabel(id, call.request)
+                                                    : custodian.Rotate(id, call.request);
+  ASSIGN_OR_RETURN(const cmk::Cmk key, std::move(rotated));
+  call.invocation.audit.version = key.current.value;
   return Json{{"key", DescribeKey(call.invocation, key, true)}};
 }
 
@@ -103,6 +128,10 @@ constexpr Verb kVerbs[] = {
     {"key.show", &ShowKey},
     {"key.disable", &Do<cmk::CmkEvent::kDisable>, true},
     {"key.enable", &Do<cmk::CmkEvent::kEnable>},
+    {"key.archive", &Do<cmk::CmkEvent::kArchive>},
+    {"key.unarchive", &Do<cmk::CmkEvent::kUnarchive>},
+    {"key.activate", &Do<cmk::CmkEvent::kActivate>},
+    {"key.delete-material", &Do<cmk::CmkEvent::kForgetMaterial>},
     {"key.rotate", &RotateKey},
     {"key.schedule-deletion", &ScheduleDeletion},
     {"key.cancel-deletion", &Do<cmk::CmkEvent::kCancelDeletion>, true},

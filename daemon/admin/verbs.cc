@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "daemon/service/access.h"
+#include "daemon/service/lifecycle_attributes.h"
 
 namespace cmkd::daemon {
 
@@ -97,6 +98,8 @@ Fallible<cmk::CmkId> FindKey(const AdminCall& call, const char* argument) {
 
 // ---- Descriptions
 
+bool IsPair(const cmk::Cmk& key) { return !key.spec.starts_with("AES") && !key.spec.starts_with("HMAC"); }
+
 std::string TimeText(Timestamp time) {
   const time_t seconds = time.seconds;
   tm parts{};
@@ -128,16 +131,6 @@ Json DescribeToken(const Invocation& invocation, const store::TokenRecord& token
 }
 
 namespace {
-
-std::string_view OriginText(cmk::Origin origin) {
-  switch (origin) {
-    case cmk::Origin::kLocal: return "local";
-    case cmk::Origin::kImportedClear: return "imported-in-clear";
-    case cmk::Origin::kUnwrapped: return "imported";
-    case cmk::Origin::kDerived: return "derived";
-  }
-  return "";
-}
 
 // The object an application uses for the key: its secret or private object.
 ObjectPtr ObjectOf(const Invocation& invocation, const cmk::Cmk& key) {
@@ -196,16 +189,33 @@ Json DescribeKey(const Invocation& invocation, const cmk::Cmk& key, bool whole) 
                     {"handle", object == nullptr ? CK_INVALID_HANDLE : object->handle}};
   if (!whole) return described;
   described["description"] = key.description;
+  described["deletion_protected"] = key.deletion_protected;
+  described["rotation_days"] = key.rotation_period.seconds / Days(1).seconds;
+  described["activation"] = TimeOrNull(key.dates.activation);
+  described["expiry"] = TimeOrNull(key.dates.expiry);
+  described["destroyed"] = TimeOrNull(key.dates.destroyed_at);
+  described["usage_limit"] = key.usage_limit;
+  described["processes_compromised"] = key.processes_compromised;
+  described["predecessor"] = key.predecessor ? Json(key.predecessor->ToHex()) : Json(nullptr);
+  described["aliases"] = key.aliases;
+  described["tags"] = Json::object();
+  for (const auto& [tag, value] : key.tags) described["tags"][tag] = value;
   const auto backend =
       token.ok() ? invocation.daemon.backends.Get((*token)->hsm) : Fallible<Backend*>(Failure{token.error()});
   const bool software = backend.ok() && (*backend)->software();
   Json versions = Json::array();
   for (const cmk::KeyVersion& version : key.versions) {
+    const UseCounter::Exact exact = invocation.daemon.counter.Count(key.id, version);
     versions.push_back({{"number", version.number.value},
                         {"state", cmk::Name(version.state)},
                         {"created", TimeText(version.created)},
                         {"retired", TimeOrNull(version.retired_at)},
-                        {"uses", version.uses},
+                        {"uses", exact.uses},
+                        {"bytes", exact.bytes},
+                        {"last_used", TimeOrNull(exact.last_used)},
+                        {"protects_until", TimeOrNull(version.protects_until)},
+                        {"expires", TimeOrNull(version.expires)},
+                        {"exposed", version.exposed},
                         {"protection", software ? "software" : "hsm"}});
   }
   described["version_list"] = std::move(versions);

@@ -45,6 +45,9 @@ Fallible<cmk::CmkId> FindKey(const AdminCall& call, const char* argument = "key"
 
 // ---- Descriptions
 
+// Whether the key is one of a pair, by its spec.
+bool IsPair(const cmk::Cmk& key);
+
 std::string TimeText(Timestamp time);
 Json TimeOrNull(std::optional<Timestamp> time);
 Json DescribeToken(const Invocation& invocation, const store::TokenRecord& token);
@@ -61,6 +64,8 @@ struct Verb {
 
 std::span<const Verb> TokenVerbs();
 std::span<const Verb> KeyVerbs();
+std::span<const Verb> LifeVerbs();
+std::span<const Verb> ImportVerbs();
 std::span<const Verb> AuditVerbs();
 
 }  // namespace cmkd::daemon

@@ -31,21 +31,6 @@ constexpr std::chrono::seconds kRetry{1};
 constexpr std::chrono::seconds kCheckpointEvery{60};
 constexpr char kRepairFile[] = "audit-repair.tmp";
 
-// "cc0c295e-c696-…" to its 16 bytes; zero when the kernel does not tell.
-AuditId BootId() {
-  AuditId id{};
-  std::size_t digit = 0;
-  for (const char c : ReadBootId()) {
-    const bool letter = c >= 'a' && c <= 'f';
-    if (!letter && (c < '0' || c > '9')) continue;
-    if (digit >= 2 * id.size()) break;
-    const int value = letter ? c - 'a' + 10 : c - '0';
-    id[digit / 2] = static_cast<std::uint8_t>(id[digit / 2] << 4 | value);
-    ++digit;
-  }
-  return id;
-}
-
 std::string Reason(const std::string& what) { return what + ": " + ::strerrordesc_np(errno); }
 
 }  // namespace
@@ -291,7 +276,7 @@ bool AuditLog::Impl::StartNextSegment() {
   directory_dirty_ = true;
   ++number_;
   std::uint8_t buffer[kAuditRecordBytesMax];
-  const std::size_t size = EncodeSegmentStart({log_id_, number_, chain_, BootId()}, buffer);
+  const std::size_t size = EncodeSegmentStart({log_id_, number_, chain_, BootIdBytes()}, buffer);
   Write({buffer, size});
   return true;
 }

@@ -5,7 +5,9 @@
 
 #include "daemon/config/config.h"
 #include "daemon/crypto/random.h"
+#include "daemon/custody/steps.h"
 #include "daemon/service/translate.h"
+#include "daemon/system/log.h"
 #include "keystore/cmk/bounds.h"
 
 namespace cmkd::daemon {
@@ -18,27 +20,21 @@ std::string NewSerial() {
   return Hex({random.data(), 8});
 }
 
-template <class Id>
-Id NewId() {
-  const Id16 random = RandomId();
-  Id id;
-  id.bytes = random;
-  return id;
-}
-
-Fallible<cmk::Cmk> Decided(const cmk::Cmk& key, const cmk::Request& request, Timestamp now, const cmk::Bounds& bounds,
-                           std::optional<cmk::Material> material = std::nullopt, cmk::Effect* effect = nullptr) {
-  auto decided = cmk::Decide(key, request, now, bounds);
-  if (!decided.ok()) return Translate(decided.error(), Moment::kManage);
-  if (effect != nullptr) *effect = decided->effect;
-  return cmk::Apply(key, *decided, now, std::move(material));
-}
+// Resident material counts as gone only when the device says so; the rest is in the record alone.
+constexpr Duration kQuietBeforeDestruction = Days(30);
 
 }  // namespace
 
-namespace {
+Fallible<cmk::Cmk> Decided(const cmk::Cmk& key, const cmk::Request& request, const cmk::Instant& at,
+                           const cmk::Bounds& bounds, std::optional<cmk::Material> material, cmk::Effect* effect) {
+  auto decided = cmk::Decide(key, request, at, bounds);
+  if (!decided.ok()) return Translate(decided.error(), Moment::kManage);
+  if (effect != nullptr) *effect = decided->effect;
+  if (decided->effect == cmk::Effect::kNewVersion && !material)
+    return Fail(CKR_ACTION_PROHIBITED, "a rotation is due first", static_cast<CK_ULONG>(cmk::Refusal::kNothingDue));
+  return cmk::Apply(key, *decided, at.now, std::move(material));
+}
 
-// What a request of this name made, when it was carried out before.
 Fallible<std::optional<store::RequestRecord>> Earlier(const store::ReadTxn& txn, const RequestName& name,
                                                       Timestamp now) {
   if (name.tag.empty()) return std::optional<store::RequestRecord>{};
@@ -54,8 +50,6 @@ Status Remember(store::WriteTxn& txn, const RequestName& name, Timestamp now) {
   RETURN_IF_STORE_ERROR(txn.PutRequest(record, now));
   return {};
 }
-
-}  // namespace
 
 Fallible<WrappingKey> CurrentWrappingKey(const store::TokenRecord& token) {
   for (const store::WrappingEpoch& epoch : token.epochs) {
@@ -159,7 +153,7 @@ Status Custodian::InitToken(CK_SLOT_ID slot, const std::string& label, Bytes so_
     RETURN_IF_STORE_ERROR(txn->PutToken(token));
     RETURN_IF_STORE_ERROR(txn->Commit());
   }
-  for (const cmk::Cmk& key : destroyed) DropMaterial(hsm, key, true);
+  for (const cmk::Cmk& key : destroyed) (void)DropMaterial(hsm, key, true);
   return EnsureWrappingKey(id);
 }
 
@@ -350,110 +344,169 @@ Status Custodian::DestroyNow(const Object& object) {
     }
     RETURN_IF_STORE_ERROR(txn->Commit());
   }
-  if (gone) DropMaterial(hsm, *gone, true);
+  if (gone) (void)DropMaterial(hsm, *gone, true);
   return {};
 }
 
-void Custodian::DropMaterial(const std::string& hsm, const cmk::Cmk& key, bool destroy) {
-  const auto backend = backends_.Get(hsm);
-  if (!backend.ok()) return;
+Status Custodian::DropMaterial(const std::string& hsm, const cmk::Cmk& key, bool destroy) {
+  ASSIGN_OR_RETURN(Backend * backend, backends_.Get(hsm));
+  Status status;
   for (const cmk::KeyVersion& version : key.versions) {
-    (*backend)->Forget(NameOf(key.id, version.number));
-    if (destroy) (void)(*backend)->DestroyMaterial(version.material);
+    backend->Forget(NameOf(key.id, version.number));
+    if (!destroy) continue;
+    Status gone = backend->DestroyMaterial(version.material);
+    if (!gone.ok()) status = std::move(gone);
   }
+  return status;
 }
 
 // ---- CMKs
 
+Fallible<std::vector<ObjectPtr>> Custodian::ObjectsOf(const store::ReadTxn& txn, const cmk::Cmk& key) const {
+  const store::Term of_key[] = {store::OfCmk(key.id)};
+  STORE_OR_RETURN(const auto serials, txn.FindObjects(key.token, of_key));
+  std::vector<ObjectPtr> objects;
+  for (const cmk::ObjectSerial serial : serials) {
+    STORE_OR_RETURN(auto record, txn.GetObject(serial));
+    objects.push_back(DecodeObject(std::move(record)));
+  }
+  return objects;
+}
+
 Fallible<cmk::Cmk> Custodian::Change(const cmk::CmkId& id, const cmk::Request& request, const RequestName& name) {
   cmk::Cmk changed;
+  cmk::Cmk as_before;
   std::string hsm;
   cmk::Effect effect = cmk::Effect::kNone;
   {
     STORE_OR_RETURN(const Txn txn, store_.BeginWrite(cmk::Name(request.event).data()));
     STORE_OR_RETURN(const auto found, txn->FindCmk(id));
     if (!found) return Fail(CKR_OBJECT_HANDLE_INVALID, "no key has this id", spec::kNotFound);
-    ASSIGN_OR_RETURN(const auto before, Earlier(*txn, name, clock_.Now()));
-    if (before) return *found;
+    ASSIGN_OR_RETURN(const auto earlier, Earlier(*txn, name, clock_.Now()));
+    if (earlier) return *found;
+    as_before = *found;
     STORE_OR_RETURN(const store::TokenRecord token, txn->GetToken(found->token));
     hsm = token.hsm;
     RETURN_IF_ERROR(Remember(*txn, name, clock_.Now()));
-    ASSIGN_OR_RETURN(changed, Decided(*found, request, clock_.Now(), BoundsOf(token), std::nullopt, &effect));
+    ASSIGN_OR_RETURN(changed, Decided(*found, request, clock_.NowWithDoubt(), BoundsOf(token), std::nullopt, &effect));
+    if (changed.state == cmk::CmkState::kDestroyed) {
+      // The tombstone has no objects; its name is free again.
+      ASSIGN_OR_RETURN(const auto objects, ObjectsOf(*txn, changed));
+      for (const ObjectPtr& object : objects) RETURN_IF_STORE_ERROR(txn->DeleteObject({object->handle}));
+    }
     RETURN_IF_STORE_ERROR(txn->PutCmk(changed));
     RETURN_IF_STORE_ERROR(txn->Commit());
   }
   // Out of use, out of the device: a key that may not be used has no business being unwrapped there.
-  if (changed.state != cmk::CmkState::kEnabled) DropMaterial(hsm, changed, effect == cmk::Effect::kDestroyMaterial);
-  // The intention is durable before the act; its completion is an event of its own.
-  if (effect == cmk::Effect::kDestroyMaterial) return Change(id, cmk::CmkEvent::kMaterialGone);
+  if (effect == cmk::Effect::kNone && changed.state != cmk::CmkState::kEnabled) (void)DropMaterial(hsm, changed, false);
+  if (effect == cmk::Effect::kWipeImported) (void)DropMaterial(hsm, as_before, true);
+  if (effect != cmk::Effect::kDestroyMaterial) return changed;
+  // The intention is durable before the act; its completion is an event of its own. What the device cannot do now, the
+  // scheduler tries again.
+  if (const Status gone = DropMaterial(hsm, changed, true); !gone.ok()) {
+    LogWarning("the material of key " + id.ToHex() + " could not be destroyed yet: " + gone.error().why);
+    return changed;
+  }
+  return Change(id, cmk::CmkEvent::kMaterialGone);
+}
+
+Fallible<cmk::Cmk> Custodian::Edit(const char* label, const cmk::CmkId& id, const KeyEdit& edit,
+                                   const RequestName& name) {
+  STORE_OR_RETURN(const Txn txn, store_.BeginWrite(label));
+  STORE_OR_RETURN(auto key, txn->FindCmk(id));
+  if (!key) return Fail(CKR_OBJECT_HANDLE_INVALID, "no key has this id", spec::kNotFound);
+  ASSIGN_OR_RETURN(const auto earlier, Earlier(*txn, name, clock_.Now()));
+  if (earlier) return std::move(*key);
+  STORE_OR_RETURN(const store::TokenRecord token, txn->GetToken(key->token));
+  if (key->state == cmk::CmkState::kDestroyed) return Translate(cmk::Refusal::kKeyDestroyed, Moment::kManage);
+  RETURN_IF_ERROR(edit(*key, token));
+  RETURN_IF_ERROR(Remember(*txn, name, clock_.Now()));
+  RETURN_IF_STORE_ERROR(txn->PutCmk(*key));
+  RETURN_IF_STORE_ERROR(txn->Commit());
+  return std::move(*key);
+}
+
+Fallible<cmk::Cmk> Custodian::MoveAlias(const cmk::CmkId& id, const std::string& alias, const RequestName& name) {
+  STORE_OR_RETURN(const Txn txn, store_.BeginWrite("key.alias"));
+  STORE_OR_RETURN(cmk::Cmk key, txn->GetCmk(id));
+  ASSIGN_OR_RETURN(const auto earlier, Earlier(*txn, name, clock_.Now()));
+  if (earlier) return key;
+  if (key.state == cmk::CmkState::kPendingDeletion || key.state == cmk::CmkState::kDestroyed)
+    return Translate(cmk::Refusal::kKeyPendingDeletion, Moment::kManage);
+  STORE_OR_RETURN(const auto owners, txn->FindCmksByName(key.token, alias));
+  for (const cmk::CmkId& owner : owners) {
+    if (owner == id) continue;
+    STORE_OR_RETURN(cmk::Cmk other, txn->GetCmk(owner));
+    if (std::erase(other.aliases, alias) == 0)
+      return Fail(CKR_ARGUMENTS_BAD, "another key of the token has this name", spec::kNameTaken);
+    RETURN_IF_STORE_ERROR(txn->PutCmk(other));
+  }
+  if (std::find(key.aliases.begin(), key.aliases.end(), alias) == key.aliases.end()) key.aliases.push_back(alias);
+  RETURN_IF_ERROR(Remember(*txn, name, clock_.Now()));
+  RETURN_IF_STORE_ERROR(txn->PutCmk(key, store::NameRule::kUnique));
+  RETURN_IF_STORE_ERROR(txn->Commit());
+  return key;
+}
+
+Fallible<cmk::Cmk> Custodian::ChangeVersion(const cmk::CmkId& id, cmk::KeyVersionNumber number, cmk::VersionEvent event,
+                                            const RequestName& name) {
+  const auto edit = [&](cmk::Cmk& key, const store::TokenRecord& token) -> Status {
+    // A pair's versions have objects of their own: there is nothing to move back.
+    if (event == cmk::VersionEvent::kMakeCurrent && !key.rotatable)
+      return Translate(cmk::Refusal::kNotRotatable, Moment::kManage);
+    const Duration quiet = token.profile == cmk::TokenProfile::kManaged ? kQuietBeforeDestruction : Duration{};
+    auto changed = cmk::ChangeVersion(key, number, event, clock_.Now(), quiet);
+    if (!changed.ok()) return Translate(changed.error(), Moment::kManage);
+    key = std::move(*changed);
+    return {};
+  };
+  ASSIGN_OR_RETURN(cmk::Cmk changed, Edit("key.version", id, edit, name));
+  if (event == cmk::VersionEvent::kDestroy) {
+    auto finished = FinishCondemned(id);
+    // The scheduler finishes what the device would not do now.
+    return finished.ok() ? std::move(finished) : Fallible<cmk::Cmk>(std::move(changed));
+  }
+  ASSIGN_OR_RETURN(const auto token, records_.GetToken(changed.token));
+  if (const auto backend = backends_.Get(token->hsm); backend.ok()) (*backend)->Forget(NameOf(id, number));
   return changed;
 }
 
-// The new version must do what the old one did before anything depends on it: it is loaded and, for ciphers, used once.
-Status Custodian::VerifyNewVersion(Backend& backend, const cmk::Cmk& key, const Object& object,
-                                   const cmk::Material& material) {
-  ASSIGN_OR_RETURN(const auto token, records_.GetToken(key.token));
-  ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
-  KeyMaterial fresh;
-  fresh.object_class = object.object_class;
-  fresh.key_type = object.key_type;
-  fresh.material = material;
-  fresh.wrapping_reference = under.reference;
-  const KeyName name = NameOf(key.id, {key.versions.empty() ? 1 : key.versions.back().number.value + 1});
-  const Status loaded = backend.Run([&](CK_FUNCTION_LIST_PTR, Backend::Lease& lease) -> CK_RV {
-    const auto handle = lease.Load(name, fresh);
-    return handle.ok() ? CKR_OK : handle.error().rv;
-  });
-  backend.Forget(name);
-  return loaded;
-}
-
-Fallible<cmk::Cmk> Custodian::Rotate(const cmk::CmkId& id, const RequestName& name) {
+Fallible<cmk::Cmk> Custodian::FinishCondemned(const cmk::CmkId& id) {
   ASSIGN_OR_RETURN(const auto key, records_.GetCmk(id));
-  {
-    STORE_OR_RETURN(const auto read, store_.BeginRead());
-    ASSIGN_OR_RETURN(const auto before, Earlier(*read, name, clock_.Now()));
-    if (before) return *key;
-  }
   ASSIGN_OR_RETURN(const auto token, records_.GetToken(key->token));
   ASSIGN_OR_RETURN(Backend * backend, backends_.Get(token->hsm));
-  // Refusals come before the HSM is asked for anything; the decision that counts is made again inside the transaction.
-  auto early = cmk::Decide(*key, cmk::CmkEvent::kRotate, clock_.Now(), BoundsOf(*token));
-  if (!early.ok()) return Translate(early.error(), Moment::kManage);
-  ObjectPtr object;
-  {
-    STORE_OR_RETURN(const auto read, store_.BeginRead());
-    const store::Term of_key[] = {store::OfCmk(id)};
-    STORE_OR_RETURN(const auto serials, read->FindObjects(key->token, of_key));
-    for (const cmk::ObjectSerial serial : serials) {
-      STORE_OR_RETURN(auto record, read->GetObject(serial));
-      ObjectPtr candidate = DecodeObject(std::move(record));
-      if (candidate->object_class == CKO_SECRET_KEY) object = std::move(candidate);
-    }
+  for (const cmk::KeyVersion& version : key->versions) {
+    if (version.state == cmk::VersionState::kDestroyed) backend->Forget(NameOf(id, version.number));
   }
-  if (object == nullptr) {
-    return Fail(CKR_ACTION_PROHIBITED, "only secret keys rotate in place",
-                static_cast<CK_ULONG>(cmk::Refusal::kNotRotatable));
+  for (const cmk::Material& material : cmk::CondemnedMaterial(*key)) {
+    RETURN_IF_ERROR(backend->DestroyMaterial(material));
   }
-  ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
-  CK_MECHANISM mechanism{object->key_type == CKK_AES ? CKM_AES_KEY_GEN : CKM_GENERIC_SECRET_KEY_GEN, nullptr, 0};
-  const CK_ULONG value_bytes = object->attributes.Ulong(CKA_VALUE_LEN).value_or(0);
-  ASSIGN_OR_RETURN(const Made made, backend->GenerateKey(mechanism, object->key_type, value_bytes, under));
-  const auto flip = [&]() -> Fallible<cmk::Cmk> {
-    RETURN_IF_ERROR(VerifyNewVersion(*backend, *key, *object, made.material));
-    STORE_OR_RETURN(const Txn txn, store_.BeginWrite("key.rotate"));
-    STORE_OR_RETURN(const cmk::Cmk current, txn->GetCmk(id));
-    ASSIGN_OR_RETURN(cmk::Cmk rotated,
-                     Decided(current, cmk::CmkEvent::kRotate, clock_.Now(), BoundsOf(*token), made.material));
-    RETURN_IF_ERROR(Remember(*txn, name, clock_.Now()));
-    RETURN_IF_STORE_ERROR(txn->PutCmk(rotated));
-    RETURN_IF_STORE_ERROR(txn->Commit());
-    return rotated;
-  };
-  auto rotated = flip();
-  // Wrapped material that no record names is gone with this function; resident material must not stay an orphan.
-  if (!rotated.ok()) (void)backend->DestroyMaterial(made.material);
-  return rotated;
+  return Edit("key.version-gone", id, [](cmk::Cmk& record, const store::TokenRecord&) -> Status {
+    record = cmk::ForgetDestroyed(std::move(record));
+    return {};
+  });
+}
+
+Fallible<Custodian::Ticked> Custodian::Tick(const cmk::CmkId& id) {
+  ASSIGN_OR_RETURN(const auto key, records_.GetCmk(id));
+  ASSIGN_OR_RETURN(const auto token, records_.GetToken(key->token));
+  const bool alive = key->state != cmk::CmkState::kDestroyed && key->state != cmk::CmkState::kPendingDeletion;
+  if (alive && !cmk::CondemnedMaterial(*key).empty()) {
+    ASSIGN_OR_RETURN(cmk::Cmk finished, FinishCondemned(id));
+    return Ticked{std::move(finished), cmk::Effect::kNone};
+  }
+  const auto decided = cmk::Decide(*key, cmk::CmkEvent::kTick, clock_.NowWithDoubt(), BoundsOf(*token));
+  if (!decided.ok() && decided.error() == cmk::Refusal::kNotRotatable) {
+    ASSIGN_OR_RETURN(cmk::Cmk moved, RotateByLabel(id));
+    return Ticked{std::move(moved), cmk::Effect::kNewVersion};
+  }
+  if (!decided.ok()) return Translate(decided.error(), Moment::kManage);
+  if (decided->effect == cmk::Effect::kNewVersion) {
+    ASSIGN_OR_RETURN(cmk::Cmk rotated, RotateBy(cmk::CmkEvent::kTick, id, {}));
+    return Ticked{std::move(rotated), cmk::Effect::kNewVersion};
+  }
+  ASSIGN_OR_RETURN(cmk::Cmk changed, Change(id, cmk::CmkEvent::kTick));
+  return Ticked{std::move(changed), decided->effect};
 }
 
 }  // namespace cmkd::daemon

@@ -4,10 +4,12 @@
 // All functions are safe from any thread.
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "daemon/custody/backends.h"
 #include "daemon/custody/records.h"
+#include "daemon/custody/time_keeper.h"
 #include "keystore/cmk/lifecycle.h"
 #include "keystore/store/store.h"
 #include "pkcs11/spec/key_role.h"
@@ -31,7 +33,7 @@ struct RequestName {
 
 class Custodian {
  public:
-  Custodian(store::Store& store, Records& records, Backends& backends, const Clock& clock,
+  Custodian(store::Store& store, Records& records, Backends& backends, const TimeKeeper& clock,
             const struct TokensConfig& config)
       : store_(store), records_(records), backends_(backends), clock_(clock), config_(config) {}
 
@@ -70,8 +72,32 @@ class Custodian {
   // The events of the lifecycle table that need no material. With a request name that was seen before: the key as it
   // is now, and nothing is done; CKR_ARGUMENTS_BAD when it named another request.
   Fallible<cmk::Cmk> Change(const cmk::CmkId& id, const cmk::Request& request, const RequestName& name = {});
-  // Makes version n+1 in the HSM, verifies it, and makes it current.
-  Fallible<cmk::Cmk> Rotate(const cmk::CmkId& id, const RequestName& name = {});
+  // Makes version n+1 in the HSM, verifies it, and makes it current. Secret keys whose versions can be found again.
+  Fallible<cmk::Cmk> Rotate(const cmk::CmkId& id, const RequestName& name = {}) {
+    return RotateBy(cmk::CmkEvent::kRotate, id, name);
+  }
+  // A secret key of a fixed version: a new key takes its name and objects' label, the old one is archived as name@vN
+  // and keeps its id. Gives the new key.
+  Fallible<cmk::Cmk> RotateByLabel(const cmk::CmkId& id, const RequestName& name = {});
+  // A key pair: a new version with objects of its own, which take the label; the older objects are called name@vN, keep
+  // their CKA_ID, and sign on for `overlap`.
+  Fallible<cmk::Cmk> RotatePair(const cmk::CmkId& id, Duration overlap, const RequestName& name = {});
+  // An operator's event on one version. Destroying one asks that it was not used for the token's quiet time.
+  Fallible<cmk::Cmk> ChangeVersion(const cmk::CmkId& id, cmk::KeyVersionNumber number, cmk::VersionEvent event,
+                                   const RequestName& name = {});
+  // Any other change of a record, in one transaction named `label`: `edit` changes it or says why not.
+  using KeyEdit = std::function<Status(cmk::Cmk&, const store::TokenRecord&)>;
+  Fallible<cmk::Cmk> Edit(const char* label, const cmk::CmkId& id, const KeyEdit& edit, const RequestName& name = {});
+
+  // The alias leads to this key from now on, and to no other of its token: one transaction.
+  Fallible<cmk::Cmk> MoveAlias(const cmk::CmkId& id, const std::string& alias, const RequestName& name = {});
+
+  // What time brings for this key, if anything is due: done, with the effect that it had.
+  struct Ticked {
+    cmk::Cmk key;
+    cmk::Effect effect = cmk::Effect::kNone;
+  };
+  Fallible<Ticked> Tick(const cmk::CmkId& id);
 
   // The bounds of a token's keys.
   static cmk::Bounds BoundsOf(const store::TokenRecord& token);
@@ -84,8 +110,13 @@ class Custodian {
   Status EnsureWrappingKey(const cmk::TokenId& id);
   template <class Function>
   Status EditToken(const char* label, const cmk::TokenId& id, Function edit);
-  // Takes a key out of the HSM's cache, and destroys what is resident there.
-  void DropMaterial(const std::string& hsm, const cmk::Cmk& key, bool destroy);
+  // Takes a key out of the HSM's cache, and destroys what is resident there: verified gone, or an error.
+  Status DropMaterial(const std::string& hsm, const cmk::Cmk& key, bool destroy);
+  Fallible<cmk::Cmk> RotateBy(cmk::CmkEvent event, const cmk::CmkId& id, const RequestName& name);
+  // The objects of a key.
+  Fallible<std::vector<ObjectPtr>> ObjectsOf(const store::ReadTxn& txn, const cmk::Cmk& key) const;
+  // Destroys the material of destroyed versions and forgets it.
+  Fallible<cmk::Cmk> FinishCondemned(const cmk::CmkId& id);
   Status DestroyNow(const Object& object);
   Fallible<spec::KeyRole> DecideSessionRole(ByteView name, spec::KeyRole wanted);
   Status VerifyNewVersion(Backend& backend, const cmk::Cmk& key, const Object& object, const cmk::Material& material);
@@ -93,7 +124,7 @@ class Custodian {
   store::Store& store_;
   Records& records_;
   Backends& backends_;
-  const Clock& clock_;
+  const TimeKeeper& clock_;
   const struct TokensConfig& config_;
 };
 

@@ -12,6 +12,7 @@
 #include "daemon/crypto/sealer.h"
 #include "daemon/custody/custodian.h"
 #include "daemon/custody/records.h"
+#include "daemon/custody/use_counter.h"
 #include "daemon/hsm/backend.h"
 #include "keystore/store/store.h"
 
@@ -25,6 +26,7 @@ struct Daemon {
   Backends& backends;
   Records& records;
   Custodian& custodian;
+  UseCounter& counter;
   Registry& registry;
   PinCache& pins;
   const AesGcmSealer& ticket_sealer;

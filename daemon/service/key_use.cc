@@ -50,13 +50,20 @@ Fallible<std::vector<Candidate>> Candidates(const Invocation& invocation, const 
   const Timestamp now = invocation.daemon.clock.Now();
   std::optional<cmk::Refusal> first_refusal;
   const auto consider = [&](const cmk::KeyVersion& version) {
-    const auto allowed = cmk::CheckUse(record, version.state, use, now);
+    const auto allowed = cmk::CheckUse(record, version, use, now);
     if (!allowed.ok()) {
       if (!first_refusal) first_refusal = allowed.error();
       return;
     }
-    candidates.push_back({NameOf(record.id, version.number), Describe(key, *token, version.material), version.number});
+    candidates.push_back({NameOf(record.id, version.number), Describe(key, *token, version.material), version.number,
+                          version.state == cmk::VersionState::kCompromised});
   };
+  if (key.version) {
+    // An object that stands for one version, as the older halves of a rotated pair do.
+    if (const cmk::KeyVersion* pinned = record.FindVersion(*key.version)) consider(*pinned);
+    if (candidates.empty()) return Translate(first_refusal.value_or(cmk::Refusal::kVersionDestroyed), moment);
+    return candidates;
+  }
   if (const cmk::KeyVersion* current = record.CurrentVersion()) consider(*current);
   if (use == cmk::Use::kProcess && search == spec::VersionSearch::kTrial) {
     const std::size_t limit = invocation.daemon.config.limits.trial_versions;
@@ -125,6 +132,17 @@ void RecordKey(Invocation& invocation, const Object& key, CK_MECHANISM_TYPE mech
   invocation.audit.object_handle = key.handle;
   invocation.audit.mechanism = mechanism;
   if (key.cmk) invocation.audit.cmk_id = key.cmk->bytes;
+}
+
+Status CountUse(Invocation& invocation, const Object& key, const Candidate& candidate, cmk::Use use,
+                CK_MECHANISM_TYPE mechanism, std::size_t bytes) {
+  if (!key.cmk || key.object_class == CKO_PUBLIC_KEY) return {};
+  UseCounter& counter = invocation.daemon.counter;
+  if (use == cmk::Use::kProtect)
+    return counter.CountProtect(*key.cmk, candidate.version, bytes, mechanism == CKM_AES_GCM);
+  counter.NoteProcess(*key.cmk, candidate.version);
+  if (candidate.compromised) invocation.alarm = true;
+  return {};
 }
 
 Status FromDevice(CK_RV rv, const char* what) {

@@ -15,6 +15,7 @@ struct Candidate {
   KeyName name;
   KeyMaterial material;
   cmk::KeyVersionNumber version;
+  bool compromised = false;
 };
 
 // The versions of `key` that may serve `use`, the most likely first: the current one to protect; to process, with a
@@ -39,6 +40,12 @@ Status CheckKeyFits(const spec::MechanismRow& row, const Object& key, CK_ATTRIBU
 
 // Says in the audit record which key was used how.
 void RecordKey(Invocation& invocation, const Object& key, CK_MECHANISM_TYPE mechanism);
+
+// Counts a use of one version, before it is made when it applies protection (it may be one too many:
+// CKR_FUNCTION_FAILED with kVersionExhausted) and after it otherwise. Keys without a CMK are not counted. What a
+// compromised version opens is an alarm.
+Status CountUse(Invocation& invocation, const Object& key, const Candidate& candidate, cmk::Use use,
+                CK_MECHANISM_TYPE mechanism, std::size_t bytes);
 
 // Translates a return value of the device into a status for the caller.
 Status FromDevice(CK_RV rv, const char* what);

@@ -150,6 +150,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_WrapKey>& call) {
   ASSIGN_OR_RETURN(const Candidate what, CurrentCandidate(invocation, *key, cmk::Use::kProcess, Moment::kDerive));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
   invocation.audit.version = with.version.value;
+  RETURN_IF_ERROR(CountUse(invocation, *wrapping, with, cmk::Use::kProtect, mechanism.mechanism, 0));
   ASSIGN_OR_RETURN(const Bytes wrapped,
                    backend->WrapKey(mechanism, with.name, with.material, what.name, what.material));
   if (const CK_RV rv = call.output.Put(wrapped); rv != CKR_OK) return Fail(rv, "the buffer is too small");

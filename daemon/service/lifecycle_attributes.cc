@@ -24,17 +24,18 @@ std::string TimeText(std::optional<Timestamp> time) {
   return {text, length};
 }
 
+}  // namespace
+
 std::string_view OriginText(cmk::Origin origin) {
   switch (origin) {
     case cmk::Origin::kLocal: return "local";
     case cmk::Origin::kImportedClear: return "imported-in-clear";
     case cmk::Origin::kUnwrapped: return "imported";
     case cmk::Origin::kDerived: return "derived";
+    case cmk::Origin::kAdopted: return "adopted";
   }
   return "";
 }
-
-}  // namespace
 
 spec::Attributes LifecycleAttributes(const Invocation& invocation, const Object& object,
                                      std::span<const CK_ATTRIBUTE> wanted) {

@@ -9,4 +9,7 @@ namespace cmkd::daemon {
 spec::Attributes LifecycleAttributes(const Invocation& invocation, const Object& object,
                                      std::span<const CK_ATTRIBUTE> wanted);
 
+// How the material came to be, in the word that operators and programs see.
+std::string_view OriginText(cmk::Origin origin);
+
 }  // namespace cmkd::daemon

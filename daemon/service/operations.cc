@@ -101,6 +101,10 @@ Status RunOnce(Invocation& invocation, const Operation& operation, const KindRow
   const std::size_t tries = std::max<std::size_t>(candidates.size(), 1);
   for (std::size_t i = 0; i < tries; ++i) {
     const Candidate* candidate = candidates.empty() ? nullptr : &candidates[i];
+    if (candidate != nullptr && kind.use == cmk::Use::kProtect) {
+      RETURN_IF_ERROR(CountUse(invocation, *operation.key, *candidate, kind.use, operation.row->type,
+                               invocation.audit.input_bytes));
+    }
     const Status status = backend->Run([&](CK_FUNCTION_LIST_PTR device, Backend::Lease& lease) -> CK_RV {
       if (const CK_RV rv = StartOnDevice(device, lease, kind, operation, candidate); rv != CKR_OK) return rv;
       const CK_RV rv = once(device, lease.session());
@@ -110,8 +114,10 @@ Status RunOnce(Invocation& invocation, const Operation& operation, const KindRow
       return CKR_DEVICE_ERROR;
     });
     if (status.ok()) {
-      if (candidate != nullptr) invocation.audit.version = candidate->version.value;
-      return {};
+      if (candidate == nullptr) return {};
+      invocation.audit.version = candidate->version.value;
+      if (kind.use == cmk::Use::kProtect) return {};
+      return CountUse(invocation, *operation.key, *candidate, kind.use, operation.row->type, 0);
     }
     if (operation.row->versions != spec::VersionSearch::kTrial ||
         !backend->IsWrongKey(operation.row->type, status.error().rv)) {
@@ -344,6 +350,10 @@ Status StartParts(Invocation& invocation, Operation& operation, const KindRow& k
   const bool all = operation.kind == OperationKind::kVerify && operation.row->versions == spec::VersionSearch::kTrial;
   const std::size_t count = candidates.empty() ? 1 : (all ? candidates.size() : 1);
   for (std::size_t i = 0; i < count; ++i) {
+    if (!candidates.empty()) {
+      RETURN_IF_ERROR(CountUse(invocation, *operation.key, candidates[i], kind.use, operation.row->type,
+                               invocation.audit.input_bytes));
+    }
     RETURN_IF_ERROR(OpenStream(*backend, operation, kind, candidates.empty() ? nullptr : &candidates[i]));
   }
   return {};

@@ -28,4 +28,18 @@ std::string ReadBootId() {
   return id;
 }
 
+std::array<std::uint8_t, 16> BootIdBytes() {
+  std::array<std::uint8_t, 16> id{};
+  std::size_t digit = 0;
+  for (const char c : ReadBootId()) {
+    const bool letter = c >= 'a' && c <= 'f';
+    if (!letter && (c < '0' || c > '9')) continue;
+    if (digit >= 2 * id.size()) break;
+    const int value = letter ? c - 'a' + 10 : c - '0';
+    id[digit / 2] = static_cast<std::uint8_t>(id[digit / 2] << 4 | value);
+    ++digit;
+  }
+  return id;
+}
+
 }  // namespace cmkd::daemon

@@ -1,6 +1,7 @@
 // The operating system's clocks. The only file of the daemon that asks the OS what time it is.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <string>
 
@@ -27,5 +28,7 @@ class SystemClock final : public PreciseClock {
 // The kernel's id of this boot, 36 characters: Monotonic() can be compared only while it stays the same. Empty when the
 // kernel does not tell.
 std::string ReadBootId();
+// The same as its 16 bytes; zero when the kernel does not tell.
+std::array<std::uint8_t, 16> BootIdBytes();
 
 }  // namespace cmkd::daemon

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/bytes.h"
@@ -27,6 +28,7 @@ enum class Origin : std::uint8_t {
   kImportedClear = 2,  // given in the clear (C_CreateObject)
   kUnwrapped = 3,      // given wrapped (C_UnwrapKey, import)
   kDerived = 4,        // derived from another key
+  kAdopted = 5,        // it lived in an HSM token before
 };
 
 // Whose key it is.
@@ -59,7 +61,15 @@ struct KeyVersion {
   Timestamp created;
   std::optional<Timestamp> retired_at;
   Material material;
-  std::uint64_t uses = 0;  // operations that applied protection
+  // Operations that applied protection, and the bytes that went through them. While the daemon runs these are what has
+  // been set aside for use; never less than what was used.
+  std::uint64_t uses = 0;
+  std::uint64_t bytes = 0;
+  std::optional<Timestamp> last_used;       // for whatever, to the minute
+  std::optional<Timestamp> protects_until;  // a retired version that goes on protecting so long (its certificate lives)
+  std::optional<Timestamp> expires;         // imported material: wiped then, until it is imported again
+  Bytes fingerprint;                        // of imported material, keyed: what is imported again must have the same
+  bool exposed = false;                     // the material was in the daemon's memory when it was imported
 
   bool operator==(const KeyVersion&) const = default;
 };
@@ -73,8 +83,21 @@ struct Dates {
   std::optional<Timestamp> deletion_date;           // the material is destroyed then, not a second before
   std::optional<Timestamp> destruction_started_at;  // the point of no return: cancelling is refused from here on
   std::optional<Timestamp> destroyed_at;
+  std::optional<Duration> observed_when_scheduled;  // time observed when the deletion was scheduled (time_record.h)
+  std::optional<Timestamp> warned_at;               // of the deletion that comes near
 
   bool operator==(const Dates&) const = default;
+};
+
+// A key pair under which material may be imported once (BYOK): the private half wrapped in the record like any
+// material.
+struct ImportSlot {
+  Id<struct ImportTag> id;  // names it to the client: the import token
+  Timestamp expires;
+  std::uint8_t algorithm = 0;  // the daemon's numbering of wrapping algorithms
+  Material material;
+
+  bool operator==(const ImportSlot&) const = default;
 };
 
 struct Cmk {
@@ -96,6 +119,14 @@ struct Cmk {
   KeyVersionNumber current;          // 0 while there is no material
   std::vector<KeyVersion> versions;  // ascending by number
   Bytes request_tag;                 // of the client request that made it; empty when there was none
+  std::vector<std::string> aliases;  // further names, each unique on the token
+  std::vector<std::pair<std::string, std::string>> tags;  // ascending by name
+  std::uint64_t usage_limit = 0;  // uses of one version that apply protection; 0: the mechanisms' own limit
+  bool processes_compromised =
+      false;                         // policy: what a compromised version protected may still be opened, with an alarm
+  std::uint32_t generation = 1;      // of a fixed-version key: how often its label has moved on
+  std::optional<CmkId> predecessor;  // the key that had the label before
+  std::vector<ImportSlot> imports;
 
   bool operator==(const Cmk&) const = default;
 

@@ -1,6 +1,7 @@
 // The decision itself: the table's row, then the few rules that look beyond state and date.
 #include "keystore/cmk/lifecycle.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <limits>
 #include <utility>
@@ -10,11 +11,24 @@
 namespace cmkd::cmk {
 namespace {
 
+// Wall time alone destroys nothing: nine tenths of the waiting period must have been seen to pass, on a clock that is
+// believed (a machine that was off, and clocks that are set, account for the tenth).
+bool HasReallyWaited(const Dates& dates, const Instant& at) {
+  if (!at.trusted) return false;
+  if (!dates.observed_when_scheduled || !dates.deletion_date || !dates.deletion_scheduled_at) return true;
+  const std::int64_t wait = dates.deletion_date->seconds - dates.deletion_scheduled_at->seconds;
+  return at.observed.seconds - dates.observed_when_scheduled->seconds >= wait - wait / 10;
+}
+
 // Saturates: a date beyond all time is never reached, which errs on the side of keeping a key.
 Timestamp Later(Timestamp now, Duration by) {
   constexpr std::int64_t kEndOfTime = std::numeric_limits<std::int64_t>::max();
   if (by.seconds > 0 && now.seconds > kEndOfTime - by.seconds) return {kEndOfTime};
   return now + by;
+}
+
+bool IsCondemned(const KeyVersion& version) {
+  return version.state == VersionState::kDestroyed && version.material.kind != Material::Kind::kNone;
 }
 
 bool IsService(const Cmk& cmk) { return cmk.key_class == KeyClass::kService; }
@@ -47,6 +61,8 @@ std::optional<Refusal> CheckRules(const Cmk& cmk, const TransitionRow& row, Dura
   if (row.effect == Effect::kNewVersion) return CheckRotation(cmk, now, bounds);
   switch (row.event) {
     case CmkEvent::kScheduleDeletion: return CheckDeletion(cmk, row.from, window, now, bounds);
+    case CmkEvent::kForgetMaterial:
+      return cmk.origin == Origin::kUnwrapped ? std::nullopt : std::optional(Refusal::kNotImported);
     case CmkEvent::kDisable:
     case CmkEvent::kArchive: return IsService(cmk) ? std::optional(Refusal::kServiceOwned) : std::nullopt;
     default: return std::nullopt;
@@ -61,25 +77,34 @@ std::optional<Timestamp> NextRotationAfter(const Cmk& cmk, Timestamp now) {
   return Later(now, cmk.rotation_period);
 }
 
-void ChangeDates(const Cmk& cmk, const TransitionRow& row, Duration window, Timestamp now, Transition& transition) {
+void ChangeDates(const Cmk& cmk, const TransitionRow& row, Duration window, const Instant& at, Transition& transition) {
+  const Timestamp now = at.now;
   Dates& dates = transition.dates;
   switch (row.event) {
     case CmkEvent::kActivate: dates.activation = now; break;
     case CmkEvent::kScheduleDeletion:
       if (row.from != CmkState::kPendingDeletion) {
         dates.deletion_scheduled_at = now;
+        dates.observed_when_scheduled = at.observed;
         transition.state_before_deletion = row.from;
       }
       dates.deletion_date = Later(now, window);
+      dates.warned_at.reset();
       break;
     case CmkEvent::kCancelDeletion:
       dates.deletion_scheduled_at.reset();
+      dates.observed_when_scheduled.reset();
+      dates.warned_at.reset();
       dates.deletion_date.reset();
       transition.state_before_deletion.reset();
       break;
     case CmkEvent::kMaterialGone: dates.destroyed_at = now; break;
+    case CmkEvent::kForgetMaterial:
+      if (row.from == CmkState::kPendingDeletion) transition.state_before_deletion = CmkState::kPendingImport;
+      break;
     default: break;
   }
+  if (row.effect == Effect::kWarn) dates.warned_at = now;
   if (row.effect == Effect::kNewVersion) dates.next_rotation = NextRotationAfter(cmk, now);
   if (row.effect == Effect::kDestroyMaterial && !dates.destruction_started_at) dates.destruction_started_at = now;
 }
@@ -98,12 +123,23 @@ void AddCurrentVersion(Cmk& cmk, Timestamp now, Material material) {
 }
 
 void FillPendingVersion(Cmk& cmk, Timestamp now, Material material) {
-  if (cmk.versions.empty() || cmk.versions.back().state != VersionState::kPendingImport)
-    return AddCurrentVersion(cmk, now, std::move(material));
-  KeyVersion& version = cmk.versions.back();
-  version.state = VersionState::kCurrent;
-  version.material = std::move(material);
-  cmk.current = version.number;
+  for (KeyVersion& version : cmk.versions) {
+    if (version.state != VersionState::kPendingImport) continue;
+    version.state = VersionState::kCurrent;
+    version.material = std::move(material);
+    cmk.current = version.number;
+    return;
+  }
+  AddCurrentVersion(cmk, now, std::move(material));
+}
+
+void ForgetImported(Cmk& cmk) {
+  KeyVersion* version = cmk.FindVersion(cmk.current);
+  if (version == nullptr) return;
+  version->state = VersionState::kPendingImport;
+  version->expires.reset();
+  version->material = Material{};
+  cmk.current = {};
 }
 
 void ForgetMaterial(Cmk& cmk) {
@@ -127,23 +163,29 @@ CmkState BirthState(bool has_material, std::optional<Timestamp> activation, Time
   return Ahead(activation, now) ? CmkState::kPreActive : CmkState::kEnabled;
 }
 
-Result<Transition, Refusal> Decide(const Cmk& cmk, const Request& request, Timestamp now, const Bounds& bounds) {
+Result<Transition, Refusal> Decide(const Cmk& cmk, const Request& request, const Instant& at, const Bounds& bounds) {
+  const Timestamp now = at.now;
   const Duration window = request.window.value_or(bounds.window_default);
   // The tick is what writes an activation down, so it looks at the state as it is written.
   const CmkState from = request.event == CmkEvent::kTick ? cmk.state : EffectiveState(cmk, now);
-  const Facts facts{now, cmk.dates, cmk.state_before_deletion, window, bounds.cancel_returns_to};
+  const KeyVersion* current = cmk.CurrentVersion();
+  Facts facts{now, cmk.dates, cmk.state_before_deletion, window, bounds.cancel_returns_to, {}};
+  if (current != nullptr) facts.material_expires = current->expires;
+  facts.deletion_confirmed = HasReallyWaited(cmk.dates, at);
+  facts.rotation_confirmed = !at.suspect_since || current == nullptr || current->created <= *at.suspect_since;
   const TransitionRow* row = FindTransition(from, request.event, facts);
   if (row == nullptr) return Failure{Refusal::kNothingDue};
   if (row->refusal != Refusal::kNone) return Failure{row->refusal};
   if (const auto refusal = CheckRules(cmk, *row, window, now, bounds)) return Failure{*refusal};
 
   Transition transition{row->next, row->effect, cmk.dates, cmk.state_before_deletion};
-  ChangeDates(cmk, *row, window, now, transition);
+  ChangeDates(cmk, *row, window, at, transition);
   return transition;
 }
 
 Cmk Apply(Cmk cmk, const Transition& transition, Timestamp now, std::optional<Material> material) {
-  const bool filled = cmk.state == CmkState::kPendingImport && transition.next != CmkState::kPendingDeletion;
+  const bool filled = cmk.state == CmkState::kPendingImport && transition.next != CmkState::kPendingDeletion &&
+                      transition.next != CmkState::kPendingImport;
   const bool brings_material = filled || transition.effect == Effect::kNewVersion;
   // A transition without the material it was decided for would leave a key that claims what it does not have.
   if (brings_material != material.has_value()) std::abort();
@@ -153,18 +195,47 @@ Cmk Apply(Cmk cmk, const Transition& transition, Timestamp now, std::optional<Ma
   cmk.state_before_deletion = transition.state_before_deletion;
   if (filled) FillPendingVersion(cmk, now, std::move(*material));
   if (transition.effect == Effect::kNewVersion) AddCurrentVersion(cmk, now, std::move(*material));
+  if (transition.effect == Effect::kWipeImported) ForgetImported(cmk);
   if (transition.next == CmkState::kDestroyed) ForgetMaterial(cmk);
   return cmk;
 }
 
-std::optional<Timestamp> NextDue(const Cmk& cmk) {
+namespace {
+
+using MaybeTime = std::optional<Timestamp>;
+
+MaybeTime Earlier(MaybeTime a, MaybeTime b) { return !a ? b : !b ? a : std::min(*a, *b); }
+
+MaybeTime DueByState(const Cmk& cmk) {
+  const KeyVersion* current = cmk.CurrentVersion();
+  const MaybeTime expires = current == nullptr ? std::nullopt : current->expires;
   switch (cmk.state) {
     case CmkState::kPreActive: return cmk.dates.activation;
-    case CmkState::kEnabled: return cmk.rotatable ? cmk.dates.next_rotation : std::nullopt;
+    case CmkState::kEnabled: return Earlier(cmk.dates.next_rotation, expires);
+    case CmkState::kDisabled:
+    case CmkState::kArchived: return expires;
     case CmkState::kPendingDeletion:
-      return cmk.dates.destruction_started_at ? cmk.dates.destruction_started_at : cmk.dates.deletion_date;
+      if (cmk.dates.destruction_started_at) return cmk.dates.destruction_started_at;
+      return Earlier(cmk.dates.deletion_date, NextWarning(cmk.dates));
     default: return std::nullopt;
   }
+}
+
+}  // namespace
+
+std::optional<Timestamp> NextDue(const Cmk& cmk) {
+  MaybeTime due = DueByState(cmk);
+  // A version whose destruction was written down but not carried out.
+  if (cmk.state != CmkState::kDestroyed)
+    for (const KeyVersion& version : cmk.versions)
+      if (IsCondemned(version)) due = Earlier(due, version.retired_at.value_or(version.created));
+  return due;
+}
+
+Result<void, Refusal> CheckRotationPeriod(Duration period, const Bounds& bounds) {
+  if (period == Duration{}) return {};
+  if (period < bounds.rotation_min || period > bounds.rotation_max) return Failure{Refusal::kRotationPeriodOutOfBounds};
+  return {};
 }
 
 }  // namespace cmkd::cmk

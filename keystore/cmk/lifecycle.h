@@ -3,12 +3,14 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "common/result.h"
 #include "common/time.h"
 #include "keystore/cmk/bounds.h"
 #include "keystore/cmk/cmk.h"
 #include "keystore/cmk/state.h"
+#include "keystore/cmk/time_record.h"
 
 namespace cmkd::cmk {
 
@@ -20,6 +22,10 @@ enum class Effect : std::uint8_t {
   // Write the transition first (the intention is durable before the act), then destroy the material of all versions in
   // the HSM, verify that it is gone, and feed kMaterialGone back. After a crash kTick gives the same effect again.
   kDestroyMaterial,
+  // Tell the operators that the destruction comes near.
+  kWarn,
+  // The imported material of the record as it was before is to be destroyed in the HSM; the record has forgotten it.
+  kWipeImported,
 };
 
 struct Request {
@@ -41,7 +47,7 @@ struct Transition {
 
 // Decides, does nothing. `bounds` are those of the token (ForGeneralToken on general ones). Never fails on account of a
 // date in the past or far in the future; a refusal leaves the record as it was.
-Result<Transition, Refusal> Decide(const Cmk& cmk, const Request& request, Timestamp now, const Bounds& bounds);
+Result<Transition, Refusal> Decide(const Cmk& cmk, const Request& request, const Instant& at, const Bounds& bounds);
 
 // The record after `transition`, decided from this very record at `now`. `material` is the new version's and is taken
 // only by transitions that bring material (kNewVersion, kMaterialReady); pass nothing otherwise. Reaching Destroyed
@@ -59,5 +65,18 @@ CmkState EffectiveState(const Cmk& cmk, Timestamp now);
 // The next instant at which kTick would do something, if time alone can bring one. What the store's index of due dates
 // holds.
 std::optional<Timestamp> NextDue(const Cmk& cmk);
+
+// Whether a key of this token may rotate by itself so often; zero is never, and always allowed.
+Result<void, Refusal> CheckRotationPeriod(Duration period, const Bounds& bounds);
+
+// ---- Versions
+
+// The record after an operator's event on one version; nothing is asked of the HSM here. A version that was destroyed
+// keeps its material until the custodian has destroyed it there and calls ForgetDestroyed. `quiet`: how long a version
+// must not have been used before it may be destroyed.
+Result<Cmk, Refusal> ChangeVersion(Cmk cmk, KeyVersionNumber number, VersionEvent event, Timestamp now, Duration quiet);
+// Destroyed versions whose material is still in the record.
+std::vector<Material> CondemnedMaterial(const Cmk& cmk);
+Cmk ForgetDestroyed(Cmk cmk);
 
 }  // namespace cmkd::cmk

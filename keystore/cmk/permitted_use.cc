@@ -84,4 +84,15 @@ Result<void, Refusal> CheckUse(const Cmk& cmk, VersionState version, Use use, Ti
   return {};
 }
 
+Result<void, Refusal> CheckUse(const Cmk& cmk, const KeyVersion& version, Use use, Timestamp now) {
+  VersionState state = version.state;
+  const bool overlaps = version.protects_until && now < *version.protects_until;
+  if (state == VersionState::kRetired && use == Use::kProtect && overlaps) state = VersionState::kCurrent;
+  if (state == VersionState::kCompromised && use == Use::kProcess && cmk.processes_compromised)
+    state = VersionState::kRetired;
+  // Expired material is not used, whether or not the scheduler has come by to wipe it.
+  if (version.expires && now >= *version.expires && use != Use::kDescribe) state = VersionState::kPendingImport;
+  return CheckUse(cmk, state, use, now);
+}
+
 }  // namespace cmkd::cmk

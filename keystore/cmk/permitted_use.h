@@ -20,5 +20,8 @@ enum class Use : std::uint8_t {
 // Success, or the one reason to name: the key's state first, then its dates, then the version's state. Describing asks
 // nothing of the version. A key that waits for deletion or is gone is not even described; operators read the store.
 Result<void, Refusal> CheckUse(const Cmk& cmk, VersionState version, Use use, Timestamp now);
+// The same for a version with its own dates: a retired one that goes on protecting for an overlap, imported material
+// that has expired, a compromised one that policy lets process.
+Result<void, Refusal> CheckUse(const Cmk& cmk, const KeyVersion& version, Use use, Timestamp now);
 
 }  // namespace cmkd::cmk

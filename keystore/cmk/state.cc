@@ -38,6 +38,15 @@ constexpr std::array kCmkEvents{
     CmkEventRow{CmkEvent::kCancelDeletion,   "CancelDeletion"},
     CmkEventRow{CmkEvent::kTick,             "Tick"},
     CmkEventRow{CmkEvent::kMaterialGone,     "MaterialGone"},
+    CmkEventRow{CmkEvent::kForgetMaterial,   "ForgetMaterial"},
+};
+
+constexpr std::array kVersionEvents{
+    VersionEventRow{VersionEvent::kMakeCurrent, "MakeCurrent"},
+    VersionEventRow{VersionEvent::kBlock,       "Block"},
+    VersionEventRow{VersionEvent::kUnblock,     "Unblock"},
+    VersionEventRow{VersionEvent::kCompromise,  "Compromise"},
+    VersionEventRow{VersionEvent::kDestroy,     "Destroy"},
 };
 
 constexpr bool kAlarm = true;
@@ -152,6 +161,55 @@ constexpr std::array kRefusals{
                "No date of this key has been reached.",
                "Time alone changes a key only on its dates.",
                "None needed.", kQuiet},
+    RefusalRow{Refusal::kClockSuspect, "CLOCK_SUSPECT",
+               "The date has come by a clock that cannot be believed yet.",
+               "A key is destroyed only when the time has really passed and the clock has not jumped for a day.",
+               "Wait; set the machine's clock right if it is wrong.", kQuiet},
+    RefusalRow{Refusal::kVersionCurrent, "VERSION_CURRENT",
+               "This is the current version of the key.",
+               "The version that protects is not blocked, given up or destroyed.",
+               "Rotate the key or make another version current first; to stop every use, disable the key.", kQuiet},
+    RefusalRow{Refusal::kNoSuchVersion, "NO_SUCH_VERSION",
+               "The key has no version of this number.",
+               "Versions are counted from 1 and a number is never used again.",
+               "Look at the versions with cmkctl key show.", kQuiet},
+    RefusalRow{Refusal::kVersionInUse, "VERSION_IN_USE",
+               "This version was used not long ago.",
+               "A version is destroyed only when nobody has needed it for some time.",
+               "Encrypt its data again with the current version, and wait; or block the version to find who uses it.",
+               kQuiet},
+    RefusalRow{Refusal::kRotationPeriodOutOfBounds, "ROTATION_PERIOD_OUT_OF_BOUNDS",
+               "The rotation period asked for is outside the bounds of this token.",
+               "Each bounds profile has a least and a greatest period of scheduled rotation.",
+               "Ask for a period within the bounds, or for none.", kQuiet},
+    RefusalRow{Refusal::kNotImported, "NOT_IMPORTED",
+               "The key's material was not imported.",
+               "Only imported material is given or taken away apart from its key.",
+               "Make a key of origin external, or schedule this key's deletion.", kQuiet},
+    RefusalRow{Refusal::kMaterialMismatch, "MATERIAL_MISMATCH",
+               "This is not the material that the key had before.",
+               "What is imported again must be the same, byte by byte, or what it protected would be lost.",
+               "Import the same material, or make a new key for the new one.", kQuiet},
+    RefusalRow{Refusal::kImportParametersStale, "IMPORT_PARAMETERS_STALE",
+               "These import parameters are unknown, used already, or more than a day old.",
+               "Import parameters are for one key, one import and 24 hours.",
+               "Ask for new ones: cmkctl key import-params.", kQuiet},
+    RefusalRow{Refusal::kMaterialLength, "MATERIAL_LENGTH",
+               "The material has not the length that this key needs.",
+               "A key's spec fixes the length of its material.",
+               "Import material of the right length, or make a key of another spec.", kQuiet},
+    RefusalRow{Refusal::kMaterialUnreadable, "MATERIAL_UNREADABLE",
+               "The wrapped material cannot be opened.",
+               "It must be wrapped for exactly these import parameters, by the algorithm they name.",
+               "Wrap the material again as docs/import.md says, with the public key that came with the token.", kQuiet},
+    RefusalRow{Refusal::kDateOutOfBounds, "DATE_OUT_OF_BOUNDS",
+               "The date lies in the past, or beyond what this token allows.",
+               "Validity and expiry dates lie ahead; an activation date is moved only before it has come.",
+               "Give a later date, or none.", kQuiet},
+    RefusalRow{Refusal::kVersionNotBlocked, "VERSION_NOT_BLOCKED",
+               "This version is not blocked.",
+               "Only a blocked version is unblocked.",
+               "None needed.", kQuiet},
 };
 // clang-format on
 
@@ -162,12 +220,14 @@ constexpr bool NumbersFollowRows() {
     if (static_cast<std::size_t>(kVersionStates[i].state) != i + 1) return false;
   for (std::size_t i = 0; i < kCmkEvents.size(); ++i)
     if (static_cast<std::size_t>(kCmkEvents[i].event) != i + 1) return false;
+  for (std::size_t i = 0; i < kVersionEvents.size(); ++i)
+    if (static_cast<std::size_t>(kVersionEvents[i].event) != i + 1) return false;
   for (std::size_t i = 0; i < kRefusals.size(); ++i)
     if (static_cast<std::size_t>(kRefusals[i].refusal) != i + 1) return false;
   return true;
 }
 static_assert(NumbersFollowRows(), "row i holds number i + 1");
-static_assert(kRefusals.back().refusal == Refusal::kNothingDue, "every refusal has its row");
+static_assert(kRefusals.back().refusal == Refusal::kVersionNotBlocked, "every refusal has its row");
 
 // The row with this number, or nullptr.
 template <class Rows>
@@ -186,10 +246,12 @@ std::string_view NameAt(const Rows& rows, std::uint64_t number) {
 std::span<const CmkStateRow> CmkStates() { return kCmkStates; }
 std::span<const VersionStateRow> VersionStates() { return kVersionStates; }
 std::span<const CmkEventRow> CmkEvents() { return kCmkEvents; }
+std::span<const VersionEventRow> VersionEvents() { return kVersionEvents; }
 std::span<const RefusalRow> Refusals() { return kRefusals; }
 
 std::string_view Name(CmkState state) { return NameAt(kCmkStates, static_cast<std::uint64_t>(state)); }
 std::string_view Name(VersionState state) { return NameAt(kVersionStates, static_cast<std::uint64_t>(state)); }
+std::string_view Name(VersionEvent event) { return NameAt(kVersionEvents, static_cast<std::uint64_t>(event)); }
 std::string_view Name(CmkEvent event) { return NameAt(kCmkEvents, static_cast<std::uint64_t>(event)); }
 std::string_view Name(Refusal refusal) {
   return refusal == Refusal::kNone ? "NONE" : NameAt(kRefusals, static_cast<std::uint64_t>(refusal));

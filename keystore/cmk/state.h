@@ -41,8 +41,9 @@ enum class CmkEvent : std::uint8_t {
   kRotate,            // a new current version, on demand
   kScheduleDeletion,  // start the waiting period, or extend it
   kCancelDeletion,
-  kTick,          // time has passed: do what is due, if anything is
-  kMaterialGone,  // the HSM has confirmed that no material of this key is left
+  kTick,            // time has passed: do what is due, if anything is
+  kMaterialGone,    // the HSM has confirmed that no material of this key is left
+  kForgetMaterial,  // imported material is taken away: its expiry date has come, or an operator says so
 };
 
 // Why something is not allowed. 0 is no refusal and never travels in a Result. The numbers are the detail codes that
@@ -76,6 +77,27 @@ enum class Refusal : std::uint8_t {
   kTooManyVersions = 25,
   kRotatedTooRecently = 26,
   kNothingDue = 27,
+  kClockSuspect = 28,
+  kVersionCurrent = 29,
+  kNoSuchVersion = 30,
+  kVersionInUse = 31,
+  kRotationPeriodOutOfBounds = 32,
+  kNotImported = 33,
+  kMaterialMismatch = 34,
+  kImportParametersStale = 35,
+  kMaterialLength = 36,
+  kMaterialUnreadable = 37,
+  kDateOutOfBounds = 38,
+  kVersionNotBlocked = 39,
+};
+
+// What an operator may do to one version of a key.
+enum class VersionEvent : std::uint8_t {
+  kMakeCurrent = 1,  // protect with it again
+  kBlock,
+  kUnblock,
+  kCompromise,  // mark as compromised; there is no way back
+  kDestroy,     // for good
 };
 
 struct CmkStateRow {
@@ -98,6 +120,12 @@ struct CmkEventRow {
 };
 std::span<const CmkEventRow> CmkEvents();
 
+struct VersionEventRow {
+  VersionEvent event;
+  std::string_view name;
+};
+std::span<const VersionEventRow> VersionEvents();
+
 struct RefusalRow {
   Refusal refusal;
   std::string_view name;    // KEY_DISABLED: the detail code's name in logs, in the audit and in `cmkctl explain`
@@ -113,6 +141,7 @@ std::span<const RefusalRow> Refusals();
 std::string_view Name(CmkState state);
 std::string_view Name(VersionState state);
 std::string_view Name(CmkEvent event);
+std::string_view Name(VersionEvent event);
 // "KEY_DISABLED"; "NONE" for kNone.
 std::string_view Name(Refusal refusal);
 

@@ -16,13 +16,16 @@ namespace cmkd::cmk {
 // A row's condition.
 enum class When : std::uint8_t {
   kAlways,
-  kActivationAhead,     // now is before the activation date
-  kActivationReached,   // it is not, and there is one
-  kRotationDue,         // now is at or after the date of the next scheduled rotation
-  kDeletionDue,         // now is at or after the deletion date
-  kDestructionStarted,  // the point of no return has been passed
-  kNoWindow,            // the waiting period asked for is zero
-  kHadNoMaterial,       // deletion was scheduled while the key waited for its import
+  kActivationAhead,      // now is before the activation date
+  kActivationReached,    // it is not, and there is one
+  kRotationDue,          // now is at or after the date of the next scheduled rotation
+  kDeletionDue,          // now is at or after the deletion date, the time has really passed, the clock is believed
+  kDeletionDateReached,  // the date alone
+  kWarningDue,           // the deletion comes near, and nobody was warned for a day
+  kDestructionStarted,   // the point of no return has been passed
+  kMaterialExpired,      // imported material has reached its expiry date
+  kNoWindow,             // the waiting period asked for is zero
+  kHadNoMaterial,        // deletion was scheduled while the key waited for its import
   kProfileReenables,  // the bounds profile leads a cancelled deletion back to Enabled, and no activation date is ahead
 };
 
@@ -32,8 +35,11 @@ constexpr std::string_view Name(When when) {
     case When::kActivationAhead: return "activation date ahead";
     case When::kActivationReached: return "activation date reached";
     case When::kRotationDue: return "rotation date reached";
-    case When::kDeletionDue: return "deletion date reached";
+    case When::kDeletionDue: return "deletion date reached and time passed";
+    case When::kDeletionDateReached: return "deletion date reached";
+    case When::kWarningDue: return "last days before the deletion";
     case When::kDestructionStarted: return "destruction has begun";
+    case When::kMaterialExpired: return "imported material expired";
     case When::kNoWindow: return "waiting period is zero";
     case When::kHadNoMaterial: return "it had no material";
     case When::kProfileReenables: return "bounds profile re-enables";
@@ -48,7 +54,19 @@ struct Facts {
   std::optional<CmkState> state_before_deletion;
   Duration window;
   CmkState cancel_returns_to = CmkState::kDisabled;
+  std::optional<Timestamp> material_expires;
+  bool deletion_confirmed = true;  // by observed time and a clock without jumps
+  bool rotation_confirmed = true;  // not a second rotation in one spell of doubt
 };
+
+// Operators are warned once a day from here on before a key is destroyed.
+inline constexpr Duration kWarnBefore = Days(3);
+inline constexpr Duration kWarnEvery = Days(1);
+
+constexpr std::optional<Timestamp> NextWarning(const Dates& dates) {
+  if (!dates.deletion_date || dates.destruction_started_at) return std::nullopt;
+  return dates.warned_at ? *dates.warned_at + kWarnEvery : *dates.deletion_date - kWarnBefore;
+}
 
 // A date is reached in its very second.
 constexpr bool Reached(const std::optional<Timestamp>& date, Timestamp now) { return date.has_value() && now >= *date; }
@@ -59,9 +77,12 @@ constexpr bool Holds(When when, const Facts& facts) {
     case When::kAlways: return true;
     case When::kActivationAhead: return Ahead(facts.dates.activation, facts.now);
     case When::kActivationReached: return Reached(facts.dates.activation, facts.now);
-    case When::kRotationDue: return Reached(facts.dates.next_rotation, facts.now);
-    case When::kDeletionDue: return Reached(facts.dates.deletion_date, facts.now);
+    case When::kRotationDue: return facts.rotation_confirmed && Reached(facts.dates.next_rotation, facts.now);
+    case When::kDeletionDue: return facts.deletion_confirmed && Reached(facts.dates.deletion_date, facts.now);
+    case When::kDeletionDateReached: return Reached(facts.dates.deletion_date, facts.now);
+    case When::kWarningDue: return Reached(NextWarning(facts.dates), facts.now);
     case When::kDestructionStarted: return facts.dates.destruction_started_at.has_value();
+    case When::kMaterialExpired: return Reached(facts.material_expires, facts.now);
     case When::kNoWindow: return facts.window == Duration{};
     case When::kHadNoMaterial: return facts.state_before_deletion == CmkState::kPendingImport;
     case When::kProfileReenables:
@@ -114,6 +135,7 @@ inline constexpr auto kTransitions = [] {
     To(kPreActive,       kTick,             kActivationReached,  kEnabled),
     No(kPreActive,       kTick,             kAlways,             R::kNothingDue),
     No(kPreActive,       kMaterialGone,     kAlways,             R::kMaterialStillThere),
+    To(kPreActive,       kForgetMaterial,   kAlways,             kPendingImport,   kWipeImported),
 
     To(kPendingImport,   kMaterialReady,    kActivationAhead,    kPreActive),
     To(kPendingImport,   kMaterialReady,    kAlways,             kEnabled),
@@ -128,6 +150,7 @@ inline constexpr auto kTransitions = [] {
     No(kPendingImport,   kCancelDeletion,   kAlways,             R::kDeletionNotScheduled),
     No(kPendingImport,   kTick,             kAlways,             R::kNothingDue),
     No(kPendingImport,   kMaterialGone,     kAlways,             R::kKeyPendingImport),
+    To(kPendingImport,   kForgetMaterial,   kAlways,             kPendingImport),
 
     No(kEnabled,         kMaterialReady,    kAlways,             R::kMaterialNotExpected),
     No(kEnabled,         kActivate,         kAlways,             R::kAlreadyActive),
@@ -139,9 +162,11 @@ inline constexpr auto kTransitions = [] {
     To(kEnabled,         kScheduleDeletion, kNoWindow,           kPendingDeletion, kDestroyMaterial),
     To(kEnabled,         kScheduleDeletion, kAlways,             kPendingDeletion),
     No(kEnabled,         kCancelDeletion,   kAlways,             R::kDeletionNotScheduled),
+    To(kEnabled,         kTick,             kMaterialExpired,    kPendingImport,   kWipeImported),
     To(kEnabled,         kTick,             kRotationDue,        kEnabled,         kNewVersion),
     No(kEnabled,         kTick,             kAlways,             R::kNothingDue),
     No(kEnabled,         kMaterialGone,     kAlways,             R::kMaterialStillThere),
+    To(kEnabled,         kForgetMaterial,   kAlways,             kPendingImport,   kWipeImported),
 
     No(kDisabled,        kMaterialReady,    kAlways,             R::kMaterialNotExpected),
     No(kDisabled,        kActivate,         kAlways,             R::kAlreadyActive),
@@ -154,8 +179,10 @@ inline constexpr auto kTransitions = [] {
     To(kDisabled,        kScheduleDeletion, kNoWindow,           kPendingDeletion, kDestroyMaterial),
     To(kDisabled,        kScheduleDeletion, kAlways,             kPendingDeletion),
     No(kDisabled,        kCancelDeletion,   kAlways,             R::kDeletionNotScheduled),
+    To(kDisabled,        kTick,             kMaterialExpired,    kPendingImport,   kWipeImported),
     No(kDisabled,        kTick,             kAlways,             R::kNothingDue),
     No(kDisabled,        kMaterialGone,     kAlways,             R::kMaterialStillThere),
+    To(kDisabled,        kForgetMaterial,   kAlways,             kPendingImport,   kWipeImported),
 
     No(kArchived,        kMaterialReady,    kAlways,             R::kMaterialNotExpected),
     No(kArchived,        kActivate,         kAlways,             R::kAlreadyActive),
@@ -168,8 +195,10 @@ inline constexpr auto kTransitions = [] {
     To(kArchived,        kScheduleDeletion, kNoWindow,           kPendingDeletion, kDestroyMaterial),
     To(kArchived,        kScheduleDeletion, kAlways,             kPendingDeletion),
     No(kArchived,        kCancelDeletion,   kAlways,             R::kDeletionNotScheduled),
+    To(kArchived,        kTick,             kMaterialExpired,    kPendingImport,   kWipeImported),
     No(kArchived,        kTick,             kAlways,             R::kNothingDue),
     No(kArchived,        kMaterialGone,     kAlways,             R::kMaterialStillThere),
+    To(kArchived,        kForgetMaterial,   kAlways,             kPendingImport,   kWipeImported),
 
     No(kPendingDeletion, kMaterialReady,    kAlways,             R::kKeyPendingDeletion),
     No(kPendingDeletion, kActivate,         kAlways,             R::kKeyPendingDeletion),
@@ -186,9 +215,14 @@ inline constexpr auto kTransitions = [] {
     To(kPendingDeletion, kCancelDeletion,   kAlways,             kDisabled),
     To(kPendingDeletion, kTick,             kDestructionStarted, kPendingDeletion, kDestroyMaterial),
     To(kPendingDeletion, kTick,             kDeletionDue,        kPendingDeletion, kDestroyMaterial),
+    To(kPendingDeletion, kTick,             kWarningDue,         kPendingDeletion, kWarn),
+    No(kPendingDeletion, kTick,             kDeletionDateReached, R::kClockSuspect),
     No(kPendingDeletion, kTick,             kAlways,             R::kNothingDue),
     To(kPendingDeletion, kMaterialGone,     kDestructionStarted, kDestroyed),
     No(kPendingDeletion, kMaterialGone,     kAlways,             R::kMaterialStillThere),
+    No(kPendingDeletion, kForgetMaterial,   kDestructionStarted, R::kDestructionStarted),
+    To(kPendingDeletion, kForgetMaterial,   kHadNoMaterial,      kPendingDeletion),
+    To(kPendingDeletion, kForgetMaterial,   kAlways,             kPendingDeletion, kWipeImported),
 
     No(kDestroyed,       kMaterialReady,    kAlways,             R::kKeyDestroyed),
     No(kDestroyed,       kActivate,         kAlways,             R::kKeyDestroyed),
@@ -201,12 +235,13 @@ inline constexpr auto kTransitions = [] {
     No(kDestroyed,       kCancelDeletion,   kAlways,             R::kKeyDestroyed),
     No(kDestroyed,       kTick,             kAlways,             R::kKeyDestroyed),
     No(kDestroyed,       kMaterialGone,     kAlways,             R::kKeyDestroyed),
+    No(kDestroyed,       kForgetMaterial,   kAlways,             R::kKeyDestroyed),
   };
 }();
 // clang-format on
 
 inline constexpr int kCmkStateCount = 7;
-inline constexpr int kCmkEventCount = 11;
+inline constexpr int kCmkEventCount = 12;
 
 // Each cell has its rows together, in the order of states and events, and ends in a row without condition.
 constexpr bool EveryCellDecides() {

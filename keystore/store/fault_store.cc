@@ -54,8 +54,8 @@ class FaultWriteTxn : public WriteTxn {
   StoreResult<std::uint64_t> NextSlot() override {
     return Step([&] { return inner_->NextSlot(); });
   }
-  StoreResult<void> RaiseHighestTime(Timestamp time) override {
-    return Step([&] { return inner_->RaiseHighestTime(time); });
+  StoreResult<void> PutTime(const cmk::TimeRecord& time) override {
+    return Step([&] { return inner_->PutTime(time); });
   }
   StoreResult<void> PutToken(const TokenRecord& token) override {
     return Step([&] { return inner_->PutToken(token); });

@@ -123,10 +123,12 @@ class LmdbWriteTxn : public Reads<WriteTxn> {
     changed_ = true;
     return meta_.meta.next_slot++;
   }
-  StoreResult<void> RaiseHighestTime(Timestamp time) override {
+  StoreResult<void> PutTime(const cmk::TimeRecord& time) override {
     RETURN_IF_ERROR(CheckLive());
-    if (time <= meta_.meta.highest_time) return {};
-    meta_.meta.highest_time = time;
+    cmk::TimeRecord after = time;
+    after.highest = std::max(time.highest, meta_.meta.time.highest);
+    if (after == meta_.meta.time) return {};
+    meta_.meta.time = after;
     changed_ = true;
     return {};
   }
@@ -187,6 +189,7 @@ class LmdbWriteTxn : public Reads<WriteTxn> {
   StoreResult<void> DoPutObject(const ObjectRecord& object);
   StoreResult<void> DoDeleteObject(ObjectSerial serial);
   StoreResult<void> DoPutCmk(const Cmk& cmk, NameRule rule);
+  StoreResult<void> CheckNameIsFree(const Cmk& cmk, const std::string& name) const;
   StoreResult<void> DoDeleteCmk(const CmkId& id);
   StoreResult<void> DoPutRequest(const RequestRecord& request, Timestamp now);
 
@@ -221,9 +224,12 @@ std::set<Bytes> MarksOf(const Seals& seals, const ObjectRecord& object) {
 std::set<Bytes> MarksOf(const Seals& seals, const Cmk& cmk) {
   std::set<Bytes> keys;
   keys.insert(ToBytes(Key(Database::kCmkOfToken).Add(cmk.token).Add(cmk.id).view()));
-  if (!cmk.name.empty() && cmk.state != CmkState::kDestroyed)
-    keys.insert(
-        ToBytes(Key(Database::kCmkName).Add(cmk.token).Add(seals.NameTag(cmk.token, cmk.name)).Add(cmk.id).view()));
+  const auto add_name = [&](const std::string& name) {
+    if (name.empty() || cmk.state == CmkState::kDestroyed) return;
+    keys.insert(ToBytes(Key(Database::kCmkName).Add(cmk.token).Add(seals.NameTag(cmk.token, name)).Add(cmk.id).view()));
+  };
+  add_name(cmk.name);
+  for (const std::string& alias : cmk.aliases) add_name(alias);
   if (const auto due = cmk::NextDue(cmk)) keys.insert(ToBytes(Key(Database::kCmkDue).Add(*due).Add(cmk.id).view()));
   return keys;
 }
@@ -278,14 +284,21 @@ StoreResult<void> LmdbWriteTxn::DoDeleteObject(ObjectSerial serial) {
   return AddToCount(old->token, -1);
 }
 
+StoreResult<void> LmdbWriteTxn::CheckNameIsFree(const Cmk& cmk, const std::string& name) const {
+  if (name.empty()) return {};
+  ASSIGN_OR_RETURN(const std::vector<CmkId> owners, view_.FindCmksByName(cmk.token, name));
+  for (const CmkId& owner : owners)
+    if (owner != cmk.id) return Refuse(StoreErrorKind::kTaken, "another key of the token has this name");
+  return {};
+}
+
 StoreResult<void> LmdbWriteTxn::DoPutCmk(const Cmk& cmk, NameRule rule) {
   RETURN_IF_ERROR(CheckRecord(cmk));
   ASSIGN_OR_RETURN(const std::optional<Cmk> old, view_.FindCmk(cmk.id));
   if (old && old->token != cmk.token) return Refuse(StoreErrorKind::kInvalid, "a key does not change its token");
-  if (rule == NameRule::kUnique && !cmk.name.empty() && cmk.state != CmkState::kDestroyed) {
-    ASSIGN_OR_RETURN(const std::vector<CmkId> owners, view_.FindCmksByName(cmk.token, cmk.name));
-    for (const CmkId& owner : owners)
-      if (owner != cmk.id) return Refuse(StoreErrorKind::kTaken, "another key of the token has this name");
+  if (rule == NameRule::kUnique && cmk.state != CmkState::kDestroyed) {
+    RETURN_IF_ERROR(CheckNameIsFree(cmk, cmk.name));
+    for (const std::string& alias : cmk.aliases) RETURN_IF_ERROR(CheckNameIsFree(cmk, alias));
   }
   const Seals& seals = table_.seals();
   RETURN_IF_ERROR(table_.PutRecord(Key(Database::kCmk).Add(cmk.id), Encode(cmk)));
@@ -469,7 +482,7 @@ StoreResult<void> WriteFirstMeta(LmdbEnv& env, const Sealer& sealer, const Store
   meta.meta.id = id;
   meta.meta.schema = kStoreSchema;
   meta.meta.created = now;
-  meta.meta.highest_time = now;
+  meta.meta.time.highest = now;
   meta.meta.generation = 1;
   ASSIGN_OR_RETURN(MDB_txn * txn, env.BeginWrite());
   meta.lmdb_transaction = ::mdb_txn_id(txn);

@@ -44,7 +44,13 @@ bool Has(const ObjectRecord& object, const Term& term) {
 }
 
 bool HoldsName(const Cmk& cmk, const TokenId& token, std::string_view name) {
-  return cmk.token == token && cmk.name == name && !name.empty() && cmk.state != CmkState::kDestroyed;
+  if (cmk.token != token || name.empty() || cmk.state == CmkState::kDestroyed) return false;
+  return cmk.name == name || std::find(cmk.aliases.begin(), cmk.aliases.end(), name) != cmk.aliases.end();
+}
+
+bool SharesName(const Cmk& other, const Cmk& cmk) {
+  const auto holds = [&](const std::string& name) { return HoldsName(other, cmk.token, name); };
+  return holds(cmk.name) || std::any_of(cmk.aliases.begin(), cmk.aliases.end(), holds);
 }
 
 template <class Base>
@@ -156,10 +162,12 @@ class MemoryWriteTxn : public Reads<WriteTxn> {
     changed_ = true;
     return state_.meta.next_slot++;
   }
-  StoreResult<void> RaiseHighestTime(Timestamp time) override {
+  StoreResult<void> PutTime(const cmk::TimeRecord& time) override {
     RETURN_IF_ERROR(CheckLive());
-    if (time <= state_.meta.highest_time) return {};
-    state_.meta.highest_time = time;
+    cmk::TimeRecord after = time;
+    after.highest = std::max(time.highest, state_.meta.time.highest);
+    if (after == state_.meta.time) return {};
+    state_.meta.time = after;
     changed_ = true;
     return {};
   }
@@ -190,7 +198,7 @@ class MemoryWriteTxn : public Reads<WriteTxn> {
     if (old != state_.cmks.end() && old->second->token != cmk.token) return Invalid("a key does not change its token");
     if (rule == NameRule::kUnique && cmk.state != CmkState::kDestroyed)
       for (const auto& [id, other] : state_.cmks)
-        if (id != cmk.id && HoldsName(*other, cmk.token, cmk.name))
+        if (id != cmk.id && SharesName(*other, cmk))
           return Refuse(StoreErrorKind::kTaken, "another key of the token has this name");
     return Put(state_.cmks, cmk.id, cmk);
   }
@@ -255,7 +263,7 @@ class MemoryStore : public Store {
     state->meta.id = id;
     state->meta.schema = kStoreSchema;
     state->meta.created = now;
-    state->meta.highest_time = now;
+    state->meta.time.highest = now;
     state->meta.generation = 1;
     shared_.state = std::move(state);
     shared_.generation = 1;

@@ -64,10 +64,28 @@ const char* WhyNot(const KeyVersion& version) {
     return "a version has no known state";
   if (version.material.blob.size() > kMaterialBytesMax) return "key material is too long";
   if (version.material.public_part.size() > kMaterialBytesMax) return "a public part is too long";
+  if (version.fingerprint.size() > kFingerprintBytesMax) return "a fingerprint is too long";
+  return nullptr;
+}
+
+const char* WhyNotNames(const Cmk& cmk) {
+  if (cmk.aliases.size() > kAliasesMax) return "a key has too many aliases";
+  for (const std::string& alias : cmk.aliases)
+    if (alias.empty() || alias.size() > kNameBytesMax) return "an alias is empty or too long";
+  if (cmk.tags.size() > kTagsMax) return "a key has too many tags";
+  for (const auto& [name, value] : cmk.tags)
+    if (name.empty() || name.size() > kTagNameBytesMax || value.size() > kTagValueBytesMax)
+      return "a tag is empty or too long";
+  if (cmk.imports.size() > kImportSlotsMax) return "a key has too many import parameters";
+  for (const cmk::ImportSlot& slot : cmk.imports)
+    if (slot.material.blob.size() > kMaterialBytesMax || slot.material.public_part.size() > kMaterialBytesMax ||
+        !Within(slot.material.kind, Material::Kind::kNone, Material::Kind::kResident))
+      return "import parameters are too long";
   return nullptr;
 }
 
 const char* WhyNot(const Cmk& cmk) {
+  if (const char* why = WhyNotNames(cmk)) return why;
   if (cmk.name.size() > kNameBytesMax) return "a key name is too long";
   if (cmk.description.size() > kDescriptionBytesMax) return "a key description is too long";
   if (cmk.spec.size() > kSpecBytesMax) return "a key spec is too long";
@@ -75,7 +93,7 @@ const char* WhyNot(const Cmk& cmk) {
   if (cmk.versions.size() > kVersionsMax) return "a key has too many versions";
   if (!Within(cmk.state, cmk::CmkState::kPreActive, cmk::CmkState::kDestroyed) ||
       !Within(cmk.state_before_deletion.value_or(cmk.state), cmk::CmkState::kPreActive, cmk::CmkState::kDestroyed) ||
-      !Within(cmk.origin, cmk::Origin::kLocal, cmk::Origin::kDerived) ||
+      !Within(cmk.origin, cmk::Origin::kLocal, cmk::Origin::kAdopted) ||
       !Within(cmk.key_class, cmk::KeyClass::kCustomer, cmk::KeyClass::kDefault) ||
       !Within(cmk.profile, cmk::TokenProfile::kManaged, cmk::TokenProfile::kGeneral))
     return "a key has no known state, origin, class or profile";
@@ -85,10 +103,12 @@ const char* WhyNot(const Cmk& cmk) {
     if (const char* why = WhyNot(version)) return why;
     if (version.number.value <= before) return "versions are out of order";
     before = version.number.value;
-    bytes += version.material.blob.size() + version.material.public_part.size() + 64;
+    bytes += version.material.blob.size() + version.material.public_part.size() + 256;
   }
   if (cmk.current.value != 0 && cmk.CurrentVersion() == nullptr) return "the current version is not there";
-  return bytes > kRecordBytesMax - 65'536 ? "a key is too large" : nullptr;
+  for (const cmk::ImportSlot& slot : cmk.imports)
+    bytes += slot.material.blob.size() + slot.material.public_part.size() + 64;
+  return bytes > kRecordBytesMax - 131'072 ? "a key is too large" : nullptr;
 }
 
 const char* WhyNot(const RequestRecord& request) {
@@ -113,8 +133,11 @@ std::optional<Record> Accept(const Reader& reader, Record record) {
   return record;
 }
 
-void ReadVersionByte(Reader& reader) {
-  if (reader.U8() != kRecordVersion) reader.Fail();
+// The layout version, from 1 to `newest`.
+std::uint8_t ReadVersionByte(Reader& reader, std::uint8_t newest = kRecordVersion) {
+  const std::uint8_t version = reader.U8();
+  if (version < 1 || version > newest) reader.Fail();
+  return version;
 }
 
 void WriteOptionalTime(Writer& writer, const std::optional<Timestamp>& time) {
@@ -171,29 +194,102 @@ cmk::Dates ReadDates(Reader& reader) {
   return dates;
 }
 
+void WriteMaterial(Writer& writer, const Material& material) {
+  writer.Enum8(material.kind);
+  writer.U32(material.epoch);
+  writer.Block(material.blob);
+  writer.Block(material.public_part);
+}
+Material ReadMaterial(Reader& reader) {
+  Material material;
+  material.kind = reader.Enum8(Material::Kind::kNone, Material::Kind::kResident);
+  material.epoch = reader.U32();
+  material.blob = reader.BlockCopy(kMaterialBytesMax);
+  material.public_part = reader.BlockCopy(kMaterialBytesMax);
+  return material;
+}
+
 void WriteVersion(Writer& writer, const KeyVersion& version) {
   writer.U32(version.number.value);
   writer.Enum8(version.state);
   writer.Time(version.created);
   WriteOptionalTime(writer, version.retired_at);
-  writer.Enum8(version.material.kind);
-  writer.U32(version.material.epoch);
-  writer.Block(version.material.blob);
-  writer.Block(version.material.public_part);
+  WriteMaterial(writer, version.material);
   writer.U64(version.uses);
+  writer.U64(version.bytes);
+  WriteOptionalTime(writer, version.last_used);
+  WriteOptionalTime(writer, version.protects_until);
+  WriteOptionalTime(writer, version.expires);
+  writer.Block(version.fingerprint);
+  writer.Bool(version.exposed);
 }
-KeyVersion ReadVersion(Reader& reader) {
+KeyVersion ReadVersion(Reader& reader, std::uint8_t layout) {
   KeyVersion version;
   version.number = {reader.U32()};
   version.state = reader.Enum8(cmk::VersionState::kPendingImport, cmk::VersionState::kDestroyed);
   version.created = reader.Time();
   version.retired_at = ReadOptionalTime(reader);
-  version.material.kind = reader.Enum8(Material::Kind::kNone, Material::Kind::kResident);
-  version.material.epoch = reader.U32();
-  version.material.blob = reader.BlockCopy(kMaterialBytesMax);
-  version.material.public_part = reader.BlockCopy(kMaterialBytesMax);
+  version.material = ReadMaterial(reader);
   version.uses = reader.U64();
+  if (layout == 1) return version;
+  version.bytes = reader.U64();
+  version.last_used = ReadOptionalTime(reader);
+  version.protects_until = ReadOptionalTime(reader);
+  version.expires = ReadOptionalTime(reader);
+  version.fingerprint = reader.BlockCopy(kFingerprintBytesMax);
+  version.exposed = reader.Bool();
   return version;
+}
+
+void WriteImport(Writer& writer, const cmk::ImportSlot& slot) {
+  writer.Raw(slot.id.view());
+  writer.Time(slot.expires);
+  writer.U8(slot.algorithm);
+  WriteMaterial(writer, slot.material);
+}
+cmk::ImportSlot ReadImport(Reader& reader) {
+  cmk::ImportSlot slot;
+  slot.id = ReadId<decltype(slot.id)>(reader);
+  slot.expires = reader.Time();
+  slot.algorithm = reader.U8();
+  slot.material = ReadMaterial(reader);
+  return slot;
+}
+
+// What version 2 has after version 1.
+void WriteMore(Writer& writer, const Cmk& cmk) {
+  writer.Optional(cmk.dates.observed_when_scheduled, [&](Duration observed) { writer.Span(observed); });
+  WriteOptionalTime(writer, cmk.dates.warned_at);
+  writer.U32(static_cast<std::uint32_t>(cmk.aliases.size()));
+  for (const std::string& alias : cmk.aliases) writer.Text(alias);
+  writer.U32(static_cast<std::uint32_t>(cmk.tags.size()));
+  for (const auto& [name, value] : cmk.tags) {
+    writer.Text(name);
+    writer.Text(value);
+  }
+  writer.U64(cmk.usage_limit);
+  writer.Bool(cmk.processes_compromised);
+  writer.U32(cmk.generation);
+  writer.Optional(cmk.predecessor, [&](const cmk::CmkId& id) { writer.Raw(id.view()); });
+  writer.U32(static_cast<std::uint32_t>(cmk.imports.size()));
+  for (const cmk::ImportSlot& slot : cmk.imports) WriteImport(writer, slot);
+}
+void ReadMore(Reader& reader, Cmk& cmk) {
+  cmk.dates.observed_when_scheduled = reader.Optional([&] { return reader.Span(); });
+  cmk.dates.warned_at = ReadOptionalTime(reader);
+  const std::size_t aliases = reader.Count(kAliasesMax);
+  for (std::size_t i = 0; i < aliases && reader.ok(); ++i) cmk.aliases.push_back(reader.Text(kNameBytesMax));
+  const std::size_t tags = reader.Count(kTagsMax);
+  for (std::size_t i = 0; i < tags && reader.ok(); ++i) {
+    std::string name = reader.Text(kTagNameBytesMax);
+    cmk.tags.emplace_back(std::move(name), reader.Text(kTagValueBytesMax));
+  }
+  cmk.usage_limit = reader.U64();
+  cmk.processes_compromised = reader.Bool();
+  cmk.generation = reader.U32();
+  cmk.predecessor = reader.Optional([&] { return ReadId<cmk::CmkId>(reader); });
+  const std::size_t imports = reader.Count(kImportSlotsMax);
+  for (std::size_t i = 0; i < imports && reader.ok(); ++i) cmk.imports.push_back(ReadImport(reader));
 }
 
 }  // namespace
@@ -205,34 +301,59 @@ StoreResult<void> CheckRecord(const RequestRecord& request) { return Check(reque
 
 Bytes Encode(const MetaRecord& record) {
   Writer writer;
-  writer.U8(kRecordVersion);
+  writer.U8(kMetaVersion);
   writer.Time(record.meta.created);
   writer.U64(record.meta.generation);
   writer.U64(record.lmdb_transaction);
-  writer.Time(record.meta.highest_time);
+  writer.Time(record.meta.time.highest);
   writer.U64(record.meta.next_object_serial);
   writer.U64(record.meta.next_slot);
   writer.U64(record.entries);
   writer.Raw(record.fingerprint);
+  const cmk::TimeRecord& time = record.meta.time;
+  writer.Time(time.wall);
+  writer.Span(time.boot_time);
+  writer.Raw(time.boot);
+  writer.Span(time.observed);
+  writer.Bool(time.jumped);
+  writer.Span(time.jumped_at);
+  writer.Time(time.suspect_since);
   return std::move(writer).Take();
 }
+
+namespace {
+
+void ReadTime(Reader& reader, cmk::TimeRecord& time) {
+  time.wall = reader.Time();
+  time.boot_time = reader.Span();
+  const ByteView boot = reader.Raw(time.boot.size());
+  if (reader.ok()) std::memcpy(time.boot.data(), boot.data(), boot.size());
+  time.observed = reader.Span();
+  time.jumped = reader.Bool();
+  time.jumped_at = reader.Span();
+  time.suspect_since = reader.Time();
+}
+
+}  // namespace
 
 std::optional<MetaRecord> DecodeMeta(const StoreId& id, ByteView bytes) {
   Reader reader(bytes);
   MetaRecord record;
-  ReadVersionByte(reader);
+  const std::uint8_t layout = ReadVersionByte(reader, kMetaVersion);
   record.meta.id = id;
   record.meta.schema = kStoreSchema;
   record.meta.created = reader.Time();
   record.meta.generation = reader.U64();
   record.lmdb_transaction = reader.U64();
-  record.meta.highest_time = reader.Time();
+  record.meta.time.highest = reader.Time();
   record.meta.next_object_serial = reader.U64();
   record.meta.next_slot = reader.U64();
   record.entries = reader.U64();
   const ByteView fingerprint = reader.Raw(record.fingerprint.size());
-  if (!reader.Done()) return std::nullopt;
+  if (!reader.ok()) return std::nullopt;
   std::memcpy(record.fingerprint.data(), fingerprint.data(), fingerprint.size());
+  if (layout >= 2) ReadTime(reader, record.meta.time);
+  if (!reader.Done()) return std::nullopt;
   return record;
 }
 
@@ -336,7 +457,7 @@ std::optional<std::uint64_t> DecodeCount(ByteView bytes) {
 
 Bytes Encode(const Cmk& cmk) {
   Writer writer;
-  writer.U8(kRecordVersion);
+  writer.U8(kCmkVersion);
   writer.Raw(cmk.token.view());
   writer.Text(cmk.name);
   writer.Text(cmk.description);
@@ -355,6 +476,7 @@ Bytes Encode(const Cmk& cmk) {
   writer.U32(static_cast<std::uint32_t>(cmk.versions.size()));
   for (const KeyVersion& version : cmk.versions) WriteVersion(writer, version);
   writer.Block(cmk.request_tag);
+  WriteMore(writer, cmk);
   return std::move(writer).Take();
 }
 
@@ -362,12 +484,12 @@ std::optional<Cmk> DecodeCmk(const cmk::CmkId& id, ByteView bytes) {
   using cmk::CmkState;
   Reader reader(bytes);
   Cmk cmk;
-  ReadVersionByte(reader);
+  const std::uint8_t layout = ReadVersionByte(reader, kCmkVersion);
   cmk.id = id;
   cmk.token = ReadId<cmk::TokenId>(reader);
   cmk.name = reader.Text(kNameBytesMax);
   cmk.description = reader.Text(kDescriptionBytesMax);
-  cmk.origin = reader.Enum8(cmk::Origin::kLocal, cmk::Origin::kDerived);
+  cmk.origin = reader.Enum8(cmk::Origin::kLocal, cmk::Origin::kAdopted);
   cmk.spec = reader.Text(kSpecBytesMax);
   cmk.state = reader.Enum8(CmkState::kPreActive, CmkState::kDestroyed);
   cmk.key_class = reader.Enum8(cmk::KeyClass::kCustomer, cmk::KeyClass::kDefault);
@@ -380,8 +502,9 @@ std::optional<Cmk> DecodeCmk(const cmk::CmkId& id, ByteView bytes) {
   cmk.rotation_period = reader.Span();
   cmk.current = {reader.U32()};
   const std::size_t versions = reader.Count(kVersionsMax);
-  for (std::size_t i = 0; i < versions && reader.ok(); ++i) cmk.versions.push_back(ReadVersion(reader));
+  for (std::size_t i = 0; i < versions && reader.ok(); ++i) cmk.versions.push_back(ReadVersion(reader, layout));
   cmk.request_tag = reader.BlockCopy(kRequestTagBytesMax);
+  if (layout >= 2) ReadMore(reader, cmk);
   return Accept(reader, std::move(cmk));
 }
 

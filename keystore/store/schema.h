@@ -31,11 +31,13 @@
 // back from an older copy or brought in from elsewhere is found when the store is opened. (The tags are never shown, so
 // nobody can choose entries whose sum stays the same.)
 //
-// Records. Each begins with its layout version, 1. "block" is a length in 4 bytes and that many bytes; "text" is a
+// Records. Each begins with its layout version: 1, or 2 where a "version 2" line follows, whose fields come after those
+// of version 1 (of a CMK's version, after those of that version). Both are read, the newer one is written. "block" is a length in 4 bytes and that many bytes; "text" is a
 // block; "opt X" is 0, or 1 and X; "list X" is a count in 4 bytes and that many X.
 //
 //   Meta     1 | created 8 | generation 8 | LMDB transaction 8 | highest time 8 | next object serial 8 | next slot 8
 //              | entries 8 | fingerprint 16
+//     version 2  last wall time 8 | last boot time 8 | boot id 16 | observed 8 | jumped 1 | jumped at 8 | suspect since 8
 //   Token    1 | slot 8 | label text | serial text | profile 1 | bounds 1 | hsm text | pin SO | pin user | flags 4
 //              | created 8 | list epoch (number 4 | hsm reference block | state 1) | next epoch 4 | opt window 8
 //     pin      verifier block | failures 4 | generation 4 | retry after 8
@@ -48,6 +50,10 @@
 //              | opt state before deletion 1 | rotation period 8 | current 4 | list version | request tag block
 //     version  number 4 | state 1 | created 8 | opt retired 8 | material kind 1 | epoch 4 | blob block | public block
 //              | uses 8
+//     version 2  opt observed when scheduled 8 | opt warned 8 | list alias text | list tag (name text | value text)
+//              | usage limit 8 | processes compromised 1 | generation 4 | opt predecessor 16 | list import
+//       of version  bytes 8 | opt last used 8 | opt protects until 8 | opt expires 8 | fingerprint block | exposed 1
+//     import   id 16 | expires 8 | algorithm 1 | material kind 1 | epoch 4 | blob block | public block
 //   Request  1 | tag block | body digest block | list serial 8 | expires 8
 //
 // The id of a token, object and CMK is in its key only.
@@ -60,7 +66,10 @@
 namespace cmkd::store {
 
 inline constexpr std::uint8_t kStoreSchema = 1;
+// Layout versions: what is written. Version 1 of each is read, too.
 inline constexpr std::uint8_t kRecordVersion = 1;
+inline constexpr std::uint8_t kMetaVersion = 2;
+inline constexpr std::uint8_t kCmkVersion = 2;
 inline constexpr char kMagic[] = "cmkdstor";
 inline constexpr std::size_t kMagicBytes = 8;
 
@@ -98,6 +107,12 @@ inline constexpr std::size_t kSpecBytesMax = 64;
 inline constexpr std::size_t kVersionsMax = 4096;
 inline constexpr std::size_t kMaterialBytesMax = std::size_t{1} << 16;
 inline constexpr std::size_t kRequestTagBytesMax = 64;
+inline constexpr std::size_t kAliasesMax = 50;
+inline constexpr std::size_t kTagsMax = 50;
+inline constexpr std::size_t kTagNameBytesMax = 128;
+inline constexpr std::size_t kTagValueBytesMax = 256;
+inline constexpr std::size_t kFingerprintBytesMax = 64;
+inline constexpr std::size_t kImportSlotsMax = 8;
 inline constexpr std::size_t kRequestObjectsMax = 64;
 inline constexpr std::size_t kRecordBytesMax = std::size_t{16} << 20;
 

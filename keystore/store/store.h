@@ -56,7 +56,7 @@ class ReadTxn {
   virtual StoreResult<std::uint64_t> CountObjects(const cmk::TokenId& token) const = 0;
 
   virtual StoreResult<std::optional<cmk::Cmk>> FindCmk(const cmk::CmkId& id) const = 0;
-  // The keys of `token` with exactly this name, ascending by id. Destroyed keys have given their name back.
+  // The keys of `token` with exactly this name or alias, ascending by id. Destroyed keys have given theirs back.
   virtual StoreResult<std::vector<cmk::CmkId>> FindCmksByName(const cmk::TokenId& token,
                                                               std::string_view name) const = 0;
   // Ascending by id, those above `after` only, at most `limit`: a page, stable while keys come and go.
@@ -97,8 +97,8 @@ class WriteTxn : public ReadTxn {
   // The next number, taken for good once committed; never given out twice.
   virtual StoreResult<cmk::ObjectSerial> NextObjectSerial() = 0;
   virtual StoreResult<std::uint64_t> NextSlot() = 0;
-  // Keeps the later of what is known and `time`.
-  virtual StoreResult<void> RaiseHighestTime(Timestamp time) = 0;
+  // Replaces what is remembered of time; its highest never goes back: the later of what is known and the new one stays.
+  virtual StoreResult<void> PutTime(const cmk::TimeRecord& time) = 0;
 
   // Put… adds or replaces by id. kInvalid when a field is beyond its bound (schema.h).
   virtual StoreResult<void> PutToken(const TokenRecord& token) = 0;
@@ -111,7 +111,7 @@ class WriteTxn : public ReadTxn {
   virtual StoreResult<void> DeleteObject(cmk::ObjectSerial serial) = 0;  // kNotFound if absent
 
   // Keeps the name, token and due-date indexes in step. With kUnique, kTaken if another key of the token that is not
-  // destroyed has the same non-empty name. The token of a key never changes: kInvalid.
+  // destroyed has the same non-empty name or alias. The token of a key never changes: kInvalid.
   virtual StoreResult<void> PutCmk(const cmk::Cmk& cmk, NameRule rule = NameRule::kShared) = 0;
   // Removes even the tombstone. For keys of general tokens and for keys whose making was never acknowledged; a managed
   // key ends as a tombstone and is kept. kNotFound if absent.

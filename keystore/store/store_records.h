@@ -12,6 +12,7 @@
 #include "keystore/cmk/bounds.h"
 #include "keystore/cmk/cmk.h"
 #include "keystore/cmk/ids.h"
+#include "keystore/cmk/time_record.h"
 
 namespace cmkd::store {
 
@@ -23,9 +24,9 @@ struct Meta {
   std::uint8_t schema = 0;
   Timestamp created;
   std::uint64_t generation = 0;
-  Timestamp highest_time;  // schedules run on this, never on an earlier time
   std::uint64_t next_object_serial = 1;
   std::uint64_t next_slot = 0;
+  cmk::TimeRecord time;
 
   bool operator==(const Meta&) const = default;
 };

@@ -68,15 +68,19 @@ class InProcessDaemon {
   struct State {
     explicit State(InProcessDaemon& whole)
         : store(whole.NewStore()),
+          keeper(*store, whole.clock_, cmk::BootId{1}),
           records(*store),
-          custodian(*store, records, whole.backends_, whole.clock_, whole.config_.tokens),
+          custodian(*store, records, whole.backends_, keeper, whole.config_.tokens),
+          counter(*store, keeper, nullptr),
           registry([this](Application& application) { Release(*daemon, application.AllObjects()); }),
-          daemon(new Daemon{whole.config_, whole.clock_, *store, *whole.audit_, whole.backends_, records, custodian,
-                            registry, whole.pins_, whole.sealer_, whole.sealer_, whole.clock_.Now()}),
+          daemon(new Daemon{whole.config_, keeper, *store, *whole.audit_, whole.backends_, records, custodian, counter,
+                            registry, whole.pins_, whole.sealer_, whole.sealer_, keeper.Now()}),
           dispatcher(*daemon) {}
     std::unique_ptr<store::Store> store;
+    TimeKeeper keeper;
     Records records;
     Custodian custodian;
+    UseCounter counter;
     Registry registry;
     std::unique_ptr<Daemon> daemon;
     Dispatcher dispatcher;
@@ -97,8 +101,9 @@ class InProcessDaemon {
   // Tokens take time (PINs, wrapping keys), so they are made once and their records are put into each new store.
   void MakeTokens() {
     const auto store = store::MakeMemoryStore({}, clock_.Now());
+    const TimeKeeper keeper(*store, clock_, cmk::BootId{1});
     Records records(*store);
-    Custodian custodian(*store, records, backends_, clock_, config_.tokens);
+    Custodian custodian(*store, records, backends_, keeper, config_.tokens);
     for (const auto profile : {cmk::TokenProfile::kGeneral, cmk::TokenProfile::kManaged}) {
       const std::string label = profile == cmk::TokenProfile::kGeneral ? "general" : "managed";
       const auto token = custodian.ReserveToken(label, profile, config_.hsms.front().name);

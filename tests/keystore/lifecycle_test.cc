@@ -1,5 +1,5 @@
 // The lifecycle by exhaustion: every cell at, before and after its date, and every sequence of events to length six.
-// With CMKD_PRINT_TABLES set to a file's path, the tables are written there as Markdown for the documents.
+// docs/lifecycle.md has the tables as Markdown; with CMKD_PRINT_TABLES set to a file's path, they are written there.
 #include "keystore/cmk/lifecycle.h"
 
 #include <gtest/gtest.h>
@@ -8,10 +8,12 @@
 #include <fstream>
 #include <functional>
 #include <map>
+#include <sstream>
 #include <tuple>
 
 #include "keystore/cmk/permitted_use.h"
 #include "keystore/cmk/transition_table.h"
+#include "keystore/cmk/version_table.h"
 
 namespace cmkd::cmk {
 namespace {
@@ -29,7 +31,10 @@ constexpr Facts Due(std::int64_t offset) {
   facts.window = Days(30);
   return facts;
 }
-static_assert(FindTransition(CmkState::kPendingDeletion, CmkEvent::kTick, Due(-1))->refusal == Refusal::kNothingDue);
+static_assert(FindTransition(CmkState::kPendingDeletion, CmkEvent::kTick, Due(-1))->effect == Effect::kWarn);
+static_assert(FindTransition(CmkState::kPendingDeletion, CmkEvent::kTick, Due(-3 * 86400))->effect == Effect::kWarn);
+static_assert(FindTransition(CmkState::kPendingDeletion, CmkEvent::kTick, Due(-3 * 86400 - 1))->refusal ==
+              Refusal::kNothingDue);
 static_assert(FindTransition(CmkState::kPendingDeletion, CmkEvent::kTick, Due(0))->effect == Effect::kDestroyMaterial);
 static_assert(FindTransition(CmkState::kPendingDeletion, CmkEvent::kTick, Due(1))->effect == Effect::kDestroyMaterial);
 static_assert(FindTransition(CmkState::kPreActive, CmkEvent::kTick, Due(-1))->refusal == Refusal::kNothingDue);
@@ -51,14 +56,14 @@ Cmk KeyIn(CmkState state) {
   cmk.rotatable = true;
   cmk.created = kDay0 - Days(100);
   const bool without = state == CmkState::kPendingImport || state == CmkState::kDestroyed;
-  cmk.versions.push_back({{1},
-                          state == CmkState::kPendingImport ? VersionState::kPendingImport
-                          : state == CmkState::kDestroyed   ? VersionState::kDestroyed
-                                                            : VersionState::kCurrent,
-                          cmk.created,
-                          {},
-                          without ? Material{} : SomeMaterial(),
-                          0});
+  KeyVersion version;
+  version.number = {1};
+  version.state = state == CmkState::kPendingImport ? VersionState::kPendingImport
+                  : state == CmkState::kDestroyed   ? VersionState::kDestroyed
+                                                    : VersionState::kCurrent;
+  version.created = cmk.created;
+  if (!without) version.material = SomeMaterial();
+  cmk.versions.push_back(version);
   if (!without) cmk.current = {1};
   if (state == CmkState::kPreActive) cmk.dates.activation = kDay0;
   if (state == CmkState::kEnabled || state == CmkState::kDisabled || state == CmkState::kArchived) {
@@ -114,6 +119,7 @@ std::map<Cell, Expected> AllowedCells() {
   always(kArchived, kScheduleDeletion, kPendingDeletion);
   always(kPendingDeletion, kScheduleDeletion, kPendingDeletion);
   always(kPendingDeletion, kCancelDeletion, kDisabled);
+  cells[{kPendingDeletion, kTick, -1}] = {kPendingDeletion, Effect::kWarn};
   from_date(kPendingDeletion, kTick, kPendingDeletion, Effect::kDestroyMaterial);
   return cells;
 }
@@ -136,7 +142,7 @@ TEST(Lifecycle, EveryCellIsAsWrittenBeforeAtAndAfterItsDate) {
         }
         ++looked_at;
       }
-  EXPECT_EQ(looked_at, 7 * 11 * 3);
+  EXPECT_EQ(looked_at, kCmkStateCount * kCmkEventCount * 3);
 }
 
 // What the record must look like whatever has happened to it.
@@ -267,6 +273,15 @@ TEST(Lifecycle, DeletionWaitsUntilTheLastSecond) {
   cmk.dates.next_rotation.reset();
   cmk = Apply(cmk, *Decide(cmk, {CmkEvent::kScheduleDeletion, Days(7)}, kDay0, kDefaults), kDay0);
   EXPECT_EQ(cmk.dates.deletion_date, kDay0 + Days(7));
+  EXPECT_EQ(NextDue(cmk), kDay0 + Days(4)) << "the first warning";
+  for (int day = 4; day < 7; ++day) {
+    const Timestamp then = kDay0 + Days(day);
+    EXPECT_EQ(Decide(cmk, CmkEvent::kTick, then - Seconds(1), kDefaults).error(), Refusal::kNothingDue);
+    const auto warned = Decide(cmk, CmkEvent::kTick, then, kDefaults);
+    ASSERT_TRUE(warned.ok());
+    EXPECT_EQ(warned->effect, Effect::kWarn);
+    cmk = Apply(cmk, *warned, then);
+  }
   EXPECT_EQ(NextDue(cmk), kDay0 + Days(7));
   EXPECT_EQ(Decide(cmk, CmkEvent::kTick, kDay0 + Days(7) - Seconds(1), kDefaults).error(), Refusal::kNothingDue);
   const auto due = Decide(cmk, CmkEvent::kTick, kDay0 + Days(7), kDefaults);
@@ -422,7 +437,7 @@ TEST(Rotation, IsRefusedToFixedVersionsTooManyVersionsAndTooSoon) {
   EXPECT_EQ(Decide(cmk, CmkEvent::kRotate, kDay0 + Seconds(60), bounds).error(), Refusal::kTooManyVersions);
   cmk.rotatable = false;
   EXPECT_EQ(Decide(cmk, CmkEvent::kRotate, kDay0 + Seconds(60), bounds).error(), Refusal::kNotRotatable);
-  EXPECT_EQ(NextDue(cmk), std::nullopt);
+  EXPECT_EQ(NextDue(cmk), kDay0) << "its label moves on by schedule";
 }
 
 TEST(Import, FillsTheVersionThatWaits) {
@@ -459,6 +474,8 @@ void PrintTables(std::ostream& out) {
     if (row.refusal != Refusal::kNone) continue;
     const char* effect = row.effect == Effect::kNewVersion        ? "new version"
                          : row.effect == Effect::kDestroyMaterial ? "destroy material"
+                         : row.effect == Effect::kWarn            ? "warn operators"
+                         : row.effect == Effect::kWipeImported    ? "wipe imported material"
                                                                   : "";
     out << "| " << Name(row.from) << " | " << Name(row.event) << " | " << Name(row.when) << " | " << Name(row.next)
         << " | " << effect << " |\n";
@@ -479,6 +496,21 @@ void PrintTables(std::ostream& out) {
         cell += row.refusal == Refusal::kNone ? "→ " + std::string(Name(row.next)) : std::string(Name(row.refusal));
       }
       out << " " << cell << " |";
+    }
+    out << "\n";
+  }
+  out << "\n| version state |";
+  for (const VersionEventRow& event : VersionEvents()) out << " " << event.name << " |";
+  out << "\n|---|";
+  for (std::size_t i = 0; i < VersionEvents().size(); ++i) out << "---|";
+  out << "\n";
+  for (const VersionStateRow& state : VersionStates()) {
+    out << "| " << state.name << " |";
+    for (const VersionEventRow& event : VersionEvents()) {
+      const VersionRow* row = FindVersionTransition(state.state, event.event);
+      out << " "
+          << (row->refusal == Refusal::kNone ? "→ " + std::string(Name(row->next)) : std::string(Name(row->refusal)))
+          << " |";
     }
     out << "\n";
   }
@@ -508,11 +540,90 @@ void PrintTables(std::ostream& out) {
         << Name(row.cancel_returns_to) << " |\n";
 }
 
-TEST(Lifecycle, PrintsItsTables) {
+TEST(Lifecycle, TheDocumentHasTheTablesOfTheCode) {
+  std::ostringstream tables;
+  PrintTables(tables);
   const char* path = std::getenv("CMKD_PRINT_TABLES");
-  std::ofstream out(path == nullptr || *path == '\0' ? "/dev/null" : path);
-  PrintTables(out);
-  EXPECT_TRUE(out.good());
+  if (path != nullptr && *path != '\0') std::ofstream(path) << tables.str();
+  std::ifstream file(CMKD_SOURCE_DIR "/docs/lifecycle.md");
+  const std::string document{std::istreambuf_iterator<char>(file), {}};
+  EXPECT_NE(document.find(tables.str()), std::string::npos)
+      << "print them anew with CMKD_PRINT_TABLES=FILE and put them at the end of docs/lifecycle.md";
+}
+
+TEST(Lifecycle, WallTimeAloneDestroysNothing) {
+  Cmk cmk = KeyIn(CmkState::kDisabled);
+  const Instant scheduled(kDay0, Seconds(1000), true);
+  cmk = Apply(cmk, *Decide(cmk, {CmkEvent::kScheduleDeletion, Days(30)}, scheduled, kDefaults), kDay0);
+  cmk.dates.warned_at = kDay0 + Days(400);  // warnings are not the point here
+  const Timestamp late = kDay0 + Days(399);
+  const auto tick = [&](Duration observed, bool trusted) {
+    return Decide(cmk, CmkEvent::kTick, Instant(late, observed, trusted), kDefaults);
+  };
+  EXPECT_EQ(tick(Seconds(1000), true).error(), Refusal::kClockSuspect) << "the clock says a year, nobody saw it pass";
+  EXPECT_EQ(tick({1000 + Days(27).seconds - 1}, true).error(), Refusal::kClockSuspect);
+  EXPECT_EQ(tick({1000 + Days(27).seconds}, false).error(), Refusal::kClockSuspect) << "it jumped not long ago";
+  const auto due = tick({1000 + Days(27).seconds}, true);
+  ASSERT_TRUE(due.ok());
+  EXPECT_EQ(due->effect, Effect::kDestroyMaterial);
+}
+
+TEST(Lifecycle, ADoubtfulClockRotatesAKeyOnce) {
+  Cmk cmk = KeyIn(CmkState::kEnabled);
+  cmk.versions.front().created = kDay0 - Days(1);
+  Instant doubt(kDay0, Seconds(0), false);
+  doubt.suspect_since = kDay0 - Days(1);
+  EXPECT_EQ(Decide(cmk, CmkEvent::kTick, doubt, kDefaults)->effect, Effect::kNewVersion);
+  doubt.suspect_since = kDay0 - Days(2);
+  EXPECT_EQ(Decide(cmk, CmkEvent::kTick, doubt, kDefaults).error(), Refusal::kNothingDue) << "rotated since the jump";
+}
+
+TEST(Lifecycle, ImportedMaterialIsForgottenAndComesBack) {
+  for (const CmkState state : {CmkState::kEnabled, CmkState::kDisabled, CmkState::kArchived}) {
+    Cmk cmk = KeyIn(state);
+    EXPECT_EQ(Decide(cmk, CmkEvent::kForgetMaterial, kDay0, kDefaults).error(), Refusal::kNotImported);
+    cmk.origin = Origin::kUnwrapped;
+    cmk.dates.next_rotation.reset();
+    cmk.versions.front().expires = kDay0 + Days(5);
+    EXPECT_EQ(NextDue(cmk), kDay0 + Days(5));
+    EXPECT_FALSE(Decide(cmk, CmkEvent::kTick, kDay0 + Days(5) - Seconds(1), kDefaults).ok());
+    const auto expired = Decide(cmk, CmkEvent::kTick, kDay0 + Days(5), kDefaults);
+    ASSERT_TRUE(expired.ok());
+    EXPECT_EQ(expired->effect, Effect::kWipeImported);
+    const Cmk waiting = Apply(cmk, *expired, kDay0 + Days(5));
+    EXPECT_EQ(waiting.state, CmkState::kPendingImport);
+    EXPECT_EQ(waiting.versions.front().material, Material{});
+    EXPECT_EQ(waiting.versions.front().state, VersionState::kPendingImport);
+    EXPECT_EQ(waiting.current, KeyVersionNumber{});
+    const auto back = Decide(waiting, CmkEvent::kMaterialReady, kDay0 + Days(6), kDefaults);
+    ASSERT_TRUE(back.ok());
+    const Cmk again = Apply(waiting, *back, kDay0 + Days(6), SomeMaterial());
+    EXPECT_EQ(again.state, CmkState::kEnabled);
+    EXPECT_EQ(again.versions.size(), 1u) << "the same version: what it protected opens again";
+    EXPECT_EQ(again.current, KeyVersionNumber{1});
+  }
+}
+
+TEST(Lifecycle, MaterialForgottenWhileWaitingForDeletionComesBackAsPendingImport) {
+  Cmk cmk = KeyIn(CmkState::kPendingDeletion);
+  cmk.origin = Origin::kUnwrapped;
+  const Timestamp now = kDay0 - Days(10);
+  cmk = Apply(cmk, *Decide(cmk, CmkEvent::kForgetMaterial, now, kDefaults), now);
+  EXPECT_EQ(cmk.state, CmkState::kPendingDeletion);
+  EXPECT_EQ(cmk.current, KeyVersionNumber{});
+  cmk = Apply(cmk, *Decide(cmk, CmkEvent::kCancelDeletion, now, kDefaults), now);
+  EXPECT_EQ(cmk.state, CmkState::kPendingImport);
+}
+
+TEST(Lifecycle, RotationPeriodsAreHeldToTheirBounds) {
+  for (const Bounds& bounds : kBounds) {
+    EXPECT_TRUE(CheckRotationPeriod({}, bounds).ok());
+    EXPECT_TRUE(CheckRotationPeriod(bounds.rotation_min, bounds).ok());
+    EXPECT_TRUE(CheckRotationPeriod(bounds.rotation_max, bounds).ok());
+    EXPECT_FALSE(CheckRotationPeriod({bounds.rotation_min.seconds - 1}, bounds).ok());
+    EXPECT_EQ(CheckRotationPeriod({bounds.rotation_max.seconds + 1}, bounds).error(),
+              Refusal::kRotationPeriodOutOfBounds);
+  }
 }
 
 }  // namespace

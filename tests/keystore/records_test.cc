@@ -42,13 +42,22 @@ TEST(Records, MetaHoldsTheProperties) {
   HoldsTheProperties<MetaRecord>(
       [](Random& random) {
         MetaRecord meta;
+        cmk::TimeRecord time;
+        time.highest = {static_cast<std::int64_t>(random())};
+        time.wall = {static_cast<std::int64_t>(random())};
+        time.boot_time = {static_cast<std::int64_t>(random())};
+        for (std::uint8_t& byte : time.boot) byte = static_cast<std::uint8_t>(random());
+        time.observed = {static_cast<std::int64_t>(random())};
+        time.jumped = Below(random, 2) != 0;
+        time.jumped_at = {static_cast<std::int64_t>(random())};
+        time.suspect_since = {static_cast<std::int64_t>(random())};
         meta.meta = {RandomId<StoreId>(random),
                      kStoreSchema,
                      {static_cast<std::int64_t>(random())},
                      random(),
-                     {static_cast<std::int64_t>(random())},
                      random(),
-                     random()};
+                     random(),
+                     time};
         meta.lmdb_transaction = random();
         meta.entries = random();
         for (std::uint8_t& byte : meta.fingerprint) byte = static_cast<std::uint8_t>(random());
@@ -99,8 +108,37 @@ TEST(Records, ANewerLayoutIsNotGuessedAt) {
   Random random(1);
   const cmk::Cmk cmk = RandomCmk(random);
   Bytes bytes = Encode(cmk);
-  bytes[0] = kRecordVersion + 1;
+  bytes[0] = kCmkVersion + 1;
   EXPECT_FALSE(DecodeCmk(cmk.id, bytes).has_value());
+}
+
+// A key as the first layout had it: one version, nothing of what came later.
+TEST(Records, TheFirstLayoutIsStillRead) {
+  const cmk::Cmk cmk = SomeCmk(1, IdOf<cmk::TokenId>(1), "payments");
+  Bytes bytes = Encode(cmk);
+  // The tail of the record: two absent dates, three empty lists, limit, policy, generation, no predecessor.
+  constexpr std::size_t kTail = 1 + 1 + 4 + 4 + 8 + 1 + 4 + 1 + 4;
+  // The tail of a version: bytes, three absent dates, an empty fingerprint, exposed.
+  constexpr std::size_t kVersionTail = 8 + 3 + 4 + 1;
+  const std::size_t tag_at = bytes.size() - kTail - 4;
+  bytes.resize(bytes.size() - kTail);
+  bytes.erase(bytes.begin() + static_cast<std::ptrdiff_t>(tag_at - kVersionTail),
+              bytes.begin() + static_cast<std::ptrdiff_t>(tag_at));
+  bytes[0] = 1;
+  const auto read = DecodeCmk(cmk.id, bytes);
+  ASSERT_TRUE(read.has_value());
+  EXPECT_EQ(*read, cmk);
+
+  MetaRecord meta;
+  meta.meta.schema = kStoreSchema;
+  meta.meta.generation = 7;
+  meta.meta.time.highest = kTestDay;
+  Bytes old = Encode(meta);
+  old.resize(old.size() - (8 + 8 + 16 + 8 + 1 + 8 + 8));
+  old[0] = 1;
+  const auto known = DecodeMeta(meta.meta.id, old);
+  ASSERT_TRUE(known.has_value());
+  EXPECT_EQ(*known, meta);
 }
 
 // One at the bound, one past it.

@@ -25,7 +25,7 @@ StoreResult<void> MakeKey(Store& store) {
     RETURN_IF_ERROR(txn->PutObject(object));
   }
   RETURN_IF_ERROR(txn->PutRequest({{'t'}, {}, {{1}}, {}}, kTestDay));
-  RETURN_IF_ERROR(txn->RaiseHighestTime(kTestDay + Seconds(1)));
+  RETURN_IF_ERROR(txn->PutTime(TimeAt(kTestDay + Seconds(1))));
   return txn->Commit();
 }
 
@@ -39,7 +39,7 @@ int Traces(Store& store) {
   traces += static_cast<int>(Must(txn->FindObjects(IdOf<cmk::TokenId>(1), std::vector<Term>{{1, {7}}})).size());
   traces += static_cast<int>(Must(txn->CountObjects(IdOf<cmk::TokenId>(1))));
   traces += Must(txn->FindRequest(Bytes{'t'}, kTestDay)).has_value();
-  traces += Must(txn->ReadMeta()).highest_time > kTestDay;
+  traces += Must(txn->ReadMeta()).time.highest > kTestDay;
   traces += Must(txn->ReadMeta()).next_object_serial == 3;
   return traces;
 }

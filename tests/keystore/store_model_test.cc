@@ -67,7 +67,7 @@ class Model : public ::testing::Test {
       now_ = now_ + Hours(static_cast<std::int64_t>(Below(random, 3)));
       both([&](WriteTxn& txn) { return txn.PutRequest(request, now_); });
     } else {
-      both([&](WriteTxn& txn) { return txn.RaiseHighestTime(now_); });
+      both([&](WriteTxn& txn) { return txn.PutTime(TimeAt(now_)); });
     }
   }
 

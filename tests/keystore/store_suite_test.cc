@@ -61,7 +61,7 @@ TEST_P(StoreSuite, IsBornEmptyWithAnIdAndAGeneration) {
   EXPECT_EQ(store_->id(), meta.id);
   EXPECT_EQ(meta.generation, store_->Generation());
   EXPECT_EQ(meta.created, kTestDay);
-  EXPECT_EQ(meta.highest_time, kTestDay);
+  EXPECT_EQ(meta.time.highest, kTestDay);
   EXPECT_EQ(meta.schema, 1);
   EXPECT_TRUE(Must(Read()->ListTokens()).empty());
   EXPECT_TRUE(Must(Read()->ListCmks({}, kNoLimit)).empty());
@@ -153,13 +153,13 @@ TEST_P(StoreSuite, WhatIsNotCommittedNeverWas) {
     object.serial = Must(txn->NextObjectSerial());
     MustDo(txn->PutObject(object));
     MustDo(txn->PutCmk(SomeCmk(1, token_, "a")));
-    MustDo(txn->RaiseHighestTime(kTestDay + Days(1)));
+    MustDo(txn->PutTime(TimeAt(kTestDay + Days(1))));
   }
   store_.Reopen();
   EXPECT_TRUE(Find(token_, {}).empty());
   EXPECT_TRUE(Find(token_, {{1, {1}}}).empty());
   EXPECT_TRUE(Must(Read()->FindCmksByName(token_, "a")).empty());
-  EXPECT_EQ(Must(Read()->ReadMeta()).highest_time, kTestDay);
+  EXPECT_EQ(Must(Read()->ReadMeta()).time.highest, kTestDay);
   EXPECT_EQ(Must(Read()->CountObjects(token_)), 0u);
 }
 
@@ -189,12 +189,12 @@ TEST_P(StoreSuite, NumbersAreNeverGivenTwice) {
 }
 
 TEST_P(StoreSuite, HighestTimeOnlyRises) {
-  Do([](WriteTxn& txn) { MustDo(txn.RaiseHighestTime(kTestDay + Days(5))); });
+  Do([](WriteTxn& txn) { MustDo(txn.PutTime(TimeAt(kTestDay + Days(5)))); });
   const std::uint64_t generation = store_->Generation();
-  Do([](WriteTxn& txn) { MustDo(txn.RaiseHighestTime(kTestDay + Days(4))); });
+  Do([](WriteTxn& txn) { MustDo(txn.PutTime(TimeAt(kTestDay + Days(4)))); });
   EXPECT_EQ(store_->Generation(), generation) << "nothing to write";
   store_.Reopen();
-  EXPECT_EQ(Must(Read()->ReadMeta()).highest_time, kTestDay + Days(5));
+  EXPECT_EQ(Must(Read()->ReadMeta()).time.highest, kTestDay + Days(5));
 }
 
 TEST_P(StoreSuite, TokensAreListedReplacedAndDeleted) {
@@ -370,6 +370,7 @@ TEST_P(StoreSuite, KnowsWhatIsDue) {
   cmk::Cmk dies = SomeCmk(2, token_, "d");
   dies.state = cmk::CmkState::kPendingDeletion;
   dies.dates.deletion_date = kTestDay + Days(5);
+  dies.dates.warned_at = kTestDay + Days(5) - Seconds(1);
   cmk::Cmk sleeps = SomeCmk(3, token_, "s");
   sleeps.dates.next_rotation = kTestDay;
   sleeps.state = cmk::CmkState::kDisabled;

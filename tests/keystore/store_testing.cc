@@ -154,13 +154,22 @@ ObjectRecord RandomObject(Random& random) {
   return object;
 }
 
+namespace {
+
+cmk::Material RandomMaterial(Random& random) {
+  return {RandomEnum(random, cmk::Material::Kind::kNone, cmk::Material::Kind::kResident),
+          static_cast<std::uint32_t>(random()), RandomBytes(random, 200), RandomBytes(random, 200)};
+}
+
+}  // namespace
+
 cmk::Cmk RandomCmk(Random& random) {
   cmk::Cmk cmk;
   cmk.id = RandomId<cmk::CmkId>(random);
   cmk.token = RandomId<cmk::TokenId>(random);
   cmk.name = RandomText(random, 60);
   cmk.description = RandomText(random, 100);
-  cmk.origin = RandomEnum(random, cmk::Origin::kLocal, cmk::Origin::kDerived);
+  cmk.origin = RandomEnum(random, cmk::Origin::kLocal, cmk::Origin::kAdopted);
   cmk.spec = RandomText(random, 20);
   cmk.state = RandomEnum(random, cmk::CmkState::kPreActive, cmk::CmkState::kDestroyed);
   cmk.key_class = RandomEnum(random, cmk::KeyClass::kCustomer, cmk::KeyClass::kDefault);
@@ -168,8 +177,11 @@ cmk::Cmk RandomCmk(Random& random) {
   cmk.rotatable = Below(random, 2) != 0;
   cmk.deletion_protected = Below(random, 2) != 0;
   cmk.created = RandomTime(random);
-  cmk.dates = {MaybeTime(random), MaybeTime(random), MaybeTime(random), MaybeTime(random),
-               MaybeTime(random), MaybeTime(random), MaybeTime(random)};
+  cmk::Dates& dates = cmk.dates;
+  for (auto* date : {&dates.activation, &dates.expiry, &dates.next_rotation, &dates.deletion_scheduled_at,
+                     &dates.deletion_date, &dates.destruction_started_at, &dates.destroyed_at, &dates.warned_at})
+    *date = MaybeTime(random);
+  if (Below(random, 2) != 0) dates.observed_when_scheduled = Seconds(static_cast<std::int64_t>(random()));
   if (Below(random, 2) != 0)
     cmk.state_before_deletion = RandomEnum(random, cmk::CmkState::kPreActive, cmk::CmkState::kDestroyed);
   cmk.rotation_period = Seconds(static_cast<std::int64_t>(Below(random, 1 << 30)));
@@ -180,13 +192,31 @@ cmk::Cmk RandomCmk(Random& random) {
     version.state = RandomEnum(random, cmk::VersionState::kPendingImport, cmk::VersionState::kDestroyed);
     version.created = RandomTime(random);
     version.retired_at = MaybeTime(random);
-    version.material = {RandomEnum(random, cmk::Material::Kind::kNone, cmk::Material::Kind::kResident),
-                        static_cast<std::uint32_t>(random()), RandomBytes(random, 200), RandomBytes(random, 200)};
+    version.material = RandomMaterial(random);
     version.uses = random();
+    version.bytes = random();
+    for (auto* date : {&version.last_used, &version.protects_until, &version.expires}) *date = MaybeTime(random);
+    version.fingerprint = RandomBytes(random, 32);
+    version.exposed = Below(random, 2) != 0;
     cmk.versions.push_back(version);
     if (Below(random, 2) != 0) cmk.current = version.number;
   }
   cmk.request_tag = RandomBytes(random, 16);
+  for (std::uint64_t i = Below(random, 3); i > 0; --i) cmk.aliases.push_back("a" + RandomText(random, 20));
+  for (std::uint64_t i = Below(random, 3); i > 0; --i)
+    cmk.tags.emplace_back("t" + RandomText(random, 20), RandomText(random, 20));
+  cmk.usage_limit = random();
+  cmk.processes_compromised = Below(random, 2) != 0;
+  cmk.generation = static_cast<std::uint32_t>(random());
+  if (Below(random, 2) != 0) cmk.predecessor = RandomId<cmk::CmkId>(random);
+  for (std::uint64_t i = Below(random, 3); i > 0; --i) {
+    cmk::ImportSlot slot;
+    slot.id = RandomId<decltype(slot.id)>(random);
+    slot.expires = RandomTime(random);
+    slot.algorithm = static_cast<std::uint8_t>(random());
+    slot.material = RandomMaterial(random);
+    cmk.imports.push_back(slot);
+  }
   return cmk;
 }
 

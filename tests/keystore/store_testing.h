@@ -73,6 +73,12 @@ cmk::Cmk RandomCmk(Random& random);
 RequestRecord RandomRequest(Random& random);
 
 // Small records for tests that look at one thing.
+// A record of time that has only its highest.
+inline cmk::TimeRecord TimeAt(Timestamp highest) {
+  cmk::TimeRecord time;
+  time.highest = highest;
+  return time;
+}
 TokenRecord SomeToken(std::uint64_t number);
 ObjectRecord SomeObject(const cmk::TokenId& token, std::vector<Term> terms);
 cmk::Cmk SomeCmk(std::uint64_t number, const cmk::TokenId& token, const std::string& name);

@@ -2,6 +2,7 @@
 // `cmkctl sandbox --profile managed`.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "pkcs11/spec/vendor.h"
 #include "tests/module/loaded_module.h"
@@ -253,7 +254,7 @@ TEST_F(LifecycleTest, TheOperatorSchedulesAndCancelsToo) {
   EXPECT_THAT(Shown("key list"), HasSubstr("PendingDeletion"));
   EXPECT_EQ(Cmkctl("key enable " + name_), 1);
   EXPECT_EQ(Cmkctl("key rotate " + name_), 1);
-  EXPECT_EQ(Cmkctl("key schedule-deletion " + name_), 1);
+  EXPECT_EQ(Cmkctl("key schedule-deletion --days 8 " + name_), 1) << "a deletion is never brought forward";
   Operator("key cancel-deletion " + name_);
   EXPECT_EQ(Cmkctl("key cancel-deletion " + name_), 1);
   Operator("key enable " + name_);
@@ -308,6 +309,156 @@ TEST_F(LifecycleTest, TheOperatorSeesWhatAKeyIsForAndWhenItRotates) {
   EXPECT_THAT(shown, testing::Not(HasSubstr("\"next_rotation\": null")));
   Operator("key create --name " + name_ + "-pair --spec EC-P256 --usage sign");
   EXPECT_THAT(Shown("key show " + name_ + "-pair"), HasSubstr("sign"));
+}
+
+TEST_F(LifecycleTest, AnArchivedKeyOpensAndProtectsNothingNew) {
+  const CK_OBJECT_HANDLE key = Make(name_, "AES-256", "encrypt");
+  Bytes sealed, again;
+  ASSERT_EQ(Encrypt(key, sealed), CKR_OK);
+  Operator("key archive " + name_);
+  ExpectOpens(key, sealed);
+  EXPECT_EQ(Encrypt(key, again), CKR_KEY_FUNCTION_NOT_PERMITTED);
+  EXPECT_EQ(Cmkctl("key rotate " + name_), 1);
+  Operator("key unarchive " + name_);
+  EXPECT_EQ(Encrypt(key, again), CKR_OK);
+}
+
+TEST_F(LifecycleTest, VersionsAreBlockedMovedBackAndDestroyed) {
+  const CK_OBJECT_HANDLE key = Make(name_, "AES-256", "encrypt");
+  Bytes first, second, opened;
+  ASSERT_EQ(Encrypt(key, first), CKR_OK);
+  Operator("key rotate " + name_);
+  ASSERT_EQ(Encrypt(key, second), CKR_OK);
+  EXPECT_EQ(Cmkctl("key version " + name_ + " 2 block"), 1) << "the current version";
+  EXPECT_EQ(Cmkctl("key version " + name_ + " 9 block"), 1);
+  Operator("key version " + name_ + " 1 block");
+  EXPECT_EQ(Decrypt(key, first, opened), CKR_ENCRYPTED_DATA_INVALID) << "no more is said of a blocked version";
+  ExpectOpens(key, second);
+  Operator("key version " + name_ + " 1 unblock");
+  ExpectOpens(key, first);
+  Operator("key version " + name_ + " 1 make-current");
+  Bytes third;
+  ASSERT_EQ(Encrypt(key, third), CKR_OK);
+  EXPECT_EQ(third, first) << "the same nonce, message and version";
+  ExpectOpens(key, second);
+  std::string output;
+  EXPECT_EQ(Cmkctl("key version " + name_ + " 2 destroy", &output), 1) << "it was used a moment ago";
+  EXPECT_THAT(output, HasSubstr("VERSION_IN_USE"));
+  Operator("key version " + name_ + " 2 compromise");
+  EXPECT_NE(Decrypt(key, second, opened), CKR_OK);
+  Operator("key set " + name_ + " --compromised-processes on");
+  ExpectOpens(key, second);
+  // A version that nobody has used is destroyed at once.
+  Operator("key rotate " + name_);
+  Operator("key rotate " + name_);
+  Operator("key version " + name_ + " 3 destroy");
+  EXPECT_THAT(Shown("key show " + name_), HasSubstr("Destroyed"));
+  ExpectOpens(key, first);
+}
+
+TEST_F(LifecycleTest, AFixedVersionKeyRotatesByMovingItsLabel) {
+  Operator("key create --name " + name_ + " --fixed-version");
+  const auto old = p11_.Find(session_, Template().Text(CKA_LABEL, name_));
+  ASSERT_THAT(old, SizeIs(1));
+  CK_BYTE iv[16] = {};
+  const auto cbc = [&](CK_OBJECT_HANDLE key, bool encrypt, const Bytes& in, Bytes& out) -> CK_RV {
+    CK_MECHANISM mechanism{CKM_AES_CBC_PAD, iv, sizeof iv};
+    CK_RV rv =
+        encrypt ? p11_->C_EncryptInit(session_, &mechanism, key) : p11_->C_DecryptInit(session_, &mechanism, key);
+    if (rv != CKR_OK) return rv;
+    CK_ULONG length = 256;
+    out.resize(length);
+    rv = encrypt ? p11_->C_Encrypt(session_, BytePtr(in), in.size(), out.data(), &length)
+                 : p11_->C_Decrypt(session_, BytePtr(in), in.size(), out.data(), &length);
+    out.resize(rv == CKR_OK ? length : 0);
+    return rv;
+  };
+  Bytes before, after, opened;
+  ASSERT_EQ(cbc(old.front(), true, kMessage, before), CKR_OK);
+  std::string output;
+  EXPECT_EQ(Cmkctl("key rotate " + name_, &output), 1);
+  EXPECT_THAT(output, HasSubstr("NOT_ROTATABLE"));
+  Operator("key rotate " + name_ + " --new-object");
+  const auto now = p11_.Find(session_, Template().Text(CKA_LABEL, name_));
+  ASSERT_THAT(now, SizeIs(1));
+  EXPECT_NE(now.front(), old.front());
+  EXPECT_THAT(p11_.Find(session_, Template().Text(CKA_LABEL, name_ + "@v1")), testing::ElementsAre(old.front()));
+  ASSERT_EQ(cbc(now.front(), true, kMessage, after), CKR_OK);
+  EXPECT_NE(before, after);
+  EXPECT_EQ(cbc(old.front(), false, before, opened), CKR_OK);
+  EXPECT_EQ(opened, kMessage);
+  EXPECT_EQ(cbc(old.front(), true, kMessage, opened), CKR_KEY_FUNCTION_NOT_PERMITTED) << "archived";
+}
+
+TEST_F(LifecycleTest, APairRotatesWithObjectsOfItsOwnAndAnOverlap) {
+  Operator("key create --name " + name_ + " --spec RSA-2048 --usage sign --id 77");
+  const auto private_of = [&](const std::string& label) {
+    return p11_.Find(session_, Template().Text(CKA_LABEL, label).Ulong(CKA_CLASS, CKO_PRIVATE_KEY));
+  };
+  const auto public_of = [&](const std::string& label) {
+    return p11_.Find(session_, Template().Text(CKA_LABEL, label).Ulong(CKA_CLASS, CKO_PUBLIC_KEY));
+  };
+  const auto old = private_of(name_);
+  ASSERT_THAT(old, SizeIs(1));
+  Operator("key rotate " + name_ + " --overlap-days 1");
+  const auto now = private_of(name_);
+  ASSERT_THAT(now, SizeIs(1));
+  EXPECT_NE(now.front(), old.front());
+  EXPECT_THAT(private_of(name_ + "@v1"), testing::ElementsAre(old.front()));
+  EXPECT_THAT(p11_.Find(session_, Template().Raw(CKA_ID, Bytes{0x77})), SizeIs(2)) << "the older pair keeps its id";
+  Bytes old_signature, new_signature;
+  ASSERT_EQ(Sign(old.front(), CKM_SHA256_RSA_PKCS, old_signature), CKR_OK) << "its certificate is still in use";
+  ASSERT_EQ(Sign(now.front(), CKM_SHA256_RSA_PKCS, new_signature), CKR_OK);
+  EXPECT_EQ(Verify(public_of(name_ + "@v1").front(), CKM_SHA256_RSA_PKCS, old_signature), CKR_OK);
+  EXPECT_EQ(Verify(public_of(name_).front(), CKM_SHA256_RSA_PKCS, new_signature), CKR_OK);
+  EXPECT_EQ(Verify(public_of(name_).front(), CKM_SHA256_RSA_PKCS, old_signature), CKR_SIGNATURE_INVALID);
+  Operator("key rotate " + name_ + " --overlap-days 0");
+  Bytes none;
+  EXPECT_EQ(Sign(now.front(), CKM_SHA256_RSA_PKCS, none), CKR_KEY_FUNCTION_NOT_PERMITTED) << "no overlap";
+}
+
+TEST_F(LifecycleTest, UsesAreCountedAndALimitRotates) {
+  const CK_OBJECT_HANDLE key = Make(name_, "AES-256", "encrypt");
+  Bytes sealed;
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(Encrypt(key, sealed), CKR_OK);
+  EXPECT_THAT(Shown("--json key show " + name_), HasSubstr("\"uses\": 3"));
+  Operator("key set " + name_ + " --usage-limit 10");
+  Operator("key rotate " + name_);
+  for (int i = 0; i < 9; ++i) (void)Encrypt(key, sealed);
+  // At seven tenths of the limit the daemon makes a version by itself.
+  std::string shown;
+  for (int i = 0; i < 100; ++i) {
+    shown = Shown("key show " + name_);
+    if (shown.find("3 of 3") != std::string::npos) break;
+    ::usleep(50'000);
+  }
+  EXPECT_THAT(shown, HasSubstr("3 of 3"));
+  EXPECT_EQ(Encrypt(key, sealed), CKR_OK);
+  EXPECT_THAT(Shown("audit show --limit 200 --key " + name_), HasSubstr("usage limit"));
+}
+
+TEST_F(LifecycleTest, DatesProtectionAliasesAndTags) {
+  Operator("key create --name " + name_ + " --activation 2100-01-01 --deletion-protection");
+  const auto key = p11_.Find(session_, Template().Text(CKA_LABEL, name_)).front();
+  Bytes sealed;
+  EXPECT_EQ(State(key), "PreActive");
+  EXPECT_EQ(Encrypt(key, sealed), CKR_KEY_FUNCTION_NOT_PERMITTED);
+  Operator("key activate " + name_);
+  EXPECT_EQ(Encrypt(key, sealed), CKR_OK);
+  EXPECT_EQ(Cmkctl("key schedule-deletion " + name_), 1);
+  Operator("key set " + name_ + " --deletion-protection off --tag owner=billing --expiry 2099-01-01");
+  EXPECT_EQ(Cmkctl("key set " + name_ + " --expiry 1999-01-01"), 1);
+  EXPECT_THAT(Shown("key list --tag owner=billing"), HasSubstr(name_));
+  EXPECT_THAT(Shown("key list --tag owner=nobody"), testing::Not(HasSubstr(name_)));
+  Operator("key create --name " + name_ + "-2");
+  Operator("key alias " + name_ + " the-alias");
+  EXPECT_THAT(Shown("key show the-alias"), HasSubstr(name_));
+  EXPECT_EQ(Cmkctl("key create --name the-alias"), 1) << "an alias is a name";
+  Operator("key alias " + name_ + "-2 the-alias");
+  EXPECT_THAT(Shown("key show the-alias"), HasSubstr(name_ + "-2"));
+  Operator("key unalias " + name_ + "-2 the-alias");
+  EXPECT_EQ(Cmkctl("key show the-alias"), 1);
+  EXPECT_EQ(Cmkctl("key create --name " + name_ + "-3 --rotation-days 5000"), 1) << "beyond the bounds";
 }
 
 }  // namespace

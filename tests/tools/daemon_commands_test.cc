@@ -86,6 +86,9 @@ TEST_F(DaemonCommands, KeyChangesSendTheirVerbAndAnIdOfTheirOwn) {
   const std::vector<std::pair<std::vector<std::string>, std::string>> changes = {
       {{"disable"}, "key.disable"},
       {{"enable"}, "key.enable"},
+      {{"archive"}, "key.archive"},
+      {{"unarchive"}, "key.unarchive"},
+      {{"activate"}, "key.activate"},
       {{"rotate"}, "key.rotate"},
       {{"schedule-deletion", "--days", "9"}, "key.schedule-deletion"},
       {{"cancel-deletion"}, "key.cancel-deletion"},
@@ -133,7 +136,8 @@ TEST_F(DaemonCommands, KeyShowHasFactsAndVersions) {
   const FakeDaemon daemon(socket(), Always(Done(R"({"key":)" + std::string(kKey) + "}")));
   const Printed printed = Run({"key", "show", "payments"});
   EXPECT_THAT(printed.out, HasSubstr("next rotation  2027-11-22 06:00\n"));
-  EXPECT_THAT(printed.out, HasSubstr("      2  Current  2026-11-22 06:08  -                    3  software\n"));
+  EXPECT_THAT(printed.out,
+              HasSubstr("      2  Current  2026-11-22 06:08  -                    3  -          software\n"));
   EXPECT_THAT(printed.out, Not(HasSubstr("deletion")));
 }
 

@@ -27,6 +27,9 @@ struct CommandLine {
   KeyCreateOptions key_create;
   KeyListOptions key_list;
   KeyOptions key;
+  KeySetOptions key_set;
+  KeyVersionOptions key_version;
+  KeyImportOptions key_import;
   AuditShowOptions audit_show;
   AuditVerifyOptions audit_verify;
   InitOptions init;
@@ -91,6 +94,13 @@ void AddKeyCreate(CLI::App* group, CommandLine& line) {
   create->add_option("--id", o.id, "CKA_ID in hexadecimal");
   create->add_option("--description", o.description, "Text for operators");
   create->add_option("--rotation-days", o.rotation_days, "Days from one rotation to the next");
+  create->add_option("--activation", o.activation, "Not used before this date");
+  create->add_option("--expiry", o.expiry, "Protects nothing new from this date on");
+  create->add_option("--usage-limit", o.usage_limit, "Uses of one version before a new one is made");
+  create->add_flag("--deletion-protection", o.deletion_protected, "Refuse to schedule its deletion");
+  create->add_flag("--external", o.external, "Without material: it is imported (docs/import.md)");
+  create->add_flag("--fixed-version", o.fixed_version,
+                   "All mechanisms of its type, also CBC, CTR and ECB; it then rotates by moving its label");
 }
 
 void AddKeyList(CLI::App* group, CommandLine& line) {
@@ -102,9 +112,63 @@ void AddKeyList(CLI::App* group, CommandLine& line) {
                               [&](const Context& c) { return KeyList(c, line.key_list); });
   list->add_option("--token", o.token, "Only keys of this token");
   list->add_option("--state", o.state, "Only keys in this state");
+  list->add_option("--tag", o.tag, "Only keys with this tag: NAME or NAME=VALUE");
   list->add_option("--limit", o.limit, "At most so many")->check(CLI::PositiveNumber);
   list->add_option("--after", o.after, "Go on behind the key with this id");
   list->add_flag("--all", o.all, "All of them, however many")->excludes("--limit");
+}
+
+void AddKeySet(CLI::App* group, CommandLine& line) {
+  KeySetOptions& o = line.key_set;
+  CLI::App* set = AddCommand(group, line, "set", "Change description, schedule, dates, limits and tags of a key",
+                             "  cmkctl key set orders/payments --rotation-days 90 --tag owner=billing\n"
+                             "  cmkctl key set orders/payments --deletion-protection on --expiry 2028-01-01",
+                             [&](const Context& c) { return KeySet(c, line.key_set); });
+  AddKeyOptions(set, o.key);
+  set->add_option("--description", o.description, "Text for operators");
+  set->add_option("--rotation-days", o.rotation_days, "Days from one rotation to the next; 0: no more");
+  set->add_option("--usage-limit", o.usage_limit, "Uses of one version before a new one is made; 0: none of its own");
+  set->add_option("--activation", o.activation, "A later activation date, while the first has not come");
+  set->add_option("--expiry", o.expiry, "Protects nothing new from this date on; none: for ever");
+  set->add_option("--deletion-protection", o.deletion_protection, "Refuse to schedule its deletion: on or off")
+      ->check(CLI::IsMember({"on", "off"}));
+  set->add_option("--compromised-processes", o.compromised_processes,
+                  "Compromised versions still open what they protected, with an alarm: on or off")
+      ->check(CLI::IsMember({"on", "off"}));
+  set->add_option("--tag", o.tags, "NAME=VALUE; NAME= takes the tag away");
+}
+
+void AddKeyVersion(CLI::App* group, CommandLine& line) {
+  KeyVersionOptions& o = line.key_version;
+  CLI::App* version = AddCommand(group, line, "version", "Change one version of a key",
+                                 "  cmkctl key version orders/payments 2 make-current\n"
+                                 "  cmkctl key version orders/payments 1 block\n"
+                                 "  cmkctl key version orders/payments 1 destroy",
+                                 [&](const Context& c) { return KeyVersionDo(c, line.key_version); });
+  AddKeyOptions(version, o.key);
+  version->add_option("version", o.version, "Its number")->required()->check(CLI::PositiveNumber);
+  version->add_option("event", o.event, "make-current, block, unblock, compromise or destroy")
+      ->required()
+      ->check(CLI::IsMember({"make-current", "block", "unblock", "compromise", "destroy"}));
+}
+
+void AddKeyImport(CLI::App* group, CommandLine& line) {
+  KeyImportOptions& o = line.key_import;
+  CLI::App* params = AddCommand(group, line, "import-params", "Get a public key and a token for importing material",
+                                "  cmkctl key import-params orders/brought --public-key import.pem",
+                                [&](const Context& c) { return KeyImportParams(c, line.key_import); });
+  AddKeyOptions(params, o.key);
+  params->add_option("--public-key", o.public_key_file, "Where the public key is written (PEM)")->required();
+  params->add_option("--algorithm", o.algorithm, "How the material will be wrapped (RSAES_OAEP_SHA_256)")
+      ->check(CLI::IsMember({"RSAES_OAEP_SHA_256", "RSA_AES_KEY_WRAP_SHA_256", "RSAES_OAEP_SHA_1"}));
+  params->add_option("--bits", o.bits, "Size of the public key: 2048, 3072 or 4096 (3072)");
+  CLI::App* import = AddCommand(group, line, "import", "Import wrapped material",
+                                "  cmkctl key import orders/brought --import-token TOKEN --wrapped wrapped.bin",
+                                [&](const Context& c) { return KeyImport(c, line.key_import); });
+  AddKeyOptions(import, o.key);
+  import->add_option("--import-token", o.import_token, "The token that came with the public key")->required();
+  import->add_option("--wrapped", o.wrapped_file, "The wrapped material")->required();
+  import->add_option("--expiry", o.expiry, "The material is wiped on this date");
 }
 
 void AddKeyCommands(CLI::App& app, CommandLine& line) {
@@ -123,8 +187,31 @@ void AddKeyCommands(CLI::App& app, CommandLine& line) {
   change("disable", "Stop every use of a key, at once and reversibly", "  cmkctl key disable orders/payments",
          KeyChange::kDisable);
   change("enable", "Let a disabled key be used again", "  cmkctl key enable orders/payments", KeyChange::kEnable);
-  change("rotate", "Make a new version; what older versions protected still opens",
-         "  cmkctl key rotate orders/payments", KeyChange::kRotate);
+  change("archive", "Open what it protected, protect nothing new", "  cmkctl key archive orders/payments",
+         KeyChange::kArchive);
+  change("unarchive", "Let an archived key protect again", "  cmkctl key unarchive orders/payments",
+         KeyChange::kUnarchive);
+  change("activate", "Do not wait for its activation date", "  cmkctl key activate orders/payments",
+         KeyChange::kActivate);
+  CLI::App* rotate = change("rotate", "Make a new version; what older versions protected still opens",
+                            "  cmkctl key rotate orders/payments\n"
+                            "  cmkctl key rotate web/tls --overlap-days 14\n"
+                            "  cmkctl key rotate orders/legacy-cbc --new-object",
+                            KeyChange::kRotate);
+  rotate->add_flag("--new-object", line.key.new_object,
+                   "A key of a fixed version: a new key takes its label, the old one is archived as NAME@vN");
+  rotate->add_option("--overlap-days", line.key.overlap_days, "A key pair: the old version signs on so long (30)");
+  CLI::App* alias = change("alias", "Let a further name lead to a key; from another key of the token it is taken away",
+                           "  cmkctl key alias orders/payments-2027 current-payments", KeyChange::kAlias);
+  alias->add_option("alias", line.key.alias, "Letters, digits, / _ -")->required();
+  CLI::App* unalias = change("unalias", "Take a further name away from a key",
+                             "  cmkctl key unalias orders/payments current-payments", KeyChange::kUnalias);
+  unalias->add_option("alias", line.key.alias, "The alias")->required();
+  AddKeySet(group, line);
+  AddKeyVersion(group, line);
+  change("delete-material", "Wipe imported material; the same material can be imported again",
+         "  cmkctl key delete-material orders/brought", KeyChange::kDeleteMaterial);
+  AddKeyImport(group, line);
   CLI::App* schedule = change("schedule-deletion", "Destroy a key after its waiting period",
                               "  cmkctl key schedule-deletion orders/payments --days 30", KeyChange::kScheduleDeletion);
   schedule->add_option("--days", line.key.days, "Waiting period; the token's own when not given");

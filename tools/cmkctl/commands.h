@@ -42,12 +42,19 @@ struct KeyCreateOptions {
   std::string id;
   std::string description;
   std::optional<std::uint32_t> rotation_days;
+  std::string activation;  // dates: 2027-01-31 or 2027-01-31T12:00:00Z
+  std::string expiry;
+  std::optional<std::uint64_t> usage_limit;
+  bool deletion_protected = false;
+  bool fixed_version = false;
+  bool external = false;
 };
 int KeyCreate(const Context& context, KeyCreateOptions options);
 
 struct KeyListOptions {
   std::string token;
   std::string state;
+  std::string tag;  // NAME or NAME=VALUE
   std::string after;
   std::uint32_t limit = 0;  // 0: one screenful of kKeysShown, and a remark when there are more
   bool all = false;         // page after page, to the end
@@ -60,11 +67,58 @@ struct KeyOptions {
   std::string key;
   std::string token;
   std::optional<std::uint32_t> days;  // schedule-deletion only
+  bool new_object = false;            // rotate only
+  std::optional<std::uint32_t> overlap_days;
+  std::string alias;  // alias and unalias only
 };
 int KeyShow(const Context& context, const KeyOptions& options);
 
-enum class KeyChange { kDisable, kEnable, kRotate, kScheduleDeletion, kCancelDeletion };
+enum class KeyChange {
+  kDisable,
+  kEnable,
+  kArchive,
+  kUnarchive,
+  kActivate,
+  kDeleteMaterial,
+  kRotate,
+  kScheduleDeletion,
+  kCancelDeletion,
+  kAlias,
+  kUnalias,
+};
 int KeyDo(const Context& context, KeyChange change, const KeyOptions& options);
+
+struct KeySetOptions {
+  KeyOptions key;
+  std::optional<std::string> description;
+  std::optional<std::uint32_t> rotation_days;  // 0: no more
+  std::optional<std::uint64_t> usage_limit;    // 0: the mechanism's own
+  std::string activation;
+  std::string expiry;                 // a date, or "none"
+  std::string deletion_protection;    // on, off, or empty for no change
+  std::string compromised_processes;  // likewise
+  std::vector<std::string> tags;      // NAME=VALUE; NAME= takes a tag away
+};
+int KeySet(const Context& context, const KeySetOptions& options);
+
+struct KeyImportOptions {
+  KeyOptions key;
+  std::string algorithm;
+  std::optional<std::uint32_t> bits;
+  std::string public_key_file;  // import-params writes it
+  std::string import_token;
+  std::string wrapped_file;
+  std::string expiry;
+};
+int KeyImportParams(const Context& context, const KeyImportOptions& options);
+int KeyImport(const Context& context, const KeyImportOptions& options);
+
+struct KeyVersionOptions {
+  KeyOptions key;
+  std::uint32_t version = 0;
+  std::string event;  // make-current, block, unblock, compromise, destroy
+};
+int KeyVersionDo(const Context& context, const KeyVersionOptions& options);
 
 // ---- Audit
 

@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <cctype>
+#include <fstream>
+#include <iterator>
 
+#include "common/bytes.h"
 #include "keystore/cmk/state.h"
 #include "tools/cmkctl/administrator.h"
 #include "tools/cmkctl/commands.h"
@@ -17,6 +20,12 @@ constexpr int kDone = static_cast<int>(ExitStatus::kDone);
 // Keys that one request asks for; an answer has its bound (limits::kAdminBytesMax).
 constexpr std::uint32_t kPageKeys = 1000;
 constexpr std::size_t kKeyIdBytes = 16;
+
+std::string Joined(const std::vector<std::string>& texts) {
+  std::string all;
+  for (const std::string& text : texts) all.append(all.empty() ? "" : ", ").append(Harmless(text));
+  return all.empty() ? "none" : all;
+}
 
 Cell StateCell(const std::string& state) {
   const auto known = cmk::CmkStateFromName(state);
@@ -64,6 +73,20 @@ bool IsHex(const std::string& text) {
          std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isxdigit(c) != 0; });
 }
 
+// A date as typed, in seconds since 1970 on the wire; "none" is zero, which takes a date away.
+Outcome<void> SetDate(Object& arguments, const char* name, const std::string& typed) {
+  if (typed.empty()) return {};
+  if (typed == "none") {
+    arguments.Set(name, std::int64_t{0});
+    return {};
+  }
+  const bool day = typed.find('T') == std::string::npos;
+  const std::optional<std::int64_t> seconds = ParseUtc(day ? typed + "T00:00:00Z" : typed);
+  if (!seconds) return UsageProblem("\"" + typed + "\" is no date.", "Write 2027-01-31 or 2027-01-31T12:00:00Z.");
+  arguments.Set(name, *seconds);
+  return {};
+}
+
 Outcome<Value> MakeKey(const Context& context, KeyCreateOptions& options) {
   if (options.name.empty()) return UsageProblem("A key needs a name.");
   if (!IsHex(options.id)) return UsageProblem("--id takes bytes in hexadecimal, such as 01 or 0a1b2c.");
@@ -76,6 +99,12 @@ Outcome<Value> MakeKey(const Context& context, KeyCreateOptions& options) {
   arguments.Set("token", options.token).Set("name", options.name).Set("spec", options.spec);
   arguments.SetIfAny("usage", options.usage).SetIfAny("id", options.id).SetIfAny("description", options.description);
   if (options.rotation_days) arguments.Set("rotation_days", std::uint64_t{*options.rotation_days});
+  RETURN_IF_ERROR(SetDate(arguments, "activation", options.activation));
+  RETURN_IF_ERROR(SetDate(arguments, "expiry", options.expiry));
+  if (options.usage_limit) arguments.Set("usage_limit", std::uint64_t{*options.usage_limit});
+  if (options.deletion_protected) arguments.Set("deletion_protected", true);
+  if (options.external) arguments.Set("origin", "external");
+  if (options.fixed_version) arguments.Set("fixed_version", true);
   return daemon.Ask("key.create", arguments);
 }
 
@@ -102,6 +131,7 @@ Outcome<Value> AskForKeys(Administrator& daemon, const KeyListOptions& options, 
     ASSIGN_OR_RETURN(const std::string state, StateNamed(options.state));
     arguments.Set("state", state);
   }
+  arguments.SetIfAny("tag", options.tag);
   return daemon.Ask("key.list", arguments);
 }
 
@@ -133,11 +163,14 @@ Object KeyArguments(const KeyOptions& options) {
   const bool whole = options.token.empty() || IsId(options.key);
   arguments.Set("key", whole ? options.key : options.token + '/' + options.key);
   if (options.days) arguments.Set("days", std::uint64_t{*options.days});
+  if (options.new_object) arguments.Set("new_object", true);
+  if (options.overlap_days) arguments.Set("overlap_days", std::uint64_t{*options.overlap_days});
+  arguments.SetIfAny("alias", options.alias);
   return arguments;
 }
 
 std::string VersionTable(const Value& key, bool colour) {
-  Table table({{"VERSION", true}, {"STATE"}, {"CREATED"}, {"RETIRED"}, {"USES", true}, {"PROTECTION"}});
+  Table table({{"VERSION", true}, {"STATE"}, {"CREATED"}, {"RETIRED"}, {"USES", true}, {"LAST USED"}, {"PROTECTION"}});
   for (const Value& version : key.Items("version_list")) {
     const std::string state = version.Text("state");
     const bool current = state == cmk::Name(cmk::VersionState::kCurrent);
@@ -146,6 +179,7 @@ std::string VersionTable(const Value& key, bool colour) {
                LocalTime(version.Text("created")),
                LocalTime(version.Text("retired")),
                version.Text("uses"),
+               LocalTime(version.Text("last_used")),
                version.Text("protection")});
   }
   return table.empty() ? std::string() : '\n' + table.Print(colour);
@@ -162,6 +196,14 @@ std::string KeyText(const Value& key, bool colour) {
   facts.Add("state", StateCell(key.Text("state")));
   facts.Add("version", key.Text("current_version") + " of " + key.Text("versions"));
   facts.Add("rotates", key.Has("rotatable") ? (key.Flag("rotatable") ? "in place" : "not: its version is fixed") : "");
+  facts.Add("rotation", key.Number("rotation_days") > 0 ? "every " + key.Text("rotation_days") + " days" : "");
+  facts.Add("active from", LocalTime(key.Text("activation")));
+  facts.Add("expires", LocalTime(key.Text("expiry")));
+  facts.Add("usage limit", key.Number("usage_limit") > 0 ? key.Text("usage_limit") + " uses of a version" : "");
+  facts.Add("protected", key.Flag("deletion_protected") ? "against deletion" : "");
+  facts.Add("follows", key.Text("predecessor"));
+  const std::vector<std::string> aliases = key.Texts("aliases");
+  if (!aliases.empty()) facts.Add("aliases", Joined(aliases));
   facts.Add("next rotation", LocalTime(key.Text("next_rotation")));
   facts.Add("deletion", {LocalTime(key.Text("deletion_date")), Tone::kBad});
   facts.Add("created", LocalTime(key.Text("created")));
@@ -174,6 +216,12 @@ std::string_view VerbOf(KeyChange change) {
   switch (change) {
     case KeyChange::kDisable: return "key.disable";
     case KeyChange::kEnable: return "key.enable";
+    case KeyChange::kArchive: return "key.archive";
+    case KeyChange::kUnarchive: return "key.unarchive";
+    case KeyChange::kActivate: return "key.activate";
+    case KeyChange::kDeleteMaterial: return "key.delete-material";
+    case KeyChange::kAlias: return "key.alias-set";
+    case KeyChange::kUnalias: return "key.alias-remove";
     case KeyChange::kRotate: return "key.rotate";
     case KeyChange::kScheduleDeletion: return "key.schedule-deletion";
     case KeyChange::kCancelDeletion: return "key.cancel-deletion";
@@ -197,6 +245,13 @@ std::string Sentence(KeyChange change, const Value& key) {
   switch (change) {
     case KeyChange::kDisable: return name + " is disabled: no use of it from now on.\n";
     case KeyChange::kEnable: return name + " is enabled.\n";
+    case KeyChange::kArchive: return name + " is archived: it opens what it protected, and protects nothing new.\n";
+    case KeyChange::kUnarchive: return name + " is no longer archived; it is " + key.Text("state") + ".\n";
+    case KeyChange::kActivate: return name + " is active.\n";
+    case KeyChange::kDeleteMaterial:
+      return name + " has no material any more; the same material can be imported again.\n";
+    case KeyChange::kAlias:
+    case KeyChange::kUnalias: return name + " has the aliases: " + Joined(key.Texts("aliases")) + ".\n";
     case KeyChange::kRotate:
       return name + " is rotated: version " + key.Text("current_version") +
              " protects from now on, older ones still open.\n";
@@ -242,6 +297,80 @@ int KeyShow(const Context& context, const KeyOptions& options) {
   const Outcome<Value> shown = daemon.Ask("key.show", KeyArguments(options));
   if (!shown) return Report(context.screen, shown.error());
   context.screen.Show(*shown, KeyText(shown->At("key"), context.screen.colour));
+  return kDone;
+}
+
+int KeySet(const Context& context, const KeySetOptions& options) {
+  Object arguments = KeyArguments(options.key);
+  if (options.description) arguments.Set("description", *options.description);
+  if (options.rotation_days) arguments.Set("rotation_days", std::uint64_t{*options.rotation_days});
+  if (options.usage_limit) arguments.Set("usage_limit", std::uint64_t{*options.usage_limit});
+  for (const auto& [name, typed] : {std::pair("activation", options.activation), std::pair("expiry", options.expiry)}) {
+    const Outcome<void> set = SetDate(arguments, name, typed);
+    if (!set) return Report(context.screen, set.error());
+  }
+  if (!options.deletion_protection.empty()) arguments.Set("deletion_protected", options.deletion_protection == "on");
+  if (!options.compromised_processes.empty())
+    arguments.Set("processes_compromised", options.compromised_processes == "on");
+  Object tags;
+  for (const std::string& tag : options.tags) {
+    const std::size_t equals = tag.find('=');
+    if (equals == std::string::npos || equals == 0)
+      return Report(context.screen, UsageProblem("--tag takes NAME=VALUE, or NAME= to take a tag away.").error);
+    if (equals + 1 == tag.size()) {
+      tags.Set(tag.substr(0, equals), Value::Parse("null").value());
+    } else {
+      tags.Set(tag.substr(0, equals), tag.substr(equals + 1));
+    }
+  }
+  if (!options.tags.empty()) arguments.Set("tags", tags);
+  Administrator daemon(context.socket);
+  const Outcome<Value> done = daemon.Ask("key.set", arguments);
+  if (!done) return Report(context.screen, done.error());
+  context.screen.Show(*done, KeyText(done->At("key"), context.screen.colour));
+  return kDone;
+}
+
+int KeyImportParams(const Context& context, const KeyImportOptions& options) {
+  Object arguments = KeyArguments(options.key);
+  arguments.SetIfAny("algorithm", options.algorithm);
+  if (options.bits) arguments.Set("bits", std::uint64_t{*options.bits});
+  Administrator daemon(context.socket);
+  const Outcome<Value> made = daemon.Ask("key.import-params", arguments);
+  if (!made) return Report(context.screen, made.error());
+  std::ofstream file(options.public_key_file, std::ios::trunc);
+  if (!(file << made->Text("public_key") << std::flush))
+    return Report(context.screen, UsageProblem("Cannot write " + options.public_key_file + ".").error);
+  context.screen.Show(*made, "Wrap the material with the public key in " + Harmless(options.public_key_file) + " (" +
+                                 made->Text("algorithm") + "), then until " + LocalTime(made->Text("expires")) +
+                                 ":\n  cmkctl key import " + Harmless(options.key.key) + " --import-token " +
+                                 made->Text("import_token") + " --wrapped FILE\n");
+  return kDone;
+}
+
+int KeyImport(const Context& context, const KeyImportOptions& options) {
+  std::ifstream file(options.wrapped_file, std::ios::binary);
+  const std::string wrapped{std::istreambuf_iterator<char>(file), {}};
+  if (!file.is_open() || wrapped.empty())
+    return Report(context.screen, UsageProblem("Cannot read " + options.wrapped_file + ".").error);
+  Object arguments = KeyArguments(options.key);
+  arguments.Set("import_token", options.import_token).Set("wrapped", Hex(AsBytes(wrapped)));
+  const Outcome<void> set = SetDate(arguments, "expiry", options.expiry);
+  if (!set) return Report(context.screen, set.error());
+  Administrator daemon(context.socket);
+  const Outcome<Value> done = daemon.Ask("key.import", arguments);
+  if (!done) return Report(context.screen, done.error());
+  context.screen.Show(*done, KeyText(done->At("key"), context.screen.colour));
+  return kDone;
+}
+
+int KeyVersionDo(const Context& context, const KeyVersionOptions& options) {
+  Object arguments = KeyArguments(options.key);
+  arguments.Set("version", std::uint64_t{options.version}).Set("event", options.event);
+  Administrator daemon(context.socket);
+  const Outcome<Value> done = daemon.Ask("key.version", arguments);
+  if (!done) return Report(context.screen, done.error());
+  context.screen.Show(*done, KeyText(done->At("key"), context.screen.colour));
   return kDone;
 }
 

@@ -1,0 +1,265 @@
+// Import parameters and imports.
+#include "daemon/custody/importer.h"
+
+#include <algorithm>
+
+#include "daemon/crypto/key_wrap.h"
+#include "daemon/crypto/oaep.h"
+#include "daemon/custody/steps.h"
+
+namespace cmkd::daemon {
+
+namespace {
+
+using ImportId = decltype(cmk::ImportSlot::id);
+
+constexpr Duration kParametersLive = Hours(24);
+constexpr std::size_t kParametersKept = 4;
+constexpr std::size_t kTransportKeyBytes = 32;
+constexpr Duration kExpiryMax = Days(365 * 10);
+
+struct AlgorithmRow {
+  ImportAlgorithm algorithm;
+  std::string_view name;
+  std::string_view hash;  // OpenSSL's name; also of the mask
+  bool transport_key;     // OAEP carries an AES key, under which the material is wrapped (PKCS#11, RSA AES key wrap)
+};
+constexpr AlgorithmRow kAlgorithms[] = {
+    {ImportAlgorithm::kOaepSha256, "RSAES_OAEP_SHA_256", "SHA256", false},
+    {ImportAlgorithm::kOaepSha1, "RSAES_OAEP_SHA_1", "SHA1", false},
+    {ImportAlgorithm::kRsaAesSha256, "RSA_AES_KEY_WRAP_SHA_256", "SHA256", true},
+};
+
+Failure<Error> Refuse(cmk::Refusal refusal) { return Translate(refusal, Moment::kManage); }
+
+// ASN.1 DER, as much as a public key needs.
+void AppendLength(Bytes& der, std::size_t length) {
+  if (length < 128) {
+    der.push_back(static_cast<std::uint8_t>(length));
+    return;
+  }
+  Bytes bytes;
+  for (; length != 0; length >>= 8) bytes.insert(bytes.begin(), static_cast<std::uint8_t>(length));
+  der.push_back(static_cast<std::uint8_t>(0x80 | bytes.size()));
+  der.insert(der.end(), bytes.begin(), bytes.end());
+}
+Bytes Tagged(std::uint8_t tag, ByteView content) {
+  Bytes der{tag};
+  AppendLength(der, content.size());
+  der.insert(der.end(), content.begin(), content.end());
+  return der;
+}
+Bytes Joined(std::initializer_list<ByteView> parts) {
+  Bytes all;
+  for (const ByteView part : parts) all.insert(all.end(), part.begin(), part.end());
+  return all;
+}
+Bytes Integer(ByteView number) {
+  while (number.size() > 1 && number.front() == 0) number = number.subspan(1);
+  Bytes content;
+  if (!number.empty() && (number.front() & 0x80) != 0) content.push_back(0);
+  content.insert(content.end(), number.begin(), number.end());
+  return Tagged(0x02, content);
+}
+
+// RFC 3279 section 2.3.1.
+Bytes PublicKeyInfo(ByteView modulus, ByteView exponent) {
+  constexpr std::uint8_t kRsaEncryption[] = {0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86,
+                                             0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00};
+  const Bytes key = Tagged(0x30, Joined({Integer(modulus), Integer(exponent)}));
+  const std::uint8_t no_unused_bits[] = {0};
+  return Tagged(0x30, Joined({kRsaEncryption, Tagged(0x03, Joined({no_unused_bits, key}))}));
+}
+
+const AlgorithmRow& RowOf(ImportAlgorithm algorithm) {
+  for (const AlgorithmRow& row : kAlgorithms) {
+    if (row.algorithm == algorithm) return row;
+  }
+  return kAlgorithms[0];
+}
+
+Status CheckTakesMaterial(const cmk::Cmk& key) {
+  if (key.origin != cmk::Origin::kUnwrapped) return Refuse(cmk::Refusal::kNotImported);
+  switch (key.state) {
+    case cmk::CmkState::kPendingImport: return {};
+    case cmk::CmkState::kPendingDeletion: return Refuse(cmk::Refusal::kKeyPendingDeletion);
+    case cmk::CmkState::kDestroyed: return Refuse(cmk::Refusal::kKeyDestroyed);
+    default: return Refuse(cmk::Refusal::kMaterialNotExpected);
+  }
+}
+
+const cmk::ImportSlot* FindSlot(const cmk::Cmk& key, const std::string& token, Timestamp now) {
+  const auto id = ImportId::FromHex(token);
+  for (const cmk::ImportSlot& slot : key.imports) {
+    if (id && slot.id == *id && now < slot.expires) return &slot;
+  }
+  return nullptr;
+}
+
+// The RSA operation happens in the HSM, the paddings come off here: few devices do OAEP with SHA-256, and what is
+// inside must be measured and compared in any case.
+Fallible<SecretBytes> OpenWrapped(Backend& backend, const cmk::ImportSlot& slot, ByteView wrapped) {
+  const AlgorithmRow& row = RowOf(static_cast<ImportAlgorithm>(slot.algorithm));
+  const std::size_t modulus = slot.material.public_part.size();
+  if (wrapped.size() < modulus || (!row.transport_key && wrapped.size() != modulus))
+    return Refuse(cmk::Refusal::kMaterialUnreadable);
+  KeyMaterial private_key;
+  private_key.object_class = CKO_PRIVATE_KEY;
+  private_key.key_type = CKK_RSA;
+  private_key.material = slot.material;
+  KeyName name;
+  name.id = slot.id.bytes;
+  SecretBytes block(modulus);
+  CK_ULONG length = modulus;
+  const Status status = backend.Run([&](CK_FUNCTION_LIST_PTR device, Backend::Lease& lease) -> CK_RV {
+    const auto handle = lease.Load(name, private_key);
+    if (!handle.ok()) return handle.error().rv;
+    CK_MECHANISM raw{CKM_RSA_X_509, nullptr, 0};
+    if (const CK_RV rv = device->C_DecryptInit(lease.session(), &raw, *handle); rv != CKR_OK) return rv;
+    length = modulus;
+    return device->C_Decrypt(lease.session(), const_cast<CK_BYTE_PTR>(wrapped.data()), modulus, block.bytes().data(),
+                             &length);
+  });
+  backend.Forget(name);
+  if (!status.ok() || length != modulus) return Refuse(cmk::Refusal::kMaterialUnreadable);
+  auto plain = RemoveOaep(block.view(), row.hash, row.hash, {});
+  if (!plain) return Refuse(cmk::Refusal::kMaterialUnreadable);
+  if (!row.transport_key) return std::move(*plain);
+  if (plain->size() != kTransportKeyBytes) return Refuse(cmk::Refusal::kMaterialUnreadable);
+  auto material = UnwrapPadded(plain->view(), wrapped.subspan(modulus));
+  if (!material) return Refuse(cmk::Refusal::kMaterialUnreadable);
+  return std::move(*material);
+}
+
+// The same material in two keys has two fingerprints.
+Bytes FingerprintOf(const Daemon& daemon, const cmk::CmkId& id, ByteView material) {
+  SecretBytes message(16 + material.size() + 1);
+  message.bytes()[0] = 0xF1;
+  std::copy(id.bytes.begin(), id.bytes.end(), message.bytes().begin() + 1);
+  std::copy(material.begin(), material.end(), message.bytes().begin() + 17);
+  const store::Sealer::KeyedTag tag = daemon.object_sealer.Tag(message.view());
+  return {tag.begin(), tag.end()};
+}
+
+struct LengthRow {
+  std::string_view spec;
+  std::size_t bytes;
+};
+constexpr LengthRow kLengths[] = {{"AES-128", 16}, {"AES-192", 24}, {"AES-256", 32}};
+
+Status CheckMaterial(const Daemon& daemon, const cmk::Cmk& key, ByteView material, const Bytes& fingerprint) {
+  const bool fits = std::any_of(std::begin(kLengths), std::end(kLengths), [&](const LengthRow& row) {
+    return row.spec == key.spec && row.bytes == material.size();
+  });
+  if (!fits) return Refuse(cmk::Refusal::kMaterialLength);
+  (void)daemon;
+  for (const cmk::KeyVersion& version : key.versions) {
+    if (version.state == cmk::VersionState::kPendingImport && !version.fingerprint.empty() &&
+        !ConstantTimeEqual(version.fingerprint, fingerprint))
+      return Refuse(cmk::Refusal::kMaterialMismatch);
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string_view Name(ImportAlgorithm algorithm) { return RowOf(algorithm).name; }
+
+std::optional<ImportAlgorithm> ImportAlgorithmFromName(std::string_view name) {
+  for (const AlgorithmRow& row : kAlgorithms) {
+    if (row.name == name) return row.algorithm;
+  }
+  return std::nullopt;
+}
+
+Fallible<ImportParameters> MakeImportParameters(Daemon& daemon, const cmk::CmkId& id, ImportAlgorithm algorithm,
+                                                CK_ULONG bits) {
+  ASSIGN_OR_RETURN(const auto key, daemon.records.GetCmk(id));
+  RETURN_IF_ERROR(CheckTakesMaterial(*key));
+  ASSIGN_OR_RETURN(const auto token, daemon.records.GetToken(key->token));
+  ASSIGN_OR_RETURN(Backend * backend, daemon.backends.Get(token->hsm));
+  ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
+  spec::Attributes wanted;
+  wanted.SetUlong(CKA_MODULUS_BITS, bits);
+  constexpr std::uint8_t kExponent[] = {1, 0, 1};
+  wanted.Set(CKA_PUBLIC_EXPONENT, kExponent);
+  ASSIGN_OR_RETURN(MadePair made,
+                   backend->GenerateKeyPair({CKM_RSA_PKCS_KEY_PAIR_GEN, nullptr, 0}, CKK_RSA, wanted, under));
+  cmk::ImportSlot slot;
+  slot.id = NewId<ImportId>();
+  slot.algorithm = static_cast<std::uint8_t>(algorithm);
+  slot.expires = daemon.clock.Now() + kParametersLive;
+  slot.material = made.material;
+  slot.material.public_part = ToBytes(made.public_computed.View(CKA_MODULUS));
+  std::vector<cmk::Material> dropped;
+  const auto edit = [&](cmk::Cmk& record, const store::TokenRecord&) -> Status {
+    RETURN_IF_ERROR(CheckTakesMaterial(record));
+    std::erase_if(record.imports, [&](const cmk::ImportSlot& old) {
+      const bool stale = old.expires <= daemon.clock.Now();
+      if (stale) dropped.push_back(old.material);
+      return stale;
+    });
+    while (record.imports.size() >= kParametersKept) {
+      dropped.push_back(record.imports.front().material);
+      record.imports.erase(record.imports.begin());
+    }
+    record.imports.push_back(slot);
+    return {};
+  };
+  const auto stored = daemon.custodian.Edit("key.import-params", id, edit);
+  if (!stored.ok()) {
+    (void)backend->DestroyMaterial(made.material);
+    return Failure{stored.error()};
+  }
+  for (const cmk::Material& material : dropped) (void)backend->DestroyMaterial(material);
+  const ByteView exponent = made.public_computed.View(CKA_PUBLIC_EXPONENT);
+  return ImportParameters{slot.id.ToHex(),
+                          PublicKeyInfo(slot.material.public_part, exponent.empty() ? ByteView(kExponent) : exponent),
+                          slot.expires};
+}
+
+Fallible<cmk::Cmk> ImportMaterial(Daemon& daemon, const cmk::CmkId& id, const std::string& token_text, ByteView wrapped,
+                                  std::optional<Timestamp> expires, const RequestName& request) {
+  ASSIGN_OR_RETURN(const auto key, daemon.records.GetCmk(id));
+  {
+    STORE_OR_RETURN(const auto read, daemon.store.BeginRead());
+    ASSIGN_OR_RETURN(const auto earlier, Earlier(*read, request, daemon.clock.Now()));
+    if (earlier) return *key;
+  }
+  RETURN_IF_ERROR(CheckTakesMaterial(*key));
+  const Timestamp now = daemon.clock.Now();
+  if (expires && (*expires <= now || *expires > now + kExpiryMax)) return Refuse(cmk::Refusal::kDateOutOfBounds);
+  const cmk::ImportSlot* slot = FindSlot(*key, token_text, now);
+  if (slot == nullptr) return Refuse(cmk::Refusal::kImportParametersStale);
+  ASSIGN_OR_RETURN(const auto token, daemon.records.GetToken(key->token));
+  ASSIGN_OR_RETURN(Backend * backend, daemon.backends.Get(token->hsm));
+  ASSIGN_OR_RETURN(const SecretBytes material, OpenWrapped(*backend, *slot, wrapped));
+  const Bytes fingerprint = FingerprintOf(daemon, id, material.view());
+  RETURN_IF_ERROR(CheckMaterial(daemon, *key, material.view(), fingerprint));
+  ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
+  spec::Attributes attributes;
+  attributes.SetUlong(CKA_CLASS, CKO_SECRET_KEY);
+  attributes.SetUlong(CKA_KEY_TYPE, CKK_AES);
+  attributes.Set(CKA_VALUE, material.view());
+  ASSIGN_OR_RETURN(Made made, backend->Import(attributes, under));
+  cmk::Material spent;
+  const auto edit = [&](cmk::Cmk& record, const store::TokenRecord& owner) -> Status {
+    // Once more inside the transaction: the parameters may just have been used by somebody else.
+    const cmk::ImportSlot* mine = FindSlot(record, token_text, now);
+    if (mine == nullptr) return Refuse(cmk::Refusal::kImportParametersStale);
+    spent = mine->material;
+    std::erase_if(record.imports, [&](const cmk::ImportSlot& each) { return each.id.ToHex() == token_text; });
+    ASSIGN_OR_RETURN(record, Decided(record, cmk::CmkEvent::kMaterialReady, cmk::Instant(now),
+                                     Custodian::BoundsOf(owner), made.material));
+    cmk::KeyVersion* version = record.FindVersion(record.current);
+    version->fingerprint = fingerprint;
+    version->expires = expires;
+    version->exposed = true;
+    return {};
+  };
+  auto imported = daemon.custodian.Edit("key.import", id, edit, request);
+  (void)backend->DestroyMaterial(imported.ok() ? spent : made.material);
+  return imported;
+}
+
+}  // namespace cmkd::daemon

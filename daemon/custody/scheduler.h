@@ -1,0 +1,56 @@
+// Scheduler: does what time alone brings: activations, rotations, warnings, destructions, expiries. One thread; every
+// act is the custodian's, decided anew inside its transaction.
+#pragma once
+
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "daemon/audit/audit_log.h"
+#include "daemon/custody/custodian.h"
+#include "daemon/custody/time_keeper.h"
+#include "daemon/custody/use_counter.h"
+
+namespace cmkd::daemon {
+
+class Scheduler {
+ public:
+  Scheduler(store::Store& store, TimeKeeper& clock, Custodian& custodian, UseCounter& counter, AuditLog& audit);
+  ~Scheduler() { Stop(); }
+
+  // Looks every second until Stop.
+  void Start();
+  void Stop();
+
+  // One look, as the thread does it. Not while the thread runs.
+  void Tick();
+
+  // A version comes near its usage limit: alarms, and makes a new one with the next look. Any thread.
+  void NearLimit(const cmk::CmkId& id, cmk::KeyVersionNumber version, cmk::UsageVerdict verdict);
+
+ private:
+  void Run();
+  void Serve(const store::DueCmk& due);
+  void RotateAsked();
+  void Record(AuditKind kind, const cmk::CmkId& id, const cmk::TokenId& token, const std::string& text,
+              const Error* error = nullptr);
+
+  store::Store& store_;
+  TimeKeeper& clock_;
+  Custodian& custodian_;
+  UseCounter& counter_;
+  AuditLog& audit_;
+  const Timestamp started_;
+  std::chrono::nanoseconds saved_at_;
+  std::map<cmk::CmkId, std::chrono::nanoseconds> retry_at_;  // after a failure that was not the key's own
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool stop_ = false;
+  std::set<cmk::CmkId> asked_;
+  std::thread thread_;
+};
+
+}  // namespace cmkd::daemon

@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# docs/import.md typed by a test: its openssl commands, on each back end, and what must be refused.
+#
+#   CMKCTL   the program under test (default: bin/cmkctl of CMKD_BUILD_DIR)
+#   HSMS     the back ends to try (default: all that can be had)
+set -u
+cmkctl=${CMKCTL:-${CMKD_BUILD_DIR:-.}/bin/cmkctl}
+[ -x "$cmkctl" ] || { echo "skipped: no $cmkctl"; exit 77; }
+command -v openssl >/dev/null || { echo "skipped: no openssl"; exit 77; }
+
+if [ "${1:-}" != inside ]; then
+  failures=0
+  for hsm in ${HSMS:-software $(command -v softhsm2-util >/dev/null && echo softhsm2)}; do
+    echo "== $hsm"
+    "$cmkctl" sandbox --profile managed --hsm "$hsm" -- bash "$0" inside || failures=$((failures + 1))
+  done
+  exit $((failures != 0))
+fi
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/import-test.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+failures=0
+ok() { echo "ok    $1"; }
+bad() { echo "FAIL  $1"; [ -s log ] && sed 's/^/        /' log; failures=$((failures + 1)); }
+expect() { local name=$1; shift; if "$@" >log 2>&1; then ok "$name"; else bad "$name"; fi; }
+refused() { # NAME CODE COMMAND...
+  local name=$1 code=$2; shift 2
+  if ! "$@" >log 2>&1 && grep -q "$code" log; then ok "$name"; else bad "$name"; fi
+}
+ctl() { "$cmkctl" "$@"; }
+state_is() { ctl key show "$1" | grep -q "$2"; }
+params() { # KEY [OPTIONS]: leaves the token in $token
+  ctl --json key import-params "$@" --public-key import.pem >params.json || return 1
+  token=$(sed -n 's/.*"import_token": *"\([0-9a-f]*\)".*/\1/p' params.json)
+  [ -n "$token" ]
+}
+oaep() { # HASH IN OUT
+  openssl pkeyutl -encrypt -pubin -inkey import.pem -in "$2" -out "$3" -pkeyopt rsa_padding_mode:oaep \
+    -pkeyopt "rsa_oaep_md:$1" -pkeyopt "rsa_mgf1_md:$1"
+}
+rsa_aes() { # IN OUT
+  openssl rand -out transport.bin 32
+  openssl enc -e -id-aes256-wrap-pad -K "$(od -An -v -tx1 transport.bin | tr -d ' \n')" -iv A65959A6 -in "$1" -out m.wrapped
+  oaep sha256 transport.bin t.wrapped && cat t.wrapped m.wrapped >"$2"
+}
+import() { ctl key import "$1" --import-token "$token" --wrapped "$2"; }
+
+openssl rand -out material.bin 32
+openssl rand -out other.bin 32
+openssl rand -out short.bin 16
+
+expect "a key without material"          ctl key create --name brought --spec AES-256 --external
+expect "it waits for its import"         state_is brought PendingImport
+refused "it is not enabled"              KEY_PENDING_IMPORT ctl key enable brought
+expect "parameters"                      params brought
+first=$token
+oaep sha256 short.bin wrapped.bin
+refused "16 bytes for AES-256"           MATERIAL_LENGTH import brought wrapped.bin
+head -c 384 /dev/urandom >wrapped.bin
+refused "random bytes"                   MATERIAL_UNREADABLE import brought wrapped.bin
+oaep sha1 material.bin wrapped.bin
+refused "another algorithm"              MATERIAL_UNREADABLE import brought wrapped.bin
+oaep sha256 material.bin wrapped.bin
+token=00000000000000000000000000000000
+refused "an unknown token"               IMPORT_PARAMETERS_STALE import brought wrapped.bin
+token=$first
+expect "the import"                      import brought wrapped.bin
+expect "it is enabled"                   state_is brought Enabled
+refused "a second import"                MATERIAL_NOT_EXPECTED import brought wrapped.bin
+refused "no rotation"                    NOT_ROTATABLE ctl key rotate brought
+
+# What openssl opens with the material, cmkd made with it: the key is the one that was brought.
+uri="pkcs11:token=$P11_TOKEN;object=brought;type=secret-key?pin-value=$P11_PIN"
+expect "delete the material"             ctl key delete-material brought
+expect "it waits again"                  state_is brought PendingImport
+refused "used parameters"                IMPORT_PARAMETERS_STALE import brought wrapped.bin
+expect "new parameters"                  params brought --algorithm RSA_AES_KEY_WRAP_SHA_256
+rsa_aes other.bin wrapped.bin
+refused "other material"                 MATERIAL_MISMATCH import brought wrapped.bin
+rsa_aes material.bin wrapped.bin
+expect "the same material, wrapped otherwise" import brought wrapped.bin
+expect "it is enabled again"             state_is brought Enabled
+expect "a key of its own"                ctl key create --name made --spec AES-256
+refused "takes no material"              NOT_IMPORTED ctl key import-params made --public-key other.pem
+expect "one with an expiry"              ctl key create --name expiring --spec AES-256 --external
+expect "its parameters, SHA-1"           params expiring --algorithm RSAES_OAEP_SHA_1 --bits 2048
+oaep sha1 material.bin wrapped.bin
+refused "an expiry in the past"          DATE_OUT_OF_BOUNDS ctl key import expiring --import-token "$token" --wrapped wrapped.bin --expiry 2001-01-01
+expect "an expiry ahead"                 ctl key import expiring --import-token "$token" --wrapped wrapped.bin --expiry 2030-01-01
+exit $((failures != 0))
