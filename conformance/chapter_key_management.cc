@@ -145,6 +145,7 @@ void AddPair(Plan& plan, const Offer& offer) {
   const CK_KEY_TYPE type = offer.row->key_type;
   if (type != CKK_RSA && type != CKK_EC && type != CKK_EC_EDWARDS && type != CKK_EC_MONTGOMERY) return;
   if (offer.type != CKM_RSA_PKCS_KEY_PAIR_GEN && type == CKK_RSA) return;
+  if (offer.type != CKM_EC_KEY_PAIR_GEN && type == CKK_EC) return;
   const std::string name = MechanismName(offer.type);
   plan.AddFor(name, "C_GenerateKeyPair", "makes-a-pair", [offer](Trial& t) { GeneratesPair(t, offer); });
   plan.AddFor(name, "C_GenerateKeyPair", "template-incomplete", [offer](Trial& t) { PairIncomplete(t, offer); });

@@ -65,7 +65,7 @@ bool FillParameter(const spec::MechanismRow& row, CK_ULONG message_bytes, Bytes&
       return true;
     case ParameterKind::kChacha20: parameter = AsParameter(CK_CHACHA20_PARAMS{counter, 32, iv, 96}); return true;
     case ParameterKind::kChacha20Poly1305:
-      parameter = AsParameter(CK_SALSA20_CHACHA20_POLY1305_PARAMS{iv, 12, associated, sizeof associated});
+      parameter = AsParameter(CK_SALSA20_CHACHA20_POLY1305_PARAMS{iv, 96, associated, sizeof associated});
       return true;
     case ParameterKind::kPss: parameter = AsParameter(Pss(row.digest)); return true;
     // The hash that every module knows.
@@ -115,11 +115,13 @@ Bytes ToEncrypt(const spec::MechanismRow& row) {
 }  // namespace
 
 std::shared_ptr<Sample> MakeSample(const Offer& offer, CK_FLAGS use) {
-  if (offer.row == nullptr) return nullptr;
+  // What X9.31 signs has a form of its own.
+  if (offer.row == nullptr || offer.type == CKM_RSA_X9_31) return nullptr;
   const spec::MechanismRow& row = *offer.row;
   auto sample = std::make_shared<Sample>();
   const bool signs = (use & (CKF_SIGN | CKF_VERIFY | CKF_SIGN_RECOVER | CKF_MESSAGE_SIGN)) != 0;
   sample->message = signs ? ToSign(row) : ToEncrypt(row);
+  if (use == CKF_WRAP) sample->message.resize(32);  // the key that is wrapped: AES-CCM must know its length
   if (!FillParameter(row, sample->message.size(), sample->parameter)) return nullptr;
   sample->mechanism = {row.type, sample->parameter.empty() ? nullptr : sample->parameter.data(),
                        sample->parameter.size()};
@@ -130,7 +132,7 @@ std::shared_ptr<Sample> MakeSample(const Offer& offer, CK_FLAGS use) {
   sample->whole_blocks = row.recipe == spec::Recipe::kEcb || row.recipe == spec::Recipe::kCbc;
   sample->one_length = IsRsa(row) || row.output == OutputRule::kKeyWrap || row.parameter == ParameterKind::kCcm;
   const bool steals = row.recipe == spec::Recipe::kCts || row.recipe == spec::Recipe::kXts;
-  sample->shortest = sample->one_length ? sample->message.size() : IsKeyWrap(row) ? 1 : steals ? 17 : 0;
+  sample->shortest = sample->one_length ? sample->message.size() : IsKeyWrap(row) ? 16 : steals ? 17 : 0;
   return sample;
 }
 
