@@ -58,6 +58,8 @@ Status Handle(Context&, spec::Call<CallId::C_GenerateKeyPair>&);
 Status Handle(Context&, spec::Call<CallId::C_WrapKey>&);
 Status Handle(Context&, spec::Call<CallId::C_UnwrapKey>&);
 Status Handle(Context&, spec::Call<CallId::C_DeriveKey>&);
+Status Handle(Context&, spec::Call<CallId::C_WrapKeyAuthenticated>&);
+Status Handle(Context&, spec::Call<CallId::C_UnwrapKeyAuthenticated>&);
 
 // handlers_operations.cc
 Status BeginOperation(Context&, OperationKind kind, const CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key);
@@ -86,6 +88,10 @@ Status Handle(Context&, spec::Call<CallId::C_DecryptVerifyUpdate>&);
 // The families: what a call does to which operation is in its row of the call table.
 template <CallId id>
 Status Handle(Context& context, spec::BeginWithKey<id>& call) {
+  return BeginOperation(context, spec::Row(id).operation, call.mechanism.value, call.key.value);
+}
+template <CallId id>
+Status Handle(Context& context, spec::BeginMessages<id>& call) {
   return BeginOperation(context, spec::Row(id).operation, call.mechanism.value, call.key.value);
 }
 template <CallId id>

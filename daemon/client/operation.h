@@ -45,6 +45,7 @@ struct Operation {
   };
   std::vector<Stream> streams;
   std::uint64_t fed = 0;
+  std::uint64_t given = 0;  // what has come out of the parts so far
 
   // Parts are kept until the end: authenticated decryption with a key of several versions.
   bool buffering = false;
@@ -56,6 +57,16 @@ struct Operation {
     Bytes output;
   };
   std::optional<Pending> pending;
+
+  // Of C_VerifySignatureInit: the signature that the data is to be held against.
+  Bytes signature;
+
+  // Of a message operation: the message that goes on in parts, as an operation of its own.
+  std::unique_ptr<Operation> message;
+
+  // What was fed, as far as it may be needed to begin the operation anew from a saved state (C_GetOperationState).
+  wire::Buffer history;
+  bool history_is_whole = true;
 
   Operation() = default;
   Operation(const Operation&) = delete;

@@ -93,6 +93,21 @@ Status ClientConversation::PassGate(Invocation& invocation, const spec::CallRow&
   return {};
 }
 
+// "A call … always terminates the active operation unless it returns CKR_BUFFER_TOO_SMALL" (PKCS#11, each function):
+// also when the call never came to its handler.
+void EndOperation(Session& session, const spec::CallRow& row) {
+  if (row.operation == spec::OperationKind::kFind) return;
+  const auto end = [&](spec::OperationKind kind) {
+    if (kind != spec::OperationKind::kNoOperation) session.operation(kind).reset();
+  };
+  if (row.phase == spec::Phase::kSingle || row.phase == spec::Phase::kPart || row.phase == spec::Phase::kFinal) {
+    end(row.operation);
+    end(spec::SecondOperation(row.id));
+  } else if (row.phase == spec::Phase::kMessageNext) {
+    if (Operation* operation = session.operation(row.operation).get(); operation != nullptr) operation->message.reset();
+  }
+}
+
 template <CallId id>
 Status ClientConversation::Run(Invocation& invocation, spec::Call<id>& call) {
   constexpr const spec::CallRow& row = spec::Row(id);
@@ -154,7 +169,10 @@ bool ClientConversation::Serve(const wire::FrameHeader& header, ByteView payload
     } catch (const std::bad_alloc&) {
       rv = CKR_DEVICE_MEMORY;
     }
-    if (invocation.session != nullptr && rv != CKR_OK) invocation.session->device_error = detail;
+    if (invocation.session != nullptr && rv != CKR_OK) {
+      invocation.session->device_error = detail;
+      if (rv != CKR_BUFFER_TOO_SMALL) EndOperation(*invocation.session, row);
+    }
     if (!Record(invocation, row, rv, detail)) rv = CKR_FUNCTION_FAILED;
     wire::Writer writer(response);
     writer.U64(rv);

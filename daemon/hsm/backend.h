@@ -130,6 +130,15 @@ class Backend {
   // C_WrapKey: `key` must be extractable.
   virtual Fallible<Bytes> WrapKey(const CK_MECHANISM& mechanism, const KeyName& wrapping_name,
                                   const KeyMaterial& wrapping, const KeyName& name, const KeyMaterial& key) = 0;
+  // The same with an AEAD and associated data (3.2). The mechanism has a message's parameter with the IV chosen;
+  // wrapping writes the tag to where it points. CKR_FUNCTION_NOT_SUPPORTED when the device knows no 3.2.
+  virtual Fallible<Bytes> WrapKeyAuthenticated(const CK_MECHANISM& mechanism, const KeyName& wrapping_name,
+                                               const KeyMaterial& wrapping, const KeyName& name, const KeyMaterial& key,
+                                               ByteView associated_data) = 0;
+  virtual Fallible<Made> UnwrapKeyAuthenticated(const CK_MECHANISM& mechanism, const KeyName& name,
+                                                const KeyMaterial& with, ByteView wrapped, ByteView associated_data,
+                                                CK_OBJECT_CLASS object_class, CK_KEY_TYPE type,
+                                                const WrappingKey& under) = 0;
   // The secret parts of a key that may be read (not sensitive, extractable): CKA_VALUE, CKA_PRIVATE_EXPONENT, …
   virtual Fallible<spec::Attributes> ReadSecret(const KeyName& name, const KeyMaterial& key,
                                                 std::span<const CK_ATTRIBUTE_TYPE> types) = 0;

@@ -13,6 +13,7 @@
 #include "daemon/hsm/pkcs11_backend.h"
 #include "daemon/hsm/remote_module.h"
 #include "daemon/hsm/software_pins.h"
+#include "pkcs11/entry/function_lists.h"
 
 namespace cmkd::daemon {
 
@@ -76,6 +77,7 @@ Result<std::unique_ptr<Backend>, std::string> StartSimulated(const HsmConfig& co
     return std::move(read->user);
   };
   options.software = true;
+  options.functions_3_2 = entry::WholeList(device.functions);
   options.cache_entries = surroundings.cache_entries;
   options.keep_alive = std::move(claim);
   auto backend = Pkcs11Backend::Start(device.functions, std::move(options));
@@ -134,6 +136,7 @@ Result<std::unique_ptr<Backend>, std::string> StartHosted(const HsmConfig& confi
   if (!source.empty()) options.link.pin = [source] { return ReadPin(source); };
   options.link.reset = [process = &hosted->process] { process->Kill(); };
   options.cache_entries = surroundings.cache_entries;
+  options.functions_3_2 = entry::WholeList(hosted->module.functions());
   options.keep_alive = hosted;
   auto backend = Pkcs11Backend::Start(hosted->module.functions(), std::move(options));
   if (!backend.ok()) return Failure{backend.error()};

@@ -60,6 +60,7 @@ Result<std::unique_ptr<Pkcs11Backend>, std::string> Pkcs11Backend::Start(CK_FUNC
 Pkcs11Backend::Pkcs11Backend(CK_FUNCTION_LIST_PTR functions, Pkcs11BackendOptions options)
     : name_(options.link.name),
       software_(options.software),
+      functions_3_2_(options.functions_3_2),
       keep_alive_(std::move(options.keep_alive)),
       link_(functions, std::move(options.link)),
       pool_(link_, options.sessions_max, options.sessions_idle_max),

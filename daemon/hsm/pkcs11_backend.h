@@ -17,6 +17,7 @@
 #include "daemon/hsm/quirks.h"
 #include "daemon/hsm/session_pool.h"
 #include "daemon/hsm/wrapping.h"
+#include "pkcs11/spec/call_table.h"
 
 namespace cmkd::daemon {
 
@@ -27,6 +28,8 @@ struct Pkcs11BackendOptions {
   std::size_t cache_entries = 4096;
   std::size_t sessions_max = 256;
   std::size_t sessions_idle_max = 64;
+  // The device's functions of 3.2, if it has them; nullptr otherwise. As long-lived as the plain list.
+  const CK_FUNCTION_LIST_3_2* functions_3_2 = nullptr;
   // Kept until the device has been finalised: the host process and the function list that leads to it.
   std::shared_ptr<void> keep_alive;
 };
@@ -67,6 +70,12 @@ class Pkcs11Backend final : public Backend {
                            const WrappingKey& under) override;
   Fallible<Bytes> WrapKey(const CK_MECHANISM& mechanism, const KeyName& wrapping_name, const KeyMaterial& wrapping,
                           const KeyName& name, const KeyMaterial& key) override;
+  Fallible<Bytes> WrapKeyAuthenticated(const CK_MECHANISM& mechanism, const KeyName& wrapping_name,
+                                       const KeyMaterial& wrapping, const KeyName& name, const KeyMaterial& key,
+                                       ByteView associated_data) override;
+  Fallible<Made> UnwrapKeyAuthenticated(const CK_MECHANISM& mechanism, const KeyName& name, const KeyMaterial& with,
+                                        ByteView wrapped, ByteView associated_data, CK_OBJECT_CLASS object_class,
+                                        CK_KEY_TYPE type, const WrappingKey& under) override;
   Fallible<spec::Attributes> ReadSecret(const KeyName& name, const KeyMaterial& key,
                                         std::span<const CK_ATTRIBUTE_TYPE> types) override;
 
@@ -138,6 +147,7 @@ class Pkcs11Backend final : public Backend {
 
   const std::string name_;
   const bool software_;
+  const CK_FUNCTION_LIST_3_2* const functions_3_2_;
   const std::shared_ptr<void> keep_alive_;  // goes last
   DeviceLink link_;
   SessionPool pool_;

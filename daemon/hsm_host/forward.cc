@@ -10,6 +10,7 @@
 #include "daemon/crypto/random.h"
 #include "daemon/system/log.h"
 #include "pkcs11/entry/entry.h"
+#include "pkcs11/spec/template_codec.h"
 #include "pkcs11/wire/codec.h"
 
 namespace cmkd::daemon {
@@ -46,6 +47,13 @@ bool Fits(const spec::HandlesOut& s, CK_ULONG room) { return *s.count <= room; }
 template <class Shape>
 requires(!std::derived_from<Shape, spec::BytesOut>) bool Fits(const Shape&, CK_ULONG) { return true; }
 
+// The daemon asks for no more room than it needs, so all of it is made before the module is called.
+void MakeRoom(spec::BytesOut& s) {
+  if (!s.query() && s.length != nullptr) s.Room(*s.length);
+}
+template <class Shape>
+requires(!std::derived_from<Shape, spec::BytesOut>) void MakeRoom(Shape&) {}
+
 template <class Call>
 auto Rooms(Call& call) {
   return std::apply([](auto&... field) { return std::array<CK_ULONG, sizeof...(field)>{RoomIn(field)...}; },
@@ -68,6 +76,9 @@ class AttributeRooms {
     for (std::size_t i = 0; i < rooms_.size(); ++i) {
       const CK_ATTRIBUTE& attribute = s.list[i];
       const bool written = attribute.pValue != nullptr && attribute.ulValueLen != CK_UNAVAILABLE_INFORMATION;
+      // The daemon keeps templates itself and never asks a module for one; what is in it could not be held against
+      // anything.
+      if (written && spec::IsTemplateAttribute(attribute.type)) return false;
       if (written && attribute.ulValueLen > rooms_[i]) return false;
     }
     return true;
@@ -110,6 +121,7 @@ CK_RV CallModule(Forwarder& forwarder, Call& call) {
 // Calls the module and holds it to the room that it was given.
 template <class Call>
 CK_RV CallChecked(Forwarder& forwarder, Call& call) {
+  std::apply([](auto&... field) { (MakeRoom(field), ...); }, call.Fields());
   const auto rooms = Rooms(call);
   if constexpr (Call::kId == CallId::C_GetAttributeValue) {
     const AttributeRooms attribute_rooms(call.attributes);

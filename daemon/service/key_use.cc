@@ -86,17 +86,63 @@ bool IsOffered(const store::TokenRecord* token, const Backend& backend, const sp
   return (row.standing == spec::Standing::kApproved || !managed) && backend.FindMechanism(row.type) != nullptr;
 }
 
-Fallible<const spec::MechanismRow*> CheckMechanism(const Invocation& invocation, const CK_MECHANISM& mechanism,
-                                                   CK_FLAGS operation) {
-  const spec::MechanismRow* row = spec::FindMechanism(mechanism.mechanism);
-  if (row == nullptr || (row->operations & operation) == 0) {
-    return Fail(CKR_MECHANISM_INVALID, "there is no such mechanism for this", spec::kMechanismNotAllowed);
+namespace {
+
+// An operation that is not the device's own, and what it is built of.
+struct Built {
+  CK_FLAGS operation;
+  CK_FLAGS of;  // a flag of the same mechanism
+};
+constexpr Built kBuilt[] = {
+    {CKF_MESSAGE_ENCRYPT, CKF_ENCRYPT}, {CKF_MESSAGE_DECRYPT, CKF_DECRYPT}, {CKF_MESSAGE_SIGN, CKF_SIGN},
+    {CKF_MESSAGE_VERIFY, CKF_VERIFY},   {CKF_SIGN_RECOVER, CKF_SIGN},
+};
+
+bool Has(const Backend& backend, CK_MECHANISM_TYPE type, CK_FLAGS operation) {
+  const CK_MECHANISM_INFO* info = backend.FindMechanism(type);
+  return info != nullptr && (info->flags & operation) != 0;
+}
+
+}  // namespace
+
+CK_FLAGS ServedOperations(const Backend& backend, const spec::MechanismRow& row) {
+  const CK_MECHANISM_INFO* device = backend.FindMechanism(row.type);
+  if (device == nullptr) return 0;
+  // Flags that are about curves are the row's own.
+  constexpr CK_FLAGS kDevices = CKF_ENCRYPT | CKF_DECRYPT | CKF_DIGEST | CKF_SIGN | CKF_VERIFY | CKF_WRAP | CKF_UNWRAP |
+                                CKF_DERIVE | CKF_GENERATE | CKF_GENERATE_KEY_PAIR;
+  constexpr CK_FLAGS kOurs = CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT | CKF_MESSAGE_SIGN | CKF_MESSAGE_VERIFY |
+                             CKF_SIGN_RECOVER | CKF_VERIFY_RECOVER | CKF_ENCAPSULATE | CKF_DECAPSULATE;
+  CK_FLAGS served = row.operations & (device->flags | ~kDevices) & ~kOurs;
+  // Every signature can be that of a message.
+  CK_FLAGS listed = row.operations;
+  if ((listed & CKF_SIGN) != 0) listed |= CKF_MESSAGE_SIGN;
+  if ((listed & CKF_VERIFY) != 0) listed |= CKF_MESSAGE_VERIFY;
+  for (const Built& built : kBuilt) {
+    if ((listed & built.operation) != 0 && (served & built.of) != 0) served |= built.operation;
   }
+  if (Has(backend, CKM_RSA_X_509, CKF_ENCRYPT)) served |= listed & CKF_VERIFY_RECOVER;
+  const bool derives = row.recipe == spec::Recipe::kEcdh1;
+  if ((served & (derives ? CKF_DERIVE : CKF_WRAP)) != 0) served |= listed & CKF_ENCAPSULATE;
+  if ((served & (derives ? CKF_DERIVE : CKF_UNWRAP)) != 0) served |= listed & CKF_DECAPSULATE;
+  return served;
+}
+
+Fallible<const spec::MechanismRow*> CheckOffered(const Invocation& invocation, CK_MECHANISM_TYPE type,
+                                                 CK_FLAGS operation) {
+  const spec::MechanismRow* row = spec::FindMechanism(type);
+  if (row == nullptr) return Fail(CKR_MECHANISM_INVALID, "there is no such mechanism", spec::kMechanismNotAllowed);
   ASSIGN_OR_RETURN(const auto token, TokenOf(invocation));
   ASSIGN_OR_RETURN(const Backend* backend, BackendOf(invocation));
-  if (!IsOffered(token.get(), *backend, *row)) {
-    return Fail(CKR_MECHANISM_INVALID, "the token does not offer the mechanism", spec::kMechanismNotAllowed);
+  if (!IsOffered(token.get(), *backend, *row) || (ServedOperations(*backend, *row) & operation) == 0) {
+    return Fail(CKR_MECHANISM_INVALID, "the token does not offer the mechanism for this", spec::kMechanismNotAllowed);
   }
+  return row;
+}
+
+Fallible<const spec::MechanismRow*> CheckMechanism(const Invocation& invocation, const CK_MECHANISM& mechanism,
+                                                   CK_FLAGS operation) {
+  ASSIGN_OR_RETURN(const spec::MechanismRow* row, CheckOffered(invocation, mechanism.mechanism, operation));
   RETURN_IF_ERROR(spec::CheckParameter(*row, mechanism));
   return row;
 }
@@ -126,6 +172,21 @@ Status CheckKeyFits(const spec::MechanismRow& row, const Object& key, CK_ATTRIBU
     return Fail(CKR_KEY_SIZE_RANGE, "the key's size is outside the mechanism's range");
   }
   return {};
+}
+
+Fallible<spec::Attributes> ReadSecretParts(const Invocation& invocation, const Object& key,
+                                           std::span<const CK_ATTRIBUTE_TYPE> types) {
+  ASSIGN_OR_RETURN(const Candidate current, CurrentCandidate(invocation, key, cmk::Use::kDescribe, Moment::kManage));
+  ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
+  ASSIGN_OR_RETURN(spec::Attributes read, backend->ReadSecret(current.name, current.material, types));
+  // A device that wraps secrets by RFC 3394 alone fills them up with zeros.
+  const auto bytes = key.attributes.Ulong(CKA_VALUE_LEN);
+  const Bytes* value = read.Find(CKA_VALUE);
+  if (key.object_class == CKO_SECRET_KEY && bytes && value != nullptr && value->size() > *bytes) {
+    const Bytes cut(value->begin(), value->begin() + static_cast<std::ptrdiff_t>(*bytes));
+    read.Set(CKA_VALUE, cut);
+  }
+  return read;
 }
 
 void RecordKey(Invocation& invocation, const Object& key, CK_MECHANISM_TYPE mechanism) {

@@ -31,12 +31,23 @@ Fallible<Candidate> CurrentCandidate(const Invocation& invocation, const Object&
 // (whose cryptography is past its time) only where any PKCS#11 program must find what it expects.
 bool IsOffered(const store::TokenRecord* token, const Backend& backend, const spec::MechanismRow& row);
 
+// What the mechanism can be used for on this device: the row's operations as far as the device has what they are built
+// of. Message calls, recovery and encapsulation are built of plain ones (operation_run.h, encapsulation.cc).
+CK_FLAGS ServedOperations(const Backend& backend, const spec::MechanismRow& row);
+
 // Whether the mechanism may be used with the key for this: offered by the token, fits the key's type and size, is among
 // CKA_ALLOWED_MECHANISMS, and the key has the usage attribute. CKR_MECHANISM_INVALID, CKR_KEY_TYPE_INCONSISTENT,
 // CKR_KEY_SIZE_RANGE, CKR_MECHANISM_PARAM_INVALID, CKR_KEY_FUNCTION_NOT_PERMITTED.
+// CheckOffered leaves the parameter alone: message operations get theirs with each message.
+Fallible<const spec::MechanismRow*> CheckOffered(const Invocation& invocation, CK_MECHANISM_TYPE type,
+                                                 CK_FLAGS operation);
 Fallible<const spec::MechanismRow*> CheckMechanism(const Invocation& invocation, const CK_MECHANISM& mechanism,
                                                    CK_FLAGS operation);
 Status CheckKeyFits(const spec::MechanismRow& row, const Object& key, CK_ATTRIBUTE_TYPE usage);
+
+// The secret parts of a key that may be shown, read from the device. The caller has asked spec::MayReveal.
+Fallible<spec::Attributes> ReadSecretParts(const Invocation& invocation, const Object& key,
+                                           std::span<const CK_ATTRIBUTE_TYPE> types);
 
 // Says in the audit record which key was used how.
 void RecordKey(Invocation& invocation, const Object& key, CK_MECHANISM_TYPE mechanism);

@@ -5,6 +5,7 @@
 #include "daemon/service/key_role.h"
 #include "daemon/service/key_use.h"
 #include "daemon/service/new_object.h"
+#include "daemon/service/open_key.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/mechanism_parameters.h"
 
@@ -13,17 +14,6 @@ namespace cmkd::daemon {
 using spec::CallId;
 
 namespace {
-
-spec::TemplateContext ContextFor(const Invocation& invocation, const store::TokenRecord& token, spec::Verb verb,
-                                 CK_OBJECT_CLASS object_class, CK_ULONG key_type) {
-  spec::TemplateContext context;
-  context.verb = verb;
-  context.object_class = object_class;
-  context.key_type = key_type;
-  context.so = LoggedIn(invocation, token) == CKU_SO;
-  context.profile = ProfileOf(token);
-  return context;
-}
 
 // The key type of a generated key: the mechanism's, or the other one it can make when the template names it.
 Fallible<CK_KEY_TYPE> GeneratedType(const spec::MechanismRow& row, std::span<const CK_ATTRIBUTE> attributes,
@@ -127,25 +117,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_WrapKey>& call) {
   ASSIGN_OR_RETURN(const ObjectPtr wrapping,
                    FindVisible(invocation, call.wrapping_key.value, CKR_WRAPPING_KEY_HANDLE_INVALID));
   ASSIGN_OR_RETURN(const ObjectPtr key, FindVisible(invocation, call.key.value, CKR_KEY_HANDLE_INVALID));
-  RecordKey(invocation, *wrapping, mechanism.mechanism);
-  if (wrapping->object_class == CKO_PRIVATE_KEY || !wrapping->is_key()) {
-    return Fail(CKR_WRAPPING_KEY_HANDLE_INVALID, "keys are wrapped with secret and public keys");
-  }
-  if (const Status fits = CheckKeyFits(*row, *wrapping, CKA_WRAP); !fits.ok()) {
-    const CK_RV rv =
-        fits.error().rv == CKR_KEY_TYPE_INCONSISTENT ? CKR_WRAPPING_KEY_TYPE_INCONSISTENT : fits.error().rv;
-    return Fail(rv, fits.error().why, fits.error().detail);
-  }
-  if (!key->has_material()) return Fail(CKR_KEY_NOT_WRAPPABLE, "only secret and private keys are wrapped");
-  if (!key->attributes.Bool(CKA_EXTRACTABLE)) return Fail(CKR_KEY_UNEXTRACTABLE, "the key never leaves the HSM");
-  if (key->handle == wrapping->handle) return Fail(CKR_KEY_NOT_WRAPPABLE, "a key does not wrap itself");
-  if (key->attributes.Bool(CKA_WRAP_WITH_TRUSTED) && !wrapping->attributes.Bool(CKA_TRUSTED)) {
-    return Fail(CKR_KEY_NOT_WRAPPABLE, "the key may only be wrapped by a trusted key");
-  }
-  if (!spec::MatchesFlatTemplate(wrapping->attributes.View(CKA_WRAP_TEMPLATE), key->attributes)) {
-    return Fail(CKR_KEY_NOT_WRAPPABLE, "the wrapping key's template does not allow this key");
-  }
-  RETURN_IF_ERROR(CheckWrap(invocation, *row, *wrapping, *key));
+  RETURN_IF_ERROR(CheckWrapping(invocation, *row, *wrapping, *key));
   ASSIGN_OR_RETURN(const Candidate with, CurrentCandidate(invocation, *wrapping, cmk::Use::kProtect, Moment::kWrap));
   ASSIGN_OR_RETURN(const Candidate what, CurrentCandidate(invocation, *key, cmk::Use::kProcess, Moment::kDerive));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
@@ -160,46 +132,18 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_WrapKey>& call) {
 
 Status Handle(Invocation& invocation, spec::Call<CallId::C_UnwrapKey>& call) {
   const CK_MECHANISM& mechanism = *call.mechanism.value;
-  ASSIGN_OR_RETURN(const auto token, TokenOf(invocation));
-  ASSIGN_OR_RETURN(const spec::MechanismRow* row, CheckMechanism(invocation, mechanism, CKF_UNWRAP));
-  ASSIGN_OR_RETURN(const ObjectPtr unwrapping,
-                   FindVisible(invocation, call.unwrapping_key.value, CKR_UNWRAPPING_KEY_HANDLE_INVALID));
-  RecordKey(invocation, *unwrapping, mechanism.mechanism);
-  if (!unwrapping->has_material())
-    return Fail(CKR_UNWRAPPING_KEY_HANDLE_INVALID, "keys are unwrapped with secret and private keys");
-  if (const Status fits = CheckKeyFits(*row, *unwrapping, CKA_UNWRAP); !fits.ok()) {
-    const CK_RV rv =
-        fits.error().rv == CKR_KEY_TYPE_INCONSISTENT ? CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT : fits.error().rv;
-    return Fail(rv, fits.error().why, fits.error().detail);
-  }
-  ASSIGN_OR_RETURN(const spec::Attributes forced,
-                   spec::MergeForced(unwrapping->attributes.View(CKA_UNWRAP_TEMPLATE), call.attributes.view()));
-  const spec::CTemplate merged = forced.ToTemplate();
-  ASSIGN_OR_RETURN(const spec::ObjectKind kind, spec::DescribeTemplate(merged));
-  const spec::TemplateContext context =
-      ContextFor(invocation, *token, spec::Verb::kUnwrap, kind.object_class, kind.key_type);
-  RETURN_IF_ERROR(spec::CheckTemplate(context, merged));
-  spec::Attributes attributes = spec::Complete(context, merged);
-  RETURN_IF_ERROR(CheckNewObject(invocation, *token, attributes));
-  RETURN_IF_ERROR(CheckUnwrap(invocation, *row, *unwrapping, attributes));
-  ASSIGN_OR_RETURN(const auto candidates,
-                   Candidates(invocation, *unwrapping, cmk::Use::kProcess, row->versions, Moment::kUnwrap));
-  ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
-  ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
-  for (const Candidate& candidate : candidates) {
-    auto made = backend->UnwrapKey(mechanism, candidate.name, candidate.material, call.input.view(), kind.object_class,
-                                   kind.key_type, attributes.Ulong(CKA_VALUE_LEN).value_or(0), under);
-    if (!made.ok()) {
-      if (backend->IsWrongKey(row->type, made.error().rv)) continue;
-      return Failure{std::move(made.error())};
-    }
-    invocation.audit.version = candidate.version.value;
-    RETURN_IF_ERROR(spec::CheckAgainstMaterial(call.attributes.view(), made->computed));
-    ASSIGN_OR_RETURN(*call.key.value,
-                     KeepKey(invocation, std::move(attributes), std::move(*made), cmk::Origin::kUnwrapped));
-    return {};
-  }
-  return Fail(CKR_WRAPPED_KEY_INVALID, "no live version of the key opens it", spec::kAuthenticationFailed);
+  Opening opening;
+  ASSIGN_OR_RETURN(opening.row, CheckMechanism(invocation, mechanism, CKF_UNWRAP));
+  ASSIGN_OR_RETURN(opening.key, FindOpeningKey(invocation, *opening.row, call.unwrapping_key.value, CKA_UNWRAP));
+  opening.forced_template = CKA_UNWRAP_TEMPLATE;
+  return OpenKey(
+      invocation, opening, call.attributes.view(),
+      [&](Backend& backend, const Candidate& with, CK_OBJECT_CLASS object_class, CK_KEY_TYPE type, CK_ULONG value_bytes,
+          const WrappingKey& under) {
+        return backend.UnwrapKey(mechanism, with.name, with.material, call.input.view(), object_class, type,
+                                 value_bytes, under);
+      },
+      *call.key.value);
 }
 
 Status Handle(Invocation& invocation, spec::Call<CallId::C_DeriveKey>& call) {

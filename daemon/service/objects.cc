@@ -8,6 +8,7 @@
 #include "daemon/service/new_object.h"
 #include "daemon/service/resume.h"
 #include "pkcs11/spec/key_facts.h"
+#include "pkcs11/spec/template_codec.h"
 
 namespace cmkd::daemon {
 
@@ -130,18 +131,48 @@ CK_RV FillAttribute(CK_ATTRIBUTE& wanted, ByteView value) {
   return CKR_OK;
 }
 
+// CKA_WRAP_TEMPLATE and its kin: an array of attributes, each by the same rules (PKCS#11, "C_GetAttributeValue"). A
+// template within the template shows its length only.
+CK_RV FillTemplate(CK_ATTRIBUTE& wanted, ByteView flat) {
+  const auto decoded = spec::DecodeTemplate(flat);
+  if (!decoded.ok()) return CKR_ATTRIBUTE_TYPE_INVALID;
+  const std::span<const CK_ATTRIBUTE> values = decoded->attributes();
+  if (wanted.pValue == nullptr) {
+    wanted.ulValueLen = values.size_bytes();
+    return CKR_OK;
+  }
+  if (wanted.ulValueLen < values.size_bytes()) {
+    wanted.ulValueLen = CK_UNAVAILABLE_INFORMATION;
+    return CKR_BUFFER_TOO_SMALL;
+  }
+  CK_RV answer = CKR_OK;
+  auto* inner = static_cast<CK_ATTRIBUTE*>(wanted.pValue);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    inner[i].type = values[i].type;
+    const bool nested = spec::IsTemplateAttribute(values[i].type);
+    CK_RV rv = CKR_OK;
+    if (nested && inner[i].pValue != nullptr) {
+      inner[i].ulValueLen = CK_UNAVAILABLE_INFORMATION;
+      rv = CKR_ATTRIBUTE_TYPE_INVALID;
+    } else {
+      rv = FillAttribute(inner[i], {static_cast<const std::uint8_t*>(values[i].pValue), values[i].ulValueLen});
+    }
+    if (answer == CKR_OK) answer = rv;
+  }
+  wanted.ulValueLen = values.size_bytes();
+  return answer;
+}
+
 // The secret parts that the template asks for and that may be shown, read from the device.
-Fallible<spec::Attributes> ReadSecretParts(const Invocation& invocation, const Object& object,
-                                           std::span<const CK_ATTRIBUTE> wanted) {
+Fallible<spec::Attributes> ReadWantedSecrets(const Invocation& invocation, const Object& object,
+                                             std::span<const CK_ATTRIBUTE> wanted) {
   std::vector<CK_ATTRIBUTE_TYPE> types;
   for (const CK_ATTRIBUTE& attribute : wanted) {
     if (IsSecretPart(object, attribute.type) && spec::MayReveal(object.attributes, attribute.type))
       types.push_back(attribute.type);
   }
   if (types.empty() || !object.has_material()) return spec::Attributes{};
-  ASSIGN_OR_RETURN(const Candidate current, CurrentCandidate(invocation, object, cmk::Use::kDescribe, Moment::kManage));
-  ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
-  return backend->ReadSecret(current.name, current.material, types);
+  return ReadSecretParts(invocation, object, types);
 }
 
 }  // namespace
@@ -149,7 +180,7 @@ Fallible<spec::Attributes> ReadSecretParts(const Invocation& invocation, const O
 Status Handle(Invocation& invocation, spec::Call<CallId::C_GetAttributeValue>& call) {
   ASSIGN_OR_RETURN(const ObjectPtr object, FindVisible(invocation, call.object.value, CKR_OBJECT_HANDLE_INVALID));
   RecordKey(invocation, *object, 0);
-  ASSIGN_OR_RETURN(const spec::Attributes secret, ReadSecretParts(invocation, *object, call.attributes.view()));
+  ASSIGN_OR_RETURN(const spec::Attributes secret, ReadWantedSecrets(invocation, *object, call.attributes.view()));
   const spec::Attributes lifecycle = LifecycleAttributes(invocation, *object, call.attributes.view());
   // All that can be filled is filled; the answer names the first trouble (PKCS#11, "C_GetAttributeValue").
   CK_RV answer = CKR_OK;
@@ -159,9 +190,8 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GetAttributeValue>& c
     const bool nested = row != nullptr && row->kind == spec::AttributeKind::kTemplate;
     if (!spec::MayReveal(object->attributes, wanted.type)) {
       rv = CKR_ATTRIBUTE_SENSITIVE;
-    } else if (const Bytes* value = object->attributes.Find(wanted.type);
-               value != nullptr && (!nested || value->empty())) {
-      rv = FillAttribute(wanted, *value);
+    } else if (const Bytes* value = object->attributes.Find(wanted.type); value != nullptr) {
+      rv = nested && !value->empty() ? FillTemplate(wanted, *value) : FillAttribute(wanted, *value);
     } else if (secret.Has(wanted.type)) {
       rv = FillAttribute(wanted, secret.View(wanted.type));
     } else if (lifecycle.Has(wanted.type)) {

@@ -34,16 +34,18 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_OpenSession>& call) {
 namespace {
 
 // What follows when sessions are closed: their objects leave the device's cache, and a login that ended with the last
-// session must not come back after a restart.
-void Closed(Invocation& invocation, const std::vector<ObjectPtr>& left) {
+// session must not come back after a restart. Otherwise the ticket that the application has is still right.
+void Closed(Invocation& invocation, const std::vector<ObjectPtr>& left, bool was_logged_in, const cmk::TokenId& token) {
   Release(invocation.daemon, left);
-  RenewTicket(invocation);
+  if (was_logged_in && !invocation.application->FindLogin(token)) RenewTicket(invocation);
 }
 
 }  // namespace
 
 Status Handle(Invocation& invocation, spec::Call<CallId::C_CloseSession>& call) {
-  Closed(invocation, invocation.application->CloseSession(call.session.value));
+  const cmk::TokenId token = invocation.session->token;
+  const bool was_logged_in = invocation.application->FindLogin(token).has_value();
+  Closed(invocation, invocation.application->CloseSession(call.session.value), was_logged_in, token);
   return {};
 }
 
@@ -52,7 +54,8 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_CloseAllSessions>& ca
   if (call.slot.value == free) return {};
   ASSIGN_OR_RETURN(const auto token, invocation.daemon.records.GetTokenBySlot(call.slot.value));
   invocation.audit.token_id = token->id.bytes;
-  Closed(invocation, invocation.application->CloseSessions(token->id));
+  const bool was_logged_in = invocation.application->FindLogin(token->id).has_value();
+  Closed(invocation, invocation.application->CloseSessions(token->id), was_logged_in, token->id);
   return {};
 }
 
@@ -120,6 +123,12 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_Login>& call) {
   return LogIn(invocation, call.user_type.value, call.pin.view());
 }
 
+// A token has one user for each role. A name can only be a wrong one until there are access points with names.
+Status Handle(Invocation& invocation, spec::Call<CallId::C_LoginUser>& call) {
+  if (call.user_name.length != 0) return Fail(CKR_USER_TYPE_INVALID, "the token has no named users");
+  return LogIn(invocation, call.user_type.value, call.pin.view());
+}
+
 Status Handle(Invocation& invocation, spec::Call<CallId::C_Logout>&) {
   ASSIGN_OR_RETURN(const auto token, TokenOf(invocation));
   if (!LoggedIn(invocation, *token)) return Fail(CKR_USER_NOT_LOGGED_IN, "nobody is logged in");
@@ -138,6 +147,13 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_SessionCancel>& call)
     if ((spec::CancelFlag(kind) & call.flags.value) != 0) session.operations[i].reset();
   }
   if ((call.flags.value & CKF_FIND_OBJECTS) != 0) session.search.reset();
+  return {};
+}
+
+// 3.2, "Validation indicators": no validation of this module exists, so no operation was a validated one.
+Status Handle(Invocation&, spec::Call<CallId::C_GetSessionValidationFlags>& call) {
+  if (call.type.value != CKS_LAST_VALIDATION_OK) return Fail(CKR_ARGUMENTS_BAD, "no such indicator");
+  *call.flags.value = 0;
   return {};
 }
 

@@ -41,7 +41,7 @@ void FillTokenInfo(const Invocation& invocation, const store::TokenRecord* token
   spec::PadText(info.model, spec::kModel);
   spec::PadText(info.label, token == nullptr ? "" : token->label);
   spec::PadText(info.serialNumber, token == nullptr ? "" : token->serial);
-  info.flags = CKF_RNG | CKF_LOGIN_REQUIRED;
+  info.flags = CKF_RNG | CKF_LOGIN_REQUIRED | CKF_RESTORE_KEY_NOT_NEEDED | CKF_DUAL_CRYPTO_OPERATIONS;
   info.ulMaxSessionCount = config.limits.sessions_per_application;
   info.ulMaxRwSessionCount = config.limits.sessions_per_application;
   info.ulMaxPinLen = kPinBytesMax;
@@ -153,11 +153,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GetMechanismInfo>& ca
     info.ulMinKeySize = std::max(info.ulMinKeySize, std::min(device.ulMinKeySize, info.ulMaxKeySize));
     info.ulMaxKeySize = std::max(info.ulMinKeySize, std::min(info.ulMaxKeySize, device.ulMaxKeySize));
   }
-  // The row's operations as far as the device has them; curve flags are the row's own; message calls are not served.
-  constexpr CK_FLAGS kDevices =
-      CKF_ENCRYPT | CKF_DECRYPT | CKF_DIGEST | CKF_SIGN | CKF_VERIFY | CKF_WRAP | CKF_UNWRAP | CKF_DERIVE;
-  constexpr CK_FLAGS kMessages = CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT | CKF_MESSAGE_SIGN | CKF_MESSAGE_VERIFY;
-  info.flags = row->operations & (device.flags | ~kDevices) & ~kMessages;
+  info.flags = ServedOperations(*slot.backend, *row);
   if (!slot.backend->software()) info.flags |= CKF_HW;
   return {};
 }

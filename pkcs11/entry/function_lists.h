@@ -119,4 +119,10 @@ struct FunctionLists {
   static CK_FUNCTION_LIST_PTR V240() { return reinterpret_cast<CK_FUNCTION_LIST_PTR>(&kV240List); }
 };
 
+// Each list that is made here is whole, whatever version it shows: the same functions from the first to the last. Only
+// for lists of FunctionLists.
+inline const CK_FUNCTION_LIST_3_2* WholeList(CK_FUNCTION_LIST_PTR ours) {
+  return reinterpret_cast<const CK_FUNCTION_LIST_3_2*>(ours);
+}
+
 }  // namespace cmkd::entry

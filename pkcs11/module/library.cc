@@ -8,9 +8,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <condition_variable>
 #include <cstdlib>
+#include <mutex>
 #include <new>
+#include <optional>
+#include <vector>
 
 namespace cmkd::module {
 
@@ -21,6 +26,12 @@ constexpr const char* kDefaultSocket = "/run/cmkd/cmkd.sock";
 struct State {
   std::atomic<bool> initialised{false};
   remote::Client client;
+
+  // For those who wait for a slot event.
+  std::mutex slots_mutex;
+  std::condition_variable finalised;
+  std::uint64_t finalisations = 0;
+  std::optional<std::vector<CK_SLOT_ID>> slots;  // as the application knows them; ascending
   explicit State(remote::Options options) : client(std::move(options)) {}
 };
 
@@ -99,8 +110,75 @@ CK_RV Library::Finalize(CK_VOID_PTR reserved) {
   if (Current() == nullptr) return CKR_CRYPTOKI_NOT_INITIALIZED;
   State* state = g_state.load(std::memory_order_acquire);
   if (!state->initialised.exchange(false, std::memory_order_acq_rel)) return CKR_CRYPTOKI_NOT_INITIALIZED;
+  {
+    const std::lock_guard lock(state->slots_mutex);
+    ++state->finalisations;
+    state->slots.reset();
+  }
+  state->finalised.notify_all();
   state->client.Close();
   return CKR_OK;
+}
+
+namespace {
+
+// The slots there are now, ascending; none when the daemon cannot be asked.
+std::optional<std::vector<CK_SLOT_ID>> ListSlots(remote::Client& client) {
+  std::vector<CK_SLOT_ID> slots(64);
+  for (;;) {
+    CK_ULONG count = slots.size();
+    spec::Call<spec::CallId::C_GetSlotList> call;
+    call.slots = {slots.data(), &count};
+    const CK_RV rv = client.Answer(call);
+    if (rv != CKR_OK && rv != CKR_BUFFER_TOO_SMALL) return std::nullopt;
+    slots.resize(count);
+    if (rv == CKR_BUFFER_TOO_SMALL) continue;
+    std::sort(slots.begin(), slots.end());
+    return slots;
+  }
+}
+
+// The first difference between what the application knows and what is; from then on it is known.
+std::optional<CK_SLOT_ID> TakeEvent(std::vector<CK_SLOT_ID>& known, const std::vector<CK_SLOT_ID>& now) {
+  for (auto it = known.begin(); it != known.end(); ++it) {
+    if (std::binary_search(now.begin(), now.end(), *it)) continue;
+    const CK_SLOT_ID gone = *it;
+    known.erase(it);
+    return gone;
+  }
+  for (const CK_SLOT_ID slot : now) {
+    if (std::binary_search(known.begin(), known.end(), slot)) continue;
+    known.insert(std::upper_bound(known.begin(), known.end(), slot), slot);
+    return slot;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+CK_RV Library::WaitForSlotEvent(CK_FLAGS flags, CK_SLOT_ID* slot) {
+  constexpr std::chrono::milliseconds kPause{200};
+  if (Current() == nullptr) return CKR_CRYPTOKI_NOT_INITIALIZED;
+  if (slot == nullptr) return CKR_ARGUMENTS_BAD;
+  State* state = g_state.load(std::memory_order_acquire);
+  std::unique_lock lock(state->slots_mutex);
+  const std::uint64_t begun = state->finalisations;
+  for (;;) {
+    lock.unlock();
+    const auto now = ListSlots(state->client);
+    lock.lock();
+    if (state->finalisations != begun || !state->initialised.load(std::memory_order_acquire))
+      return CKR_CRYPTOKI_NOT_INITIALIZED;
+    if (now && !state->slots) state->slots = now;
+    if (now) {
+      if (const auto event = TakeEvent(*state->slots, *now)) {
+        *slot = *event;
+        return CKR_OK;
+      }
+    }
+    if ((flags & CKF_DONT_BLOCK) != 0) return CKR_NO_EVENT;
+    state->finalised.wait_for(lock, kPause);
+  }
 }
 
 remote::Client* Library::Current() {

@@ -1,6 +1,7 @@
 // The exported functions. Each is its row's Entry with the daemon as target; nothing is written by hand for any of
 // them.
 #include "pkcs11/entry/function_lists.h"
+#include "pkcs11/module/any_size.h"
 #include "pkcs11/module/library.h"
 #include "pkcs11/spec/product.h"
 
@@ -14,7 +15,7 @@ struct DaemonTarget {
   static CK_RV Answer(Call& call) {
     remote::Client* client = Library::Current();
     if (client == nullptr) return CKR_CRYPTOKI_NOT_INITIALIZED;
-    const CK_RV rv = client->Answer(call);
+    const CK_RV rv = AnswerAnySize(*client, call);
     if constexpr (Call::kId == spec::CallId::C_GetSlotList) {
       // A daemon that has not started yet has no slots to show; the application finds them on a later look.
       if (rv == CKR_DEVICE_REMOVED && !client->connected_before()) {
@@ -28,8 +29,11 @@ struct DaemonTarget {
   }
 
   template <class Call>
-  static CK_RV Refuse(Call&, CK_RV rv) {
-    return Library::Current() == nullptr ? CKR_CRYPTOKI_NOT_INITIALIZED : rv;
+  static CK_RV Refuse(Call& call, CK_RV rv) {
+    remote::Client* client = Library::Current();
+    if (client == nullptr) return CKR_CRYPTOKI_NOT_INITIALIZED;
+    EndRefused(*client, call);
+    return rv;
   }
 
   static CK_RV Initialize(CK_VOID_PTR arguments) noexcept {
@@ -39,12 +43,9 @@ struct DaemonTarget {
     return Guard([&] { return Library::Finalize(reserved); });
   }
 
-  // Slots come and go only with configuration, so there is never an event to report; a caller that wants to block for
-  // one is told that it cannot.
   static CK_RV WaitForSlotEvent(CK_FLAGS flags, CK_SLOT_ID_PTR slot, CK_VOID_PTR reserved) noexcept {
-    if (Library::Current() == nullptr) return CKR_CRYPTOKI_NOT_INITIALIZED;
-    if (slot == nullptr || reserved != nullptr) return CKR_ARGUMENTS_BAD;
-    return (flags & CKF_DONT_BLOCK) != 0 ? CKR_NO_EVENT : CKR_FUNCTION_NOT_SUPPORTED;
+    if (reserved != nullptr) return Library::Current() == nullptr ? CKR_CRYPTOKI_NOT_INITIALIZED : CKR_ARGUMENTS_BAD;
+    return Guard([&] { return Library::WaitForSlotEvent(flags, slot); });
   }
 
  private:

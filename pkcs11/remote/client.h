@@ -116,8 +116,10 @@ CK_RV Client::Answer(Call& call) {
     Return(std::move(connection));
     return CKR_DATA_LEN_RANGE;  // longer than one frame: such data goes in parts
   }
-  bool asked = false;
-  if constexpr (requires { call.output.query(); }) asked = call.output.query();
+  Resumption::Deed deed;
+  if constexpr (requires { call.output.query(); }) deed.asked = call.output.query();
+  if constexpr (requires { call.signature.query(); })
+    deed.asked = call.signature.length != nullptr && call.signature.query();
   CK_RV answer = CKR_OK;
   if (const CK_RV rv = Transact(connection, row, session, answer); rv != CKR_OK) return rv;
   wire::Reader reader(connection->response.view());
@@ -130,17 +132,31 @@ CK_RV Client::Answer(Call& call) {
       if (answer == CKR_OK) resumption_.Closed(session);
     } else if constexpr (Call::kId == spec::CallId::C_CloseAllSessions) {
       if (answer == CKR_OK) resumption_.ClosedAll(call.slot.value);
+    } else if constexpr (Call::kId == spec::CallId::C_SetOperationState) {
+      // The first byte of a saved state says of what kind it is (PROTOCOL.md, "Saved states").
+      if (answer == CKR_OK) {
+        resumption_.StateSet(session, static_cast<spec::OperationKind>(call.state.data[0]),
+                             connection->request.view().subspan(sizeof(wire::FrameHeader)));
+      }
     } else if constexpr (Call::kId == spec::CallId::C_SessionCancel) {
       if (answer == CKR_OK) resumption_.Cancelled(session, call.flags.value);
     } else if constexpr (row.operation != spec::OperationKind::kNoOperation) {
-      bool cancel = false;
       if constexpr (row.phase == spec::Phase::kBegin && requires { call.mechanism; }) {
-        cancel = call.mechanism.value == nullptr;
+        deed.cancel = call.mechanism.value == nullptr;
       }
-      std::size_t fetched = 0;
-      if constexpr (requires { call.objects.count; }) fetched = answer == CKR_OK ? *call.objects.count : 0;
-      resumption_.Followed(row, session, connection->request.view().subspan(sizeof(wire::FrameHeader)), answer, asked,
-                           cancel, fetched);
+      if constexpr (requires { call.objects.count; }) deed.fetched = answer == CKR_OK ? *call.objects.count : 0;
+      if constexpr (requires { call.flags; }) {
+        deed.last = (call.flags.value & CKF_END_OF_MESSAGE) != 0;
+      } else if constexpr (requires { call.signature.length; }) {
+        // C_SignMessageNext, C_VerifyMessageNext: the part that comes with room for a signature, or with one.
+        if constexpr (std::is_pointer_v<decltype(call.signature.length)>)
+          deed.last = call.signature.length != nullptr;
+        else
+          deed.last = call.signature.data != nullptr;
+      }
+      deed.payload = connection->request.view().subspan(sizeof(wire::FrameHeader));
+      deed.rv = answer;
+      resumption_.Followed(row, session, deed);
     }
   }
   Return(std::move(connection));

@@ -1,6 +1,8 @@
 // The application's own record of what it has at the daemon.
 #include "pkcs11/remote/resumption.h"
 
+#include <algorithm>
+
 #include "pkcs11/wire/frame.h"
 #include "pkcs11/wire/writer.h"
 
@@ -64,46 +66,61 @@ void Resumption::Operation::Feed(const spec::CallRow& row, ByteView payload) {
 }
 
 void Resumption::Operation::End() {
-  active = false;
+  active = in_message = false;
   frames.clear();
   fetched = 0;
 }
 
-void Resumption::Followed(const spec::CallRow& row, CK_SESSION_HANDLE session, ByteView payload, CK_RV rv, bool asked,
-                          bool cancel, std::size_t fetched) {
+void Resumption::Followed(const spec::CallRow& row, CK_SESSION_HANDLE session, const Deed& deed) {
   if (row.operation == OperationKind::kNoOperation) return;
   const std::lock_guard lock(mutex_);
   const auto it = sessions_.find(session);
   if (it == sessions_.end()) return;
+  if (deed.rv == CKR_BUFFER_TOO_SMALL || (deed.rv == CKR_OK && deed.asked)) return;
   Operation& operation = it->second.operations[row.operation];
-  const bool goes_on = rv == CKR_BUFFER_TOO_SMALL || (rv == CKR_OK && asked);
   switch (row.phase) {
     case Phase::kBegin:
-      if (rv != CKR_OK) return;
-      cancel ? operation.End() : operation.Begin(row, payload);
+      if (deed.rv != CKR_OK) return;
+      deed.cancel ? operation.End() : operation.Begin(row, deed.payload);
       return;
     case Phase::kPart:
-      if (goes_on) return;
       // The dual functions feed a second operation, whose own frames then do not tell all of it.
       if (const OperationKind other = spec::SecondOperation(row.id); other != OperationKind::kNoOperation) {
-        it->second.operations[other].MayNotBeRepeated();
+        Operation& second = it->second.operations[other];
+        deed.rv == CKR_OK ? second.MayNotBeRepeated() : second.End();
       }
       if (row.operation == OperationKind::kFind) {
         // A search can be begun again at any point: handles come in ascending order.
-        if (rv == CKR_OK) operation.fetched += fetched;
-      } else if (rv == CKR_OK) {
-        operation.Feed(row, payload);
+        if (deed.rv == CKR_OK) operation.fetched += deed.fetched;
+      } else if (deed.rv == CKR_OK) {
+        operation.Feed(row, deed.payload);
       } else {
         operation.End();
       }
       return;
     case Phase::kSingle:
-    case Phase::kFinal:
-      if (!goes_on) operation.End();
-      return;
+    case Phase::kFinal: operation.End(); return;
+    case Phase::kMessageBegin: operation.in_message = operation.in_message || deed.rv == CKR_OK; return;
+    case Phase::kMessageNext: operation.in_message = deed.rv == CKR_OK && !deed.last; return;
     case Phase::kMessage:
     case Phase::kNoPhase: return;
   }
+}
+
+void Resumption::StateSet(CK_SESSION_HANDLE session, OperationKind kind, ByteView payload) {
+  const std::lock_guard lock(mutex_);
+  const auto it = sessions_.find(session);
+  if (it == sessions_.end()) return;
+  it->second.operations.clear();
+  it->second.operations[kind].Begin(spec::Row(spec::CallId::C_SetOperationState), payload);
+}
+
+bool Resumption::TakeLost(Session& session, OperationKind kind) {
+  const auto it = session.operations.find(kind);
+  if (it == session.operations.end() || !it->second.lost) return false;
+  it->second.lost = false;
+  --lost_;
+  return true;
 }
 
 bool Resumption::TakeLost(const spec::CallRow& row, CK_SESSION_HANDLE session) {
@@ -111,12 +128,9 @@ bool Resumption::TakeLost(const spec::CallRow& row, CK_SESSION_HANDLE session) {
   const std::lock_guard lock(mutex_);
   const auto it = sessions_.find(session);
   if (it == sessions_.end()) return false;
-  Operation& operation = it->second.operations[row.operation];
-  if (!operation.lost) return false;
-  operation.End();
-  operation.lost = false;
-  --lost_;
-  return row.phase != Phase::kBegin;
+  const bool first = TakeLost(it->second, row.operation);
+  const bool second = TakeLost(it->second, spec::SecondOperation(row.id));
+  return (first || second) && row.phase != Phase::kBegin;
 }
 
 bool Resumption::ReadTrailers(wire::Reader& r) {
@@ -181,15 +195,20 @@ std::vector<Resumption::Begun> Resumption::TakeBegun() {
   for (auto& [handle, session] : sessions_) {
     for (auto& [kind, operation] : session.operations) {
       if (!operation.active) continue;
-      if (operation.frames.empty()) {
-        operation.End();
+      if (operation.frames.empty() || operation.in_message) {
         if (!operation.lost) ++lost_;
         operation.lost = true;
-      } else {
-        begun.push_back({handle, operation.frames, operation.fetched});
+        // A message takes its operation not with it: that goes on with the next one.
+        if (!operation.in_message) operation.End();
+        operation.in_message = false;
       }
+      if (operation.active) begun.push_back({handle, operation.frames, operation.fetched});
     }
   }
+  // Setting a state cancels what is active in its session, so those go first.
+  std::stable_partition(begun.begin(), begun.end(), [](const Begun& each) {
+    return each.frames.front().call == spec::CallId::C_SetOperationState;
+  });
   return begun;
 }
 

@@ -55,11 +55,20 @@ class Resumption {
   // C_SessionCancel with these flags succeeded.
   void Cancelled(CK_SESSION_HANDLE session, CK_FLAGS flags);
 
-  // Follows the operation of `session` that a call of `row` has begun, fed or ended. `payload` is the request's,
-  // `asked` says that it only asked for a length, `cancel` that an Init had a NULL mechanism, `fetched` how many
-  // handles came.
-  void Followed(const spec::CallRow& row, CK_SESSION_HANDLE session, ByteView payload, CK_RV rv, bool asked,
-                bool cancel, std::size_t fetched);
+  // What a call did, as far as its row does not say it.
+  struct Deed {
+    ByteView payload;  // of the request
+    CK_RV rv = CKR_OK;
+    bool asked = false;       // it only asked for a length
+    bool cancel = false;      // an Init with a NULL mechanism
+    bool last = false;        // the last part of a message
+    std::size_t fetched = 0;  // handles that came
+  };
+  // Follows the operation of `session` that a call of `row` has begun, fed or ended.
+  void Followed(const spec::CallRow& row, CK_SESSION_HANDLE session, const Deed& deed);
+  // C_SetOperationState succeeded: whatever was active is gone, and an operation of `kind` has come. Its request takes
+  // the place of an Init.
+  void StateSet(CK_SESSION_HANDLE session, spec::OperationKind kind, ByteView payload);
 
   // True, once, when the operation that this call would go on with died with the daemon.
   bool TakeLost(const spec::CallRow& row, CK_SESSION_HANDLE session);
@@ -80,6 +89,7 @@ class Resumption {
     bool active = false;
     std::vector<Frame> frames;  // empty in an active operation: it cannot be repeated
     std::size_t bytes = 0;      // of all frames
+    bool in_message = false;    // of message operations: a message has begun that comes in parts
     bool lost = false;
     std::size_t fetched = 0;
     void Begin(const spec::CallRow& row, ByteView payload);
@@ -98,6 +108,7 @@ class Resumption {
   };
 
   void DropObjectsOf(CK_SESSION_HANDLE session);
+  bool TakeLost(Session& session, spec::OperationKind kind);
 
   mutable std::mutex mutex_;
   std::map<CK_SESSION_HANDLE, Session> sessions_;

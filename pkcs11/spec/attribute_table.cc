@@ -113,8 +113,8 @@ constexpr std::array kRows = {
   AttributeRow{CMKD_NAMED(ALWAYS_AUTHENTICATE),        K::kBool,          kOnPrivateKey,  kForAny, D::kFalse,    kNoRules, kClient},
   AttributeRow{CMKD_NAMED(WRAP_WITH_TRUSTED),          K::kBool,          kOnHidden,      kForAny, D::kFalse,    kModifiable | kLatchesTrue, kClient},
   AttributeRow{CMKD_NAMED(OBJECT_VALIDATION_FLAGS),    K::kUlong,         kOnKeys,        kForAny, D::kZero,     kNeverGiven | kTokenDefault, kToken},
-  AttributeRow{CMKD_NAMED(ENCAPSULATE),                K::kBool,          kOnPublicKey,   kForAny, D::kFalse,    kUsage, kClient},
-  AttributeRow{CMKD_NAMED(DECAPSULATE),                K::kBool,          kOnPrivateKey,  kForAny, D::kFalse,    kUsage, kClient},
+  AttributeRow{CMKD_NAMED(ENCAPSULATE),                K::kBool,          kOnPublicKey,   kForAny, D::kUsage,    kUsage, kClient},
+  AttributeRow{CMKD_NAMED(DECAPSULATE),                K::kBool,          kOnPrivateKey,  kForAny, D::kUsage,    kUsage, kClient},
   // Footnote 1 would make every program of before 3.2 fail on import, so it need not be given.
   AttributeRow{CMKD_NAMED(PUBLIC_CRC64_VALUE),         K::kBytes,         kOnKeyPair,     kForAny, D::kComputed, kForbiddenOnGenerate | kMustFitMaterial | kMadeWithKeyPair, kClient},
   AttributeRow{CMKD_NAMED(WRAP_TEMPLATE),              K::kTemplate,      kOnOpener,      kForAny, D::kAbsent,   kNoRules, kClient},

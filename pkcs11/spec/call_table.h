@@ -39,7 +39,7 @@ namespace cmkd::spec {
   X(C_CloseAllSessions,           1, SlotOnly,               kV240, kOpen,             kAlways,    kNoOperation,     kNoPhase) \
   X(C_GetSessionInfo,             2, SessionInfo,            kV240, kSession,          kAlways,    kNoOperation,     kNoPhase) \
   X(C_GetOperationState,          3, Drain,                  kV240, kSession,          kAlways,    kNoOperation,     kNoPhase) \
-  X(C_SetOperationState,          5, SetOperationState,      kV240, kSession,          kNever,     kNoOperation,     kNoPhase) \
+  X(C_SetOperationState,          5, SetOperationState,      kV240, kSession,          kAlways,    kNoOperation,     kNoPhase) \
   X(C_Login,                      4, Login,                  kV240, kSession,          kAlways,    kNoOperation,     kNoPhase) \
   X(C_Logout,                     1, SessionOnly,            kV240, kSession,          kAlways,    kNoOperation,     kNoPhase) \
   X(C_CreateObject,               4, CreateObject,           kV240, kSession,          kTagged,    kNoOperation,     kNoPhase) \
@@ -94,27 +94,27 @@ namespace cmkd::spec {
   X(C_GetInterface,               4, Local,                  kV300, kOpen,             kNever,     kNoOperation,     kNoPhase) \
   X(C_LoginUser,                  6, LoginUser,              kV300, kSession,          kAlways,    kNoOperation,     kNoPhase) \
   X(C_SessionCancel,              2, SessionCancel,          kV300, kSession,          kAlways,    kNoOperation,     kNoPhase) \
-  X(C_MessageEncryptInit,         3, BeginWithKey,           kV300, kSession,          kAlways,    kMessageEncrypt,  kBegin) \
+  X(C_MessageEncryptInit,         3, BeginMessages,          kV300, kSession,          kAlways,    kMessageEncrypt,  kBegin) \
   X(C_EncryptMessage,             9, TransformMessage,       kV300, kSession,          kOperation, kMessageEncrypt,  kMessage) \
-  X(C_EncryptMessageBegin,        5, BeginMessageAead,       kV300, kSession,          kOperation, kMessageEncrypt,  kMessage) \
-  X(C_EncryptMessageNext,         8, NextMessageAead,        kV300, kSession,          kOperation, kMessageEncrypt,  kMessage) \
+  X(C_EncryptMessageBegin,        5, BeginMessageAead,       kV300, kSession,          kOperation, kMessageEncrypt,  kMessageBegin) \
+  X(C_EncryptMessageNext,         8, NextMessageAead,        kV300, kSession,          kOperation, kMessageEncrypt,  kMessageNext) \
   X(C_MessageEncryptFinal,        1, SessionOnly,            kV300, kSession,          kOperation, kMessageEncrypt,  kFinal) \
-  X(C_MessageDecryptInit,         3, BeginWithKey,           kV300, kSession,          kAlways,    kMessageDecrypt,  kBegin) \
+  X(C_MessageDecryptInit,         3, BeginMessages,          kV300, kSession,          kAlways,    kMessageDecrypt,  kBegin) \
   X(C_DecryptMessage,             9, TransformMessage,       kV300, kSession,          kOperation, kMessageDecrypt,  kMessage) \
-  X(C_DecryptMessageBegin,        5, BeginMessageAead,       kV300, kSession,          kOperation, kMessageDecrypt,  kMessage) \
-  X(C_DecryptMessageNext,         8, NextMessageAead,        kV300, kSession,          kOperation, kMessageDecrypt,  kMessage) \
+  X(C_DecryptMessageBegin,        5, BeginMessageAead,       kV300, kSession,          kOperation, kMessageDecrypt,  kMessageBegin) \
+  X(C_DecryptMessageNext,         8, NextMessageAead,        kV300, kSession,          kOperation, kMessageDecrypt,  kMessageNext) \
   X(C_MessageDecryptFinal,        1, SessionOnly,            kV300, kSession,          kOperation, kMessageDecrypt,  kFinal) \
   X(C_MessageSignInit,            3, BeginWithKey,           kV300, kSession,          kAlways,    kMessageSign,     kBegin) \
   X(C_SignMessage,                7, SignMessage,            kV300, kSession,          kOperation, kMessageSign,     kMessage) \
-  X(C_SignMessageBegin,           3, BeginMessage,           kV300, kSession,          kOperation, kMessageSign,     kMessage) \
-  X(C_SignMessageNext,            7, SignMessageNext,        kV300, kSession,          kOperation, kMessageSign,     kMessage) \
+  X(C_SignMessageBegin,           3, BeginMessage,           kV300, kSession,          kOperation, kMessageSign,     kMessageBegin) \
+  X(C_SignMessageNext,            7, SignMessageNext,        kV300, kSession,          kOperation, kMessageSign,     kMessageNext) \
   X(C_MessageSignFinal,           1, SessionOnly,            kV300, kSession,          kOperation, kMessageSign,     kFinal) \
   X(C_MessageVerifyInit,          3, BeginWithKey,           kV300, kSession,          kAlways,    kMessageVerify,   kBegin) \
   X(C_VerifyMessage,              7, VerifyMessage,          kV300, kSession,          kOperation, kMessageVerify,   kMessage) \
-  X(C_VerifyMessageBegin,         3, BeginMessage,           kV300, kSession,          kOperation, kMessageVerify,   kMessage) \
-  X(C_VerifyMessageNext,          7, VerifyMessage,          kV300, kSession,          kOperation, kMessageVerify,   kMessage) \
+  X(C_VerifyMessageBegin,         3, BeginMessage,           kV300, kSession,          kOperation, kMessageVerify,   kMessageBegin) \
+  X(C_VerifyMessageNext,          7, VerifyMessage,          kV300, kSession,          kOperation, kMessageVerify,   kMessageNext) \
   X(C_MessageVerifyFinal,         1, SessionOnly,            kV300, kSession,          kOperation, kMessageVerify,   kFinal) \
-  X(C_EncapsulateKey,             8, EncapsulateKey,         kV320, kSession,          kTagged,    kNoOperation,     kNoPhase) \
+  X(C_EncapsulateKey,             8, EncapsulateKey,         kV320, kSession,          kNever,     kNoOperation,     kNoPhase) \
   X(C_DecapsulateKey,             8, UnwrapWithTemplate,     kV320, kSession,          kTagged,    kNoOperation,     kNoPhase) \
   X(C_VerifySignatureInit,        5, BeginWithSignature,     kV320, kSession,          kAlways,    kVerifySignature, kBegin) \
   X(C_VerifySignature,            3, Feed,                   kV320, kSession,          kOperation, kVerifySignature, kSingle) \
@@ -221,11 +221,13 @@ constexpr OperationKind SecondOperation(CallId id) {
 
 enum class Phase : std::uint8_t {
   kNoPhase,
-  kBegin,    // starts the operation
-  kSingle,   // does all of it and ends it
-  kPart,     // feeds or fetches a part; the operation goes on
-  kFinal,    // ends it
-  kMessage,  // one message of a message operation, which goes on
+  kBegin,         // starts the operation
+  kSingle,        // does all of it and ends it
+  kPart,          // feeds or fetches a part; the operation goes on
+  kFinal,         // ends it
+  kMessage,       // one message of a message operation, which goes on
+  kMessageBegin,  // begins a message that comes in parts
+  kMessageNext,   // its next part, or its last
 };
 
 struct CallRow {
@@ -258,6 +260,15 @@ inline constexpr std::array<CallRow, kCallCount> kCalls = {{
 }};
 
 constexpr const CallRow& Row(CallId id) { return kCalls[Index(id)]; }
+
+// The first call of the table that does this to that kind of operation: the Init, Update or Final of a family; kCount
+// when the kind has none.
+constexpr CallId CallFor(OperationKind kind, Phase phase) {
+  for (const CallRow& row : kCalls) {
+    if (row.operation == kind && row.phase == phase) return row.id;
+  }
+  return CallId::kCount;
+}
 
 // The number of a call on the wire: the standard's calls by their place in the function list, ours from 0x8000, so that
 // a later version of the standard moves nothing.

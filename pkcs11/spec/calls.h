@@ -263,6 +263,16 @@ struct BeginWithKey {
   auto Fields() { return std::tie(session, mechanism, key); }
 };
 
+// C_MessageEncryptInit and C_MessageDecryptInit: each message will bring its own parameter.
+template <CallId id>
+struct BeginMessages {
+  static constexpr CallId kId = id;
+  Ulong session;
+  MessageMechanismOrCancel mechanism;
+  Ulong key;
+  auto Fields() { return std::tie(session, mechanism, key); }
+};
+
 // One input, one output: C_Encrypt, C_Sign, C_Digest, C_DecryptVerifyUpdate and their families.
 template <CallId id>
 struct Transform {
@@ -508,7 +518,7 @@ template <CallId id>
 struct WrapKeyAuthenticated {
   static constexpr CallId kId = id;
   Ulong session;
-  Mechanism mechanism;
+  MechanismInOut mechanism;
   Ulong wrapping_key;
   Ulong key;
   BytesIn associated_data;
@@ -521,7 +531,7 @@ template <CallId id>
 struct UnwrapKeyAuthenticated {
   static constexpr CallId kId = id;
   Ulong session;
-  Mechanism mechanism;
+  MechanismInOut mechanism;
   Ulong unwrapping_key;
   BytesIn input;
   TemplateIn attributes;

@@ -22,6 +22,7 @@ inline constexpr CK_FLAGS kCipher = CKF_ENCRYPT | CKF_DECRYPT;
 inline constexpr CK_FLAGS kMessages = CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT;
 inline constexpr CK_FLAGS kWrapping = CKF_WRAP | CKF_UNWRAP;
 inline constexpr CK_FLAGS kSigning = CKF_SIGN | CKF_VERIFY;
+inline constexpr CK_FLAGS kEncapsulation = CKF_ENCAPSULATE | CKF_DECAPSULATE;
 inline constexpr CK_FLAGS kRecovery = CKF_SIGN_RECOVER | CKF_VERIFY_RECOVER;
 inline constexpr CK_FLAGS kPairs = CKF_GENERATE_KEY_PAIR;
 inline constexpr CK_FLAGS kNamed = CKF_EC_F_P | CKF_EC_OID | CKF_EC_CURVENAME;

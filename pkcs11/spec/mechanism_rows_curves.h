@@ -37,9 +37,9 @@ inline constexpr std::array kCurveRows = {
     Ecdsa(CMKD_NAMED(ECDSA_SHA3_256), kMany, kApproved, CKM_SHA3_256, kKnown),
     Ecdsa(CMKD_NAMED(ECDSA_SHA3_384), kMany, kApproved, CKM_SHA3_384, kKnown),
     Ecdsa(CMKD_NAMED(ECDSA_SHA3_512), kMany, kApproved, CKM_SHA3_512, kKnown),
-    Curve(CMKD_NAMED(ECDH1_DERIVE), P::kEcdh1, CKK_EC, CKK_EC_MONTGOMERY, 224, 521, CKF_DERIVE | kPoint, O::kNone, R::kEcdh1, "ecdh_secp256r1_ecpoint_test.json"),
+    Curve(CMKD_NAMED(ECDH1_DERIVE), P::kEcdh1, CKK_EC, CKK_EC_MONTGOMERY, 224, 521, CKF_DERIVE | kEncapsulation | kPoint, O::kNone, R::kEcdh1, "ecdh_secp256r1_ecpoint_test.json"),
     // The cofactor of every curve here but the Montgomery ones is 1, and RFC 7748 has it in the scalar.
-    Curve(CMKD_NAMED(ECDH1_COFACTOR_DERIVE), P::kEcdh1, CKK_EC, CKK_EC_MONTGOMERY, 224, 521, CKF_DERIVE | kPoint, O::kNone, R::kEcdh1, "ecdh_secp256r1_ecpoint_test.json"),
+    Curve(CMKD_NAMED(ECDH1_COFACTOR_DERIVE), P::kEcdh1, CKK_EC, CKK_EC_MONTGOMERY, 224, 521, CKF_DERIVE | kEncapsulation | kPoint, O::kNone, R::kEcdh1, "ecdh_secp256r1_ecpoint_test.json"),
     Curve(CMKD_NAMED(ECDH_AES_KEY_WRAP), P::kEcdhAesWrap, CKK_EC, kNoKeyType, 224, 521, kWrapping | kPoint, O::kEnvelope, R::kEcdhAesWrap, kKnown),
     Curve(CMKD_NAMED(ECDH_COF_AES_KEY_WRAP), P::kEcdhAesWrap, CKK_EC, kNoKeyType, 224, 521, kWrapping | kPoint, O::kEnvelope, R::kEcdhAesWrap, kKnown),
     Curve(CMKD_NAMED(ECDH_X_AES_KEY_WRAP), P::kEcdhAesWrap, CKK_EC_MONTGOMERY, kNoKeyType, 255, 448, kWrapping | kNamed, O::kEnvelope, R::kEcdhAesWrap, kKnown),

@@ -28,11 +28,11 @@ inline constexpr std::array kRsaRows = {
     RsaGen(CMKD_NAMED(RSA_PKCS_KEY_PAIR_GEN), kApproved),
     // FIPS 186-5 took X9.31's way of making primes away; the identifier stays for programs that ask for it.
     RsaGen(CMKD_NAMED(RSA_X9_31_KEY_PAIR_GEN), kLegacy),
-    Rsa(CMKD_NAMED(RSA_PKCS), P::kNone, kCipher | kSigning | kRecovery | kWrapping, kOne, kApproved, R::kRsaPkcs, 0, "rsa_pkcs1_2048_test.json"),
+    Rsa(CMKD_NAMED(RSA_PKCS), P::kNone, kCipher | kSigning | kRecovery | kWrapping | kEncapsulation, kOne, kApproved, R::kRsaPkcs, 0, "rsa_pkcs1_2048_test.json"),
     Rsa(CMKD_NAMED(RSA_X_509), P::kNone, kCipher | kSigning | kRecovery, kOne, kLegacy, R::kRsaX509, 0, kKnown),
     Rsa(CMKD_NAMED(RSA_X9_31), P::kNone, kSigning, kOne, kLegacy, R::kRsaX931, 0, kKnown),
     Rsa(CMKD_NAMED(SHA1_RSA_X9_31), P::kNone, kSigning, kMany, kLegacy, R::kRsaX931, CKM_SHA_1, kKnown),
-    Rsa(CMKD_NAMED(RSA_PKCS_OAEP), P::kOaep, kCipher | kWrapping, kOne, kApproved, R::kRsaOaep, 0, "rsa_oaep_2048_sha256_mgf1sha256_test.json"),
+    Rsa(CMKD_NAMED(RSA_PKCS_OAEP), P::kOaep, kCipher | kWrapping | kEncapsulation, kOne, kApproved, R::kRsaOaep, 0, "rsa_oaep_2048_sha256_mgf1sha256_test.json"),
     Rsa(CMKD_NAMED(RSA_PKCS_PSS), P::kPss, kSigning, kOne, kApproved, R::kRsaPss, 0, "rsa_pss_2048_sha256_mgf1_32_test.json"),
     RsaHashed(CMKD_NAMED(MD5_RSA_PKCS), CKM_MD5, kLegacy),
     RsaHashed(CMKD_NAMED(SHA1_RSA_PKCS), CKM_SHA_1, kLegacy, "rsa_pkcs1_2048_sig_gen_test.json"),

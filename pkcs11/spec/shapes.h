@@ -141,6 +141,24 @@ struct ParameterInOut {
   CK_RV Check() const { return data == nullptr && length != 0 ? CKR_ARGUMENTS_BAD : CKR_OK; }
 };
 
+// A mechanism whose parameter is that of a message call: C_WrapKeyAuthenticated, to which the token writes the IV that
+// it made and the tag (3.2, "AES-GCM Authenticated Wrap / Unwrap").
+struct MechanismInOut : Mechanism {
+  static constexpr const char* kName = "MechanismInOut";
+  static MechanismInOut FromArgs(CK_MECHANISM_PTR m) { return {{m}}; }
+  ParameterInOut parameter() const {
+    return value == nullptr ? ParameterInOut{} : ParameterInOut{value->pParameter, value->ulParameterLen};
+  }
+};
+
+// The same, or NULL to cancel: C_MessageEncryptInit. Programs hand in the first message's parameter already here (3.0's
+// examples do) or none; it is only read.
+struct MessageMechanismOrCancel : MechanismInOut {
+  static constexpr const char* kName = "MessageMechanismOrCancel";
+  static MessageMechanismOrCancel FromArgs(CK_MECHANISM_PTR m) { return {{{m}}}; }
+  CK_RV Check() const { return value == nullptr ? CKR_OK : Mechanism::Check(); }
+};
+
 struct UlongOut {
   CK_ULONG_PTR value = nullptr;
   using Args = std::tuple<CK_ULONG_PTR>;
@@ -152,25 +170,38 @@ struct UlongOut {
 
 // A variable-length buffer: `data` NULL asks for the length; too short a buffer gives CKR_BUFFER_TOO_SMALL and the
 // length.
+//
+// On the serving side of a wire a caller's buffer of 64 MiB must cost nothing before it is known how much of it is
+// needed: there `data` only says that a buffer was given until Room() makes one.
 struct BytesOut {
   CK_BYTE_PTR data = nullptr;
   CK_ULONG_PTR length = nullptr;
+  CK_BYTE_PTR (*make)(void* maker, std::size_t bytes) = nullptr;
+  void* maker = nullptr;
   using Args = std::tuple<CK_BYTE_PTR, CK_ULONG_PTR>;
   static constexpr const char* kName = "BytesOut";
   Args args() const { return {data, length}; }
-  static BytesOut FromArgs(CK_BYTE_PTR d, CK_ULONG_PTR n) { return {d, n}; }
+  static BytesOut FromArgs(CK_BYTE_PTR d, CK_ULONG_PTR n) { return {d, n, nullptr, nullptr}; }
   CK_RV Check() const { return length == nullptr ? CKR_ARGUMENTS_BAD : CKR_OK; }
   bool query() const { return data == nullptr; }
   CK_ULONG capacity() const { return query() ? 0 : *length; }
 
+  // Where the output goes, with room for `bytes`, at most capacity().
+  CK_BYTE_PTR Room(std::size_t bytes) {
+    if (make != nullptr) data = make(maker, bytes);
+    make = nullptr;
+    return data;
+  }
+
   // Answers with `content` by the two-call convention.
-  CK_RV Put(ByteView content) const {
+  CK_RV Put(ByteView content) {
     const bool fits = !query() && content.size() <= *length;
     const bool asked = query();
     *length = content.size();
     if (asked) return CKR_OK;
     if (!fits) return CKR_BUFFER_TOO_SMALL;
-    if (!content.empty()) std::memcpy(data, content.data(), content.size());
+    CK_BYTE_PTR room = Room(content.size());
+    if (!content.empty()) std::memcpy(room, content.data(), content.size());
     return CKR_OK;
   }
 };
@@ -178,7 +209,7 @@ struct BytesOut {
 // BytesOut whose length pointer may be NULL as well: C_SignMessageNext with more parts to come.
 struct BytesOutOrMore : BytesOut {
   static constexpr const char* kName = "BytesOutOrMore";
-  static BytesOutOrMore FromArgs(CK_BYTE_PTR d, CK_ULONG_PTR n) { return {{d, n}}; }
+  static BytesOutOrMore FromArgs(CK_BYTE_PTR d, CK_ULONG_PTR n) { return {{d, n, nullptr, nullptr}}; }
   CK_RV Check() const { return data != nullptr && length == nullptr ? CKR_ARGUMENTS_BAD : CKR_OK; }
 };
 

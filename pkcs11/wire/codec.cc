@@ -239,6 +239,59 @@ CK_RV DecodeRequest(Reader& r, Arena& arena, spec::TemplateIn& shape) {
   return CKR_OK;
 }
 
+namespace {
+
+// The attributes that a value of CKA_WRAP_TEMPLATE and its kin has room for.
+std::span<CK_ATTRIBUTE> InnerOf(const CK_ATTRIBUTE& attribute) {
+  if (!spec::IsTemplateAttribute(attribute.type) || attribute.pValue == nullptr ||
+      attribute.ulValueLen == CK_UNAVAILABLE_INFORMATION) {
+    return {};
+  }
+  return {static_cast<CK_ATTRIBUTE*>(attribute.pValue), attribute.ulValueLen / sizeof(CK_ATTRIBUTE)};
+}
+
+void WriteRoom(Writer& w, const CK_ATTRIBUTE& attribute) {
+  const bool given = attribute.pValue != nullptr;
+  w.U8(given ? 1 : 0);
+  w.U64(given ? std::min<CK_ULONG>(attribute.ulValueLen, limits::kAttributeBytesMax) : 0);
+}
+
+// False when the request is malformed.
+bool ReadRoom(Reader& r, Arena& arena, CK_ATTRIBUTE& attribute) {
+  const std::uint8_t given = r.U8();
+  attribute.ulValueLen = r.U64();
+  if (!r.ok() || given > 1) return false;
+  if (attribute.ulValueLen > (given == 1 ? limits::kAttributeBytesMax : 0)) return false;
+  if (given == 1) attribute.pValue = arena.Allocate(attribute.ulValueLen);
+  return true;
+}
+
+void WriteValue(Writer& w, const CK_ATTRIBUTE& attribute) {
+  w.U64(attribute.ulValueLen);
+  if (attribute.pValue == nullptr || attribute.ulValueLen == CK_UNAVAILABLE_INFORMATION) return;
+  w.Raw({static_cast<const std::uint8_t*>(attribute.pValue), attribute.ulValueLen});
+}
+
+void ReadValue(Reader& r, CK_ATTRIBUTE& attribute) {
+  const CK_ULONG length = r.U64();
+  if (!r.ok()) return;
+  if (attribute.pValue != nullptr && length != CK_UNAVAILABLE_INFORMATION) {
+    if (length > attribute.ulValueLen) return r.Fail();
+    const ByteView value = r.Raw(length);
+    if (!r.ok()) return;
+    if (length != 0) std::memcpy(attribute.pValue, value.data(), length);
+  }
+  attribute.ulValueLen = length;
+}
+
+// C_GetAttributeValue fills what it can and then says what it could not: these answers carry values.
+bool CarriesAttributes(CK_RV rv) {
+  return rv == CKR_OK || rv == CKR_ATTRIBUTE_SENSITIVE || rv == CKR_ATTRIBUTE_TYPE_INVALID ||
+         rv == CKR_BUFFER_TOO_SMALL;
+}
+
+}  // namespace
+
 void EncodeRequest(Writer& w, const spec::TemplateInOut& shape) {
   const bool fits = shape.count <= limits::kTemplateAttributesMax;
   w.U8(static_cast<std::uint8_t>(fits ? Presence::kGiven : Presence::kBeyondLimits));
@@ -246,8 +299,16 @@ void EncodeRequest(Writer& w, const spec::TemplateInOut& shape) {
   w.U32(static_cast<std::uint32_t>(shape.count));
   for (const CK_ATTRIBUTE& attribute : shape.view()) {
     w.U64(attribute.type);
+    if (!spec::IsTemplateAttribute(attribute.type)) {
+      WriteRoom(w, attribute);
+      continue;
+    }
     w.U8(attribute.pValue != nullptr ? 1 : 0);
-    w.U64(attribute.pValue != nullptr ? std::min<CK_ULONG>(attribute.ulValueLen, limits::kAttributeBytesMax) : 0);
+    if (attribute.pValue == nullptr) continue;
+    const auto inner = InnerOf(attribute);
+    const auto count = static_cast<std::uint32_t>(std::min(inner.size(), spec::kTemplateCountMax));
+    w.U32(count);
+    for (const CK_ATTRIBUTE& each : inner.first(count)) WriteRoom(w, each);
   }
 }
 
@@ -259,45 +320,54 @@ CK_RV DecodeRequest(Reader& r, Arena& arena, spec::TemplateInOut& shape) {
   shape.count = count;
   for (CK_ATTRIBUTE& attribute : shape.view()) {
     attribute.type = r.U64();
-    const std::uint8_t given = r.U8();
-    attribute.ulValueLen = r.U64();
-    if (!r.ok() || given > 1 || attribute.ulValueLen > (given == 1 ? limits::kAttributeBytesMax : 0)) {
-      return CKR_ARGUMENTS_BAD;
+    if (!spec::IsTemplateAttribute(attribute.type)) {
+      if (!ReadRoom(r, arena, attribute)) return CKR_ARGUMENTS_BAD;
+      continue;
     }
-    if (given == 1) attribute.pValue = arena.Allocate(attribute.ulValueLen);
+    const std::uint8_t given = r.U8();
+    if (!r.ok() || given > 1) return CKR_ARGUMENTS_BAD;
+    if (given == 0) continue;
+    const std::uint32_t inner = r.U32();
+    if (!r.ok() || inner > spec::kTemplateCountMax) return CKR_ARGUMENTS_BAD;
+    attribute.pValue = arena.New<CK_ATTRIBUTE>(inner);
+    attribute.ulValueLen = inner * sizeof(CK_ATTRIBUTE);
+    for (CK_ATTRIBUTE& each : InnerOf(attribute)) {
+      if (!ReadRoom(r, arena, each)) return CKR_ARGUMENTS_BAD;
+    }
   }
   return CKR_OK;
 }
 
-namespace {
-
-// C_GetAttributeValue fills what it can and then says what it could not: these answers carry values.
-bool CarriesAttributes(CK_RV rv) {
-  return rv == CKR_OK || rv == CKR_ATTRIBUTE_SENSITIVE || rv == CKR_ATTRIBUTE_TYPE_INVALID ||
-         rv == CKR_BUFFER_TOO_SMALL;
-}
-
-}  // namespace
-
 void EncodeResponse(Writer& w, const spec::TemplateInOut& shape, CK_RV rv) {
   if (!CarriesAttributes(rv)) return;
   for (const CK_ATTRIBUTE& attribute : shape.view()) {
+    if (!spec::IsTemplateAttribute(attribute.type)) {
+      WriteValue(w, attribute);
+      continue;
+    }
     w.U64(attribute.ulValueLen);
-    if (attribute.pValue == nullptr || attribute.ulValueLen == CK_UNAVAILABLE_INFORMATION) continue;
-    w.Raw({static_cast<const std::uint8_t*>(attribute.pValue), attribute.ulValueLen});
+    for (const CK_ATTRIBUTE& each : InnerOf(attribute)) {
+      w.U64(each.type);
+      WriteValue(w, each);
+    }
   }
 }
 
 void DecodeResponse(Reader& r, spec::TemplateInOut& shape, CK_RV rv) {
   if (!CarriesAttributes(rv)) return;
   for (CK_ATTRIBUTE& attribute : shape.view()) {
+    if (!spec::IsTemplateAttribute(attribute.type)) {
+      ReadValue(r, attribute);
+      continue;
+    }
     const CK_ULONG length = r.U64();
     if (!r.ok()) return;
     if (attribute.pValue != nullptr && length != CK_UNAVAILABLE_INFORMATION) {
-      if (length > attribute.ulValueLen) return r.Fail();
-      const ByteView value = r.Raw(length);
-      if (!r.ok()) return;
-      if (length != 0) std::memcpy(attribute.pValue, value.data(), length);
+      if (length > attribute.ulValueLen || length % sizeof(CK_ATTRIBUTE) != 0) return r.Fail();
+      for (CK_ATTRIBUTE& each : InnerOf(attribute).first(length / sizeof(CK_ATTRIBUTE))) {
+        each.type = r.U64();
+        ReadValue(r, each);
+      }
     }
     attribute.ulValueLen = length;
   }
@@ -346,6 +416,39 @@ void DecodeResponse(Reader& r, spec::ParameterInOut& shape, CK_RV rv) {
     if (!r.ok()) return;
     if (!bytes.empty()) std::memcpy(const_cast<void*>(buffer), bytes.data(), bytes.size());
   }
+}
+
+// ---- A mechanism with a message's parameter: its number, then the parameter as that of a message call.
+
+void EncodeRequest(Writer& w, const spec::MechanismInOut& shape) {
+  w.U8(static_cast<std::uint8_t>(shape.value == nullptr ? Presence::kNull : Presence::kGiven));
+  if (shape.value == nullptr) return;
+  w.U64(shape.value->mechanism);
+  EncodeRequest(w, shape.parameter());
+}
+
+CK_RV DecodeRequest(Reader& r, Arena& arena, spec::MechanismInOut& shape) {
+  const Presence presence = ReadPresence(r);
+  if (!r.ok()) return CKR_ARGUMENTS_BAD;
+  if (presence == Presence::kNull) return CKR_OK;
+  if (presence != Presence::kGiven) return CKR_MECHANISM_PARAM_INVALID;
+  auto* m = arena.New<CK_MECHANISM>();
+  m->mechanism = r.U64();
+  spec::ParameterInOut parameter;
+  if (const CK_RV rv = DecodeRequest(r, arena, parameter); rv != CKR_OK) return rv;
+  m->pParameter = parameter.data;
+  m->ulParameterLen = parameter.length;
+  shape.value = m;
+  return CKR_OK;
+}
+
+void EncodeResponse(Writer& w, const spec::MechanismInOut& shape, CK_RV rv) {
+  EncodeResponse(w, shape.parameter(), rv);
+}
+
+void DecodeResponse(Reader& r, spec::MechanismInOut& shape, CK_RV rv) {
+  spec::ParameterInOut parameter = shape.parameter();
+  DecodeResponse(r, parameter, rv);
 }
 
 }  // namespace cmkd::wire

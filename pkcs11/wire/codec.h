@@ -30,6 +30,10 @@ void EncodeRequest(Writer& w, const spec::ParameterInOut& shape);
 CK_RV DecodeRequest(Reader& r, Arena& arena, spec::ParameterInOut& shape);
 void EncodeResponse(Writer& w, const spec::ParameterInOut& shape, CK_RV rv);
 void DecodeResponse(Reader& r, spec::ParameterInOut& shape, CK_RV rv);
+void EncodeRequest(Writer& w, const spec::MechanismInOut& shape);
+CK_RV DecodeRequest(Reader& r, Arena& arena, spec::MechanismInOut& shape);
+void EncodeResponse(Writer& w, const spec::MechanismInOut& shape, CK_RV rv);
+void DecodeResponse(Reader& r, spec::MechanismInOut& shape, CK_RV rv);
 
 inline void EncodeRequest(Writer& w, const spec::Ulong& s) { w.U64(s.value); }
 inline CK_RV DecodeRequest(Reader& r, Arena&, spec::Ulong& s) {
@@ -95,13 +99,20 @@ inline CK_RV DecodeRequest(Reader& r, Arena& arena, spec::BytesOut& s) {
     s.length = arena.New<CK_ULONG>();
     *s.length = capacity;
   }
-  if ((given & 1) != 0) s.data = arena.Allocate(capacity);
+  if ((given & 1) == 0) return CKR_OK;
+  static CK_BYTE given_but_not_made = 0;
+  s.data = &given_but_not_made;
+  s.make = [](void* maker, std::size_t bytes) { return static_cast<Arena*>(maker)->Allocate(bytes); };
+  s.maker = &arena;
   return CKR_OK;
 }
 inline void EncodeResponse(Writer& w, const spec::BytesOut& s, CK_RV rv) {
   if ((rv != CKR_OK && rv != CKR_BUFFER_TOO_SMALL) || s.length == nullptr) return;
-  w.U64(*s.length);
-  if (rv == CKR_OK && s.data != nullptr) w.Raw({s.data, *s.length});
+  const bool written = rv == CKR_OK && s.data != nullptr;
+  // No room was made, so nothing was written.
+  const CK_ULONG length = written && s.make != nullptr ? 0 : *s.length;
+  w.U64(length);
+  if (written) w.Raw({s.data, length});
 }
 inline void DecodeResponse(Reader& r, spec::BytesOut& s, CK_RV rv) {
   if ((rv != CKR_OK && rv != CKR_BUFFER_TOO_SMALL) || s.length == nullptr) return;

@@ -74,13 +74,33 @@ class RequestDescriber final : public Describer {
     Number(m.ulParameterLen);
     for (const spec::ParameterField& field : layout->fields) Field(m.pParameter, field);
   }
+  void On(spec::MechanismInOut& shape) override {
+    Flag(shape.value != nullptr);
+    if (shape.value == nullptr) return;
+    Number(shape.value->mechanism);
+    spec::ParameterInOut parameter = shape.parameter();
+    On(parameter);
+  }
   void On(spec::TemplateIn& shape) override { Attributes(shape.list, shape.count, true); }
   void On(spec::TemplateInOut& shape) override {
     Number(shape.count);
     for (const CK_ATTRIBUTE& attribute : shape.view()) {
       Number(attribute.type);
       Flag(attribute.pValue != nullptr);
-      if (attribute.pValue != nullptr) Number(std::min<CK_ULONG>(attribute.ulValueLen, limits::kAttributeBytesMax));
+      if (attribute.pValue == nullptr) continue;
+      if (!spec::IsTemplateAttribute(attribute.type)) {
+        Number(std::min<CK_ULONG>(attribute.ulValueLen, limits::kAttributeBytesMax));
+        continue;
+      }
+      // Of an array of attributes its entries count, and what room each has.
+      const std::size_t entries =
+          attribute.ulValueLen == CK_UNAVAILABLE_INFORMATION ? 0 : attribute.ulValueLen / sizeof(CK_ATTRIBUTE);
+      Number(std::min(entries, spec::kTemplateCountMax));
+      for (std::size_t i = 0; i < std::min(entries, spec::kTemplateCountMax); ++i) {
+        const CK_ATTRIBUTE& inner = static_cast<const CK_ATTRIBUTE*>(attribute.pValue)[i];
+        Flag(inner.pValue != nullptr);
+        if (inner.pValue != nullptr) Number(std::min<CK_ULONG>(inner.ulValueLen, limits::kAttributeBytesMax));
+      }
     }
   }
   void On(spec::ParameterInOut& shape) override {
@@ -138,13 +158,27 @@ class ResultDescriber final : public Describer {
   void On(spec::Label32&) override {}
   void On(spec::Unused&) override {}
   void On(spec::Mechanism&) override {}
+  void On(spec::MechanismInOut& shape) override {
+    spec::ParameterInOut parameter = shape.parameter();
+    On(parameter);
+  }
   void On(spec::TemplateIn&) override {}
   void On(spec::TemplateInOut& shape) override {
     if (!attributes_) return;
     for (const CK_ATTRIBUTE& attribute : shape.view()) {
       Number(attribute.ulValueLen);
       const bool has_value = attribute.pValue != nullptr && attribute.ulValueLen != CK_UNAVAILABLE_INFORMATION;
-      if (has_value) Data(attribute.pValue, attribute.ulValueLen);
+      if (!has_value) continue;
+      if (!spec::IsTemplateAttribute(attribute.type)) {
+        Data(attribute.pValue, attribute.ulValueLen);
+        continue;
+      }
+      for (std::size_t i = 0; i < attribute.ulValueLen / sizeof(CK_ATTRIBUTE); ++i) {
+        const CK_ATTRIBUTE& inner = static_cast<const CK_ATTRIBUTE*>(attribute.pValue)[i];
+        Number(inner.type);
+        Number(inner.ulValueLen);
+        if (inner.pValue != nullptr) Data(inner.pValue, inner.ulValueLen);
+      }
     }
   }
   void On(spec::ParameterInOut& shape) override {

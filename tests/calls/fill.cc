@@ -154,6 +154,14 @@ void RequestFiller::On(spec::ParameterInOut& shape) {
   shape.length = layout->bytes;
 }
 
+void RequestFiller::On(spec::MechanismInOut& shape) {
+  if (Below(10) == 0) return;
+  spec::ParameterInOut parameter;
+  On(parameter);
+  shape.value = memory_.New<CK_MECHANISM>();
+  *shape.value = {Number(), parameter.data, parameter.length};
+}
+
 CK_ATTRIBUTE RequestFiller::Attribute(std::size_t depth, std::size_t bytes_max) {
   const auto rows = spec::AttributeTable();
   CK_ATTRIBUTE attribute{Below(8) == 0 ? Number() : rows[Below(rows.size())].type, nullptr, 0};
@@ -248,6 +256,15 @@ void ResultFiller::On(spec::TemplateInOut& shape) {
       attribute.ulValueLen = CK_UNAVAILABLE_INFORMATION;
     } else if (attribute.pValue == nullptr) {
       attribute.ulValueLen = Below(1 << 20);
+    } else if (spec::IsTemplateAttribute(attribute.type)) {
+      const std::size_t count = Below(attribute.ulValueLen / sizeof(CK_ATTRIBUTE) + 1);
+      attribute.ulValueLen = count * sizeof(CK_ATTRIBUTE);
+      for (std::size_t i = 0; i < count; ++i) {
+        CK_ATTRIBUTE& inner = static_cast<CK_ATTRIBUTE*>(attribute.pValue)[i];
+        inner.type = random_();
+        inner.ulValueLen = inner.pValue == nullptr ? Below(1 << 20) : Below(inner.ulValueLen + 1);
+        if (inner.pValue != nullptr) Fill(inner.pValue, inner.ulValueLen);
+      }
     } else {
       attribute.ulValueLen = Below(std::min<CK_ULONG>(attribute.ulValueLen, kRoomBytes) + 1);
       Fill(attribute.pValue, attribute.ulValueLen);
@@ -265,6 +282,11 @@ void ResultFiller::On(spec::ParameterInOut& shape) {
   }
 }
 
+void ResultFiller::On(spec::MechanismInOut& shape) {
+  spec::ParameterInOut parameter = shape.parameter();
+  On(parameter);
+}
+
 void ResultFiller::On(spec::UlongOut& shape) { *shape.value = random_(); }
 
 void ResultFiller::On(spec::BytesOut& shape) {
@@ -274,7 +296,7 @@ void ResultFiller::On(spec::BytesOut& shape) {
     return;
   }
   *shape.length = Below(std::min<CK_ULONG>(*shape.length, kRoomBytes) + 1);
-  Fill(shape.data, *shape.length);
+  Fill(shape.Room(*shape.length), *shape.length);
 }
 
 void ResultFiller::On(spec::FillOut& shape) { Fill(shape.data, shape.length); }

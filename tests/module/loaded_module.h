@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "common/bytes.h"
-#include "pkcs11/spec/cryptoki.h"
+#include "pkcs11/spec/call_table.h"
 
 namespace cmkd::tests {
 
@@ -79,13 +79,27 @@ class LoadedModule {
     if (library_ == nullptr) return;
     const auto get_list = reinterpret_cast<CK_C_GetFunctionList>(::dlsym(library_, "C_GetFunctionList"));
     if (get_list != nullptr) get_list(&list_);
+    newest_ = Interface(3, 2);
   }
+  // The function list of that version through C_GetInterface, or nullptr.
+  CK_FUNCTION_LIST_3_2* Interface(CK_BYTE major, CK_BYTE minor) const {
+    const auto get = reinterpret_cast<decltype(&::C_GetInterface)>(::dlsym(library_, "C_GetInterface"));
+    CK_VERSION version{major, minor};
+    CK_INTERFACE_PTR found = nullptr;
+    CK_UTF8CHAR name[] = "PKCS 11";
+    if (get == nullptr || get(name, &version, &found, 0) != CKR_OK) return nullptr;
+    return static_cast<CK_FUNCTION_LIST_3_2*>(found->pFunctionList);
+  }
+  // What 3.0 and 3.2 add to the list.
+  CK_FUNCTION_LIST_3_2* newest() const { return newest_; }
+  void* library() const { return library_; }
   void Unload() {
     if (library_ == nullptr) return;
     list_->C_Finalize(nullptr);
     ::dlclose(library_);
     library_ = nullptr;
     list_ = nullptr;
+    newest_ = nullptr;
   }
 
   CK_FUNCTION_LIST* operator->() const { return list_; }
@@ -129,6 +143,7 @@ class LoadedModule {
  private:
   void* library_ = nullptr;
   CK_FUNCTION_LIST* list_ = nullptr;
+  CK_FUNCTION_LIST_3_2* newest_ = nullptr;
 };
 
 inline CK_BYTE_PTR BytePtr(const Bytes& bytes) { return const_cast<CK_BYTE_PTR>(bytes.data()); }

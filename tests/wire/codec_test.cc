@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "pkcs11/spec/return_values.h"
+#include "pkcs11/spec/template_codec.h"
 #include "tests/calls/describe.h"
 #include "tests/calls/fill.h"
 
@@ -62,9 +63,15 @@ class RoomCounter final : public ShapeVisitor {
   void On(spec::Label32&) override {}
   void On(spec::Unused&) override {}
   void On(spec::Mechanism&) override {}
+  void On(spec::MechanismInOut&) override {}
   void On(spec::TemplateIn&) override {}
   void On(spec::TemplateInOut& s) override {
-    for (const CK_ATTRIBUTE& attribute : s.view()) bytes += attribute.pValue != nullptr ? attribute.ulValueLen + 16 : 0;
+    for (const CK_ATTRIBUTE& attribute : s.view()) {
+      Count(attribute);
+      if (!spec::IsTemplateAttribute(attribute.type) || attribute.pValue == nullptr) continue;
+      const auto* inner = static_cast<const CK_ATTRIBUTE*>(attribute.pValue);
+      for (std::size_t i = 0; i < attribute.ulValueLen / sizeof(CK_ATTRIBUTE); ++i) Count(inner[i]);
+    }
   }
   void On(spec::ParameterInOut&) override {}
   void On(spec::UlongOut&) override {}
@@ -74,6 +81,9 @@ class RoomCounter final : public ShapeVisitor {
   void On(spec::HandlesOut& s) override { bytes += s.max * sizeof(CK_OBJECT_HANDLE) + 16; }
   void On(spec::Document&) override {}
   void OnStruct(void*&, std::size_t) override {}
+
+ private:
+  void Count(const CK_ATTRIBUTE& attribute) { bytes += attribute.pValue != nullptr ? attribute.ulValueLen + 16 : 0; }
 };
 
 TEST(Codec, ARequestComesOutAsItWentIn) {

@@ -1,0 +1,196 @@
+// Keys that come with a ciphertext (C_EncapsulateKey), keys wrapped with associated data, and templates within
+// templates.
+#include "tests/functions/functions_fixture.h"
+
+namespace cmkd::tests {
+namespace {
+
+class KeyCallsTest : public CallsTest {
+ protected:
+  static Template Secret(CK_ULONG bytes) {
+    Template t;
+    t.Ulong(CKA_CLASS, CKO_SECRET_KEY).Ulong(CKA_KEY_TYPE, CKK_GENERIC_SECRET).Bool(CKA_TOKEN, false);
+    t.Bool(CKA_SENSITIVE, false).Bool(CKA_EXTRACTABLE, true);
+    if (bytes != 0) t.Ulong(CKA_VALUE_LEN, bytes);
+    return t;
+  }
+  CK_RV Encapsulate(CK_MECHANISM m, CK_OBJECT_HANDLE key, Template t, Bytes& ciphertext, CK_OBJECT_HANDLE& secret) {
+    CK_ULONG length = ciphertext.size();
+    const CK_RV rv = f_->C_EncapsulateKey(s_, &m, key, t.data(), t.size(), ciphertext.data(), &length, &secret);
+    if (rv == CKR_OK) ciphertext.resize(length);
+    return rv;
+  }
+  CK_RV Decapsulate(CK_MECHANISM m, CK_OBJECT_HANDLE key, Template t, const Bytes& ciphertext,
+                    CK_OBJECT_HANDLE& secret) {
+    return f_->C_DecapsulateKey(s_, &m, key, t.data(), t.size(), BytePtr(ciphertext), ciphertext.size(), &secret);
+  }
+};
+
+TEST_F(KeyCallsTest, RsaEncapsulatesASecret) {
+  const Pair rsa = Rsa();
+  CK_RSA_PKCS_OAEP_PARAMS oaep{CKM_SHA_1, CKG_MGF1_SHA1, CKZ_DATA_SPECIFIED, nullptr, 0};
+  for (CK_MECHANISM m : {M(CKM_RSA_PKCS), CK_MECHANISM{CKM_RSA_PKCS_OAEP, &oaep, sizeof oaep}}) {
+    Bytes ciphertext(300);
+    CK_OBJECT_HANDLE sent = 0, received = 0;
+    Template t = Secret(32);
+    CK_ULONG length = 0;
+    ASSERT_EQ(f_->C_EncapsulateKey(s_, &m, rsa.public_key, t.data(), t.size(), nullptr, &length, &sent), CKR_OK);
+    EXPECT_EQ(length, 256u);
+    EXPECT_EQ(sent, 0u) << "asking for the length makes no key";
+    length = 255;
+    ASSERT_EQ(f_->C_EncapsulateKey(s_, &m, rsa.public_key, t.data(), t.size(), ciphertext.data(), &length, &sent),
+              CKR_BUFFER_TOO_SMALL);
+    EXPECT_EQ(sent, 0u);
+    ASSERT_EQ(Encapsulate(m, rsa.public_key, Secret(32), ciphertext, sent), CKR_OK);
+    EXPECT_EQ(ciphertext.size(), 256u);
+    ASSERT_EQ(Decapsulate(m, rsa.private_key, Secret(0), ciphertext, received), CKR_OK);
+    EXPECT_EQ(Value(sent), Value(received));
+    EXPECT_EQ(Value(sent).size(), 32u);
+    CK_BBOOL local = 9;
+    CK_ATTRIBUTE wanted{CKA_LOCAL, &local, 1};
+    ASSERT_EQ(f_->C_GetAttributeValue(s_, sent, &wanted, 1), CKR_OK);
+    EXPECT_EQ(local, CK_FALSE);
+  }
+  CK_MECHANISM m = M(CKM_RSA_PKCS);
+  Bytes ciphertext(300);
+  CK_OBJECT_HANDLE secret = 0;
+  EXPECT_EQ(Encapsulate(m, rsa.public_key, Secret(0), ciphertext, secret), CKR_TEMPLATE_INCOMPLETE);
+  EXPECT_EQ(Encapsulate(m, rsa.private_key, Secret(32), ciphertext, secret), CKR_KEY_HANDLE_INVALID);
+  EXPECT_EQ(Encapsulate(M(CKM_SHA256_RSA_PKCS), rsa.public_key, Secret(32), ciphertext, secret), CKR_MECHANISM_INVALID);
+  EXPECT_TRUE((FlagsOf(CKM_RSA_PKCS) & CKF_ENCAPSULATE) != 0);
+}
+
+TEST_F(KeyCallsTest, EcdhEncapsulatesASecret) {
+  const Pair ec = Ec();
+  CK_ECDH1_DERIVE_PARAMS ecdh{CKD_NULL, 0, nullptr, 0, nullptr};
+  CK_MECHANISM m{CKM_ECDH1_DERIVE, &ecdh, sizeof ecdh};
+  Bytes ciphertext(200);
+  CK_OBJECT_HANDLE sent = 0, received = 0;
+  ASSERT_EQ(Encapsulate(m, ec.public_key, Secret(32), ciphertext, sent), CKR_OK);
+  EXPECT_EQ(ciphertext.size(), 65u);
+  ASSERT_EQ(Decapsulate(m, ec.private_key, Secret(32), ciphertext, received), CKR_OK);
+  EXPECT_EQ(Value(sent), Value(received));
+  EXPECT_EQ(Value(sent).size(), 32u);
+  // Each time another secret.
+  Bytes second(200);
+  CK_OBJECT_HANDLE other = 0;
+  ASSERT_EQ(Encapsulate(m, ec.public_key, Secret(32), second, other), CKR_OK);
+  EXPECT_NE(second, ciphertext);
+  EXPECT_NE(Value(other), Value(sent));
+  // A point that is not on the curve, and one where none belongs.
+  ciphertext[10] = static_cast<std::uint8_t>(ciphertext[10] ^ 1);
+  EXPECT_NE(Decapsulate(m, ec.private_key, Secret(32), ciphertext, other), CKR_OK);
+  ecdh.pPublicData = second.data();
+  ecdh.ulPublicDataLen = second.size();
+  EXPECT_EQ(Encapsulate(m, ec.public_key, Secret(32), ciphertext, other), CKR_MECHANISM_PARAM_INVALID);
+}
+
+TEST_F(KeyCallsTest, KeysWithoutTheUsageDoNotEncapsulate) {
+  const Pair rsa = MakePair(
+      CKM_RSA_PKCS_KEY_PAIR_GEN,
+      Template().Ulong(CKA_MODULUS_BITS, 2048).Raw(CKA_PUBLIC_EXPONENT, {1, 0, 1}).Bool(CKA_ENCAPSULATE, false),
+      Template().Bool(CKA_DECAPSULATE, false));
+  Bytes ciphertext(256);
+  CK_OBJECT_HANDLE secret = 0;
+  EXPECT_EQ(Encapsulate(M(CKM_RSA_PKCS), rsa.public_key, Secret(32), ciphertext, secret),
+            CKR_KEY_FUNCTION_NOT_PERMITTED);
+  EXPECT_EQ(Decapsulate(M(CKM_RSA_PKCS), rsa.private_key, Secret(0), ciphertext, secret),
+            CKR_KEY_FUNCTION_NOT_PERMITTED);
+}
+
+// ---- Wrapping with associated data
+
+TEST_F(KeyCallsTest, WrappingWithAssociatedDataIsTheDevices) {
+  const CK_OBJECT_HANDLE wrapping = Aes(Template().Bool(CKA_WRAP, true).Bool(CKA_UNWRAP, true));
+  const CK_OBJECT_HANDLE key = Open(Bytes(32, 0x77));
+  Bytes iv(12), tag(16), wrapped(200);
+  CK_GCM_MESSAGE_PARAMS parameter{iv.data(), iv.size(), 0, CKG_GENERATE, tag.data(), 128};
+  CK_MECHANISM m{CKM_AES_GCM, &parameter, sizeof parameter};
+  Bytes aad = {1, 2, 3};
+  CK_ULONG length = wrapped.size();
+  const CK_RV rv = f_->C_WrapKeyAuthenticated(s_, &m, wrapping, key, aad.data(), aad.size(), wrapped.data(), &length);
+  if (rv == CKR_MECHANISM_INVALID) {
+    EXPECT_FALSE(software()) << "SoftHSM does not know the call; the simulated device does";
+    return;
+  }
+  ASSERT_EQ(rv, CKR_OK);
+  wrapped.resize(length);
+  EXPECT_EQ(wrapped.size(), 32u);
+  EXPECT_NE(iv, Bytes(12));
+  EXPECT_NE(tag, Bytes(16));
+  Template t = Secret(0);
+  CK_OBJECT_HANDLE opened = 0;
+  const auto unwrap = [&] {
+    return f_->C_UnwrapKeyAuthenticated(s_, &m, wrapping, wrapped.data(), wrapped.size(), t.data(), t.size(),
+                                        aad.data(), aad.size(), &opened);
+  };
+  ASSERT_EQ(unwrap(), CKR_OK);
+  EXPECT_EQ(Value(opened), Bytes(32, 0x77));
+  aad[0] = 9;
+  EXPECT_EQ(unwrap(), CKR_WRAPPED_KEY_INVALID);
+  aad[0] = 1;
+  tag[0] = static_cast<std::uint8_t>(tag[0] ^ 1);
+  EXPECT_EQ(unwrap(), CKR_WRAPPED_KEY_INVALID);
+}
+
+TEST_F(KeyCallsTest, WrappingWithAssociatedDataKeepsTheRulesOfWrapping) {
+  const CK_OBJECT_HANDLE wrapping = Aes(Template().Bool(CKA_WRAP, true));
+  const CK_OBJECT_HANDLE closed = Aes(Template().Bool(CKA_EXTRACTABLE, false));
+  Bytes iv(12), tag(16), wrapped(200);
+  CK_GCM_MESSAGE_PARAMS parameter{iv.data(), iv.size(), 0, CKG_GENERATE, tag.data(), 128};
+  CK_MECHANISM m{CKM_AES_GCM, &parameter, sizeof parameter};
+  CK_ULONG length = wrapped.size();
+  EXPECT_EQ(f_->C_WrapKeyAuthenticated(s_, &m, wrapping, closed, nullptr, 0, wrapped.data(), &length),
+            CKR_KEY_UNEXTRACTABLE);
+  EXPECT_EQ(f_->C_WrapKeyAuthenticated(s_, &m, wrapping, wrapping, nullptr, 0, wrapped.data(), &length),
+            CKR_KEY_UNEXTRACTABLE);
+  CK_MECHANISM bare = M(CKM_AES_GCM);
+  EXPECT_EQ(f_->C_WrapKeyAuthenticated(s_, &bare, wrapping, closed, nullptr, 0, wrapped.data(), &length),
+            CKR_MECHANISM_PARAM_INVALID);
+}
+
+// ---- Templates within templates
+
+TEST_F(KeyCallsTest, ATemplateIsReadBackByTheRulesOfAttributes) {
+  CK_BBOOL yes = CK_TRUE;
+  CK_ULONG aes = CKK_AES;
+  CK_ATTRIBUTE inner[] = {{CKA_SENSITIVE, &yes, sizeof yes}, {CKA_KEY_TYPE, &aes, sizeof aes}};
+  CK_ULONG bytes = 32;
+  CK_BBOOL no = CK_FALSE;
+  CK_ATTRIBUTE t[] = {{CKA_VALUE_LEN, &bytes, sizeof bytes},
+                      {CKA_TOKEN, &no, sizeof no},
+                      {CKA_WRAP, &yes, sizeof yes},
+                      {CKA_WRAP_TEMPLATE, inner, sizeof inner}};
+  CK_MECHANISM m = M(CKM_AES_KEY_GEN);
+  CK_OBJECT_HANDLE key = 0;
+  ASSERT_EQ(f_->C_GenerateKey(s_, &m, t, 4, &key), CKR_OK);
+
+  CK_ATTRIBUTE wanted{CKA_WRAP_TEMPLATE, nullptr, 0};
+  ASSERT_EQ(f_->C_GetAttributeValue(s_, key, &wanted, 1), CKR_OK);
+  ASSERT_EQ(wanted.ulValueLen, 2 * sizeof(CK_ATTRIBUTE));
+  CK_ATTRIBUTE got[2] = {};
+  wanted.pValue = got;
+  ASSERT_EQ(f_->C_GetAttributeValue(s_, key, &wanted, 1), CKR_OK) << "types and lengths first";
+  EXPECT_EQ(wanted.ulValueLen, sizeof got);
+  EXPECT_THAT(std::vector<CK_ULONG>({got[0].type, got[1].type}),
+              ::testing::UnorderedElementsAre(CKA_SENSITIVE, CKA_KEY_TYPE));
+  CK_BYTE first[8] = {}, second[8] = {};
+  got[0].pValue = first;
+  got[1].pValue = second;
+  ASSERT_EQ(f_->C_GetAttributeValue(s_, key, &wanted, 1), CKR_OK);
+  const CK_ATTRIBUTE& type = got[0].type == CKA_KEY_TYPE ? got[0] : got[1];
+  EXPECT_EQ(type.ulValueLen, sizeof(CK_ULONG));
+  CK_ULONG value = 0;
+  std::memcpy(&value, type.pValue, sizeof value);
+  EXPECT_EQ(value, CK_ULONG{CKK_AES});
+  // Room that is too little, inside and outside.
+  got[0].ulValueLen = 0;
+  EXPECT_EQ(f_->C_GetAttributeValue(s_, key, &wanted, 1), CKR_BUFFER_TOO_SMALL);
+  EXPECT_EQ(got[0].ulValueLen, CK_UNAVAILABLE_INFORMATION);
+  wanted.ulValueLen = sizeof(CK_ATTRIBUTE);
+  EXPECT_EQ(f_->C_GetAttributeValue(s_, key, &wanted, 1), CKR_BUFFER_TOO_SMALL);
+  EXPECT_EQ(wanted.ulValueLen, CK_UNAVAILABLE_INFORMATION);
+}
+
+}  // namespace
+}  // namespace cmkd::tests

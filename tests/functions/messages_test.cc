@@ -1,0 +1,275 @@
+// Message-based calls (3.0): many messages under one key, the token's IVs, and the tag beside the ciphertext. On
+// devices that know none of these calls, too.
+#include "tests/functions/functions_fixture.h"
+
+namespace cmkd::tests {
+namespace {
+
+struct Message {
+  Bytes iv = Bytes(12);
+  Bytes tag = Bytes(16);
+  Bytes aad = {1, 2, 3};
+  CK_ULONG fixed_bits = 0;
+  CK_ULONG generator = CKG_GENERATE;
+  CK_GCM_MESSAGE_PARAMS parameter() {
+    return {iv.data(), iv.size(), fixed_bits, generator, tag.data(), tag.size() * 8};
+  }
+};
+
+class MessageCallsTest : public CallsTest {
+ protected:
+  CK_RV EncryptInit(CK_OBJECT_HANDLE key) {
+    CK_MECHANISM m = M(CKM_AES_GCM);
+    return f_->C_MessageEncryptInit(s_, &m, key);
+  }
+  CK_RV DecryptInit(CK_OBJECT_HANDLE key) {
+    CK_MECHANISM m = M(CKM_AES_GCM);
+    return f_->C_MessageDecryptInit(s_, &m, key);
+  }
+  CK_RV Encrypt(Message& message, const Bytes& text, Bytes& sealed) {
+    auto parameter = message.parameter();
+    sealed.resize(text.size());
+    CK_ULONG length = sealed.size();
+    const CK_RV rv = f_->C_EncryptMessage(s_, &parameter, sizeof parameter, message.aad.data(), message.aad.size(),
+                                          BytePtr(text), text.size(), sealed.data(), &length);
+    if (rv == CKR_OK) sealed.resize(length);
+    return rv;
+  }
+  CK_RV Decrypt(Message& message, const Bytes& sealed, Bytes& opened) {
+    auto parameter = message.parameter();
+    opened.resize(sealed.size());
+    CK_ULONG length = opened.size();
+    const CK_RV rv = f_->C_DecryptMessage(s_, &parameter, sizeof parameter, message.aad.data(), message.aad.size(),
+                                          BytePtr(sealed), sealed.size(), opened.data(), &length);
+    if (rv == CKR_OK) opened.resize(length);
+    return rv;
+  }
+};
+
+TEST_F(MessageCallsTest, ManyMessagesEachWithAnIvOfTheToken) {
+  const CK_OBJECT_HANDLE key = Aes();
+  ASSERT_EQ(EncryptInit(key), CKR_OK);
+  EXPECT_EQ(EncryptInit(key), CKR_OPERATION_ACTIVE);
+  Message first, second;
+  Bytes sealed_first, sealed_second, opened;
+  ASSERT_EQ(Encrypt(first, kText, sealed_first), CKR_OK);
+  ASSERT_EQ(Encrypt(second, kText, sealed_second), CKR_OK);
+  EXPECT_EQ(sealed_first.size(), kText.size());
+  EXPECT_NE(first.iv, second.iv);
+  EXPECT_NE(first.iv, Bytes(12));
+  EXPECT_NE(sealed_first, sealed_second);
+  EXPECT_EQ(f_->C_MessageEncryptFinal(s_), CKR_OK);
+  EXPECT_EQ(f_->C_MessageEncryptFinal(s_), CKR_OPERATION_NOT_INITIALIZED);
+  EXPECT_EQ(Encrypt(first, kText, opened), CKR_OPERATION_NOT_INITIALIZED);
+
+  ASSERT_EQ(DecryptInit(key), CKR_OK);
+  ASSERT_EQ(Decrypt(second, sealed_second, opened), CKR_OK);
+  EXPECT_EQ(opened, kText);
+  ASSERT_EQ(Decrypt(first, sealed_first, opened), CKR_OK);
+  EXPECT_EQ(opened, kText);
+  first.tag[3] = static_cast<std::uint8_t>(first.tag[3] ^ 1);
+  EXPECT_EQ(Decrypt(first, sealed_first, opened), CKR_AEAD_DECRYPT_FAILED);
+  second.aad[0] = 9;
+  EXPECT_EQ(Decrypt(second, sealed_second, opened), CKR_AEAD_DECRYPT_FAILED);
+  second.aad[0] = 1;
+  ASSERT_EQ(Decrypt(second, sealed_second, opened), CKR_OK) << "a refused message does not end the process";
+  EXPECT_EQ(f_->C_MessageDecryptFinal(s_), CKR_OK);
+}
+
+TEST_F(MessageCallsTest, AMessageIsWhatOrdinaryGcmMakes) {
+  const CK_OBJECT_HANDLE key = Aes();
+  Message message;
+  message.iv = Bytes(12, 5);
+  message.generator = CKG_NO_GENERATE;
+  Bytes sealed;
+  ASSERT_EQ(EncryptInit(key), CKR_OK);
+  ASSERT_EQ(Encrypt(message, kText, sealed), CKR_OK);
+  EXPECT_EQ(message.iv, Bytes(12, 5));
+  CK_GCM_PARAMS gcm{message.iv.data(), 12, 96, message.aad.data(), message.aad.size(), 128};
+  CK_MECHANISM m{CKM_AES_GCM, &gcm, sizeof gcm};
+  sealed.insert(sealed.end(), message.tag.begin(), message.tag.end());
+  Bytes opened(128);
+  CK_ULONG length = opened.size();
+  ASSERT_EQ(f_->C_DecryptInit(s_, &m, key), CKR_OK);
+  ASSERT_EQ(f_->C_Decrypt(s_, sealed.data(), sealed.size(), opened.data(), &length), CKR_OK);
+  opened.resize(length);
+  EXPECT_EQ(opened, kText);
+}
+
+TEST_F(MessageCallsTest, TheFixedPartOfAnIvStays) {
+  ASSERT_EQ(EncryptInit(Aes()), CKR_OK);
+  Message message;
+  message.iv = Bytes(16, 0xAB);
+  message.fixed_bits = 28;
+  Bytes sealed;
+  ASSERT_EQ(Encrypt(message, kText, sealed), CKR_OK);
+  EXPECT_EQ(Bytes(message.iv.begin(), message.iv.begin() + 3), Bytes(3, 0xAB));
+  EXPECT_EQ(message.iv[3] & 0xF0, 0xA0);
+  message.iv = Bytes(12);
+  message.fixed_bits = 8;
+  EXPECT_EQ(Encrypt(message, kText, sealed), CKR_MECHANISM_PARAM_INVALID) << "less than 96 random bits";
+  message.fixed_bits = 0;
+  message.generator = CKG_GENERATE_COUNTER;
+  EXPECT_EQ(Encrypt(message, kText, sealed), CKR_MECHANISM_PARAM_INVALID);
+  message.generator = CKG_GENERATE_RANDOM;
+  message.tag = Bytes(4);
+  EXPECT_EQ(Encrypt(message, kText, sealed), CKR_MECHANISM_PARAM_INVALID);
+}
+
+TEST_F(MessageCallsTest, LengthsAndShortBuffersMakeNothing) {
+  ASSERT_EQ(EncryptInit(Aes()), CKR_OK);
+  Message message;
+  auto parameter = message.parameter();
+  CK_ULONG length = 0;
+  const auto call = [&](CK_BYTE_PTR out) {
+    return f_->C_EncryptMessage(s_, &parameter, sizeof parameter, nullptr, 0, BytePtr(kText), kText.size(), out,
+                                &length);
+  };
+  Bytes out(64);
+  EXPECT_EQ(call(nullptr), CKR_OK);
+  EXPECT_EQ(length, kText.size());
+  length = kText.size() - 1;
+  EXPECT_EQ(call(out.data()), CKR_BUFFER_TOO_SMALL);
+  EXPECT_EQ(length, kText.size());
+  EXPECT_EQ(message.iv, Bytes(12)) << "no IV was made";
+  EXPECT_EQ(call(out.data()), CKR_OK);
+  EXPECT_NE(message.iv, Bytes(12));
+}
+
+TEST_F(MessageCallsTest, MessagesComeInParts) {
+  const CK_OBJECT_HANDLE key = Aes();
+  const Bytes text(100, 0x21);
+  Message message;
+  auto parameter = message.parameter();
+  Bytes sealed(text.size()), opened(text.size());
+  ASSERT_EQ(EncryptInit(key), CKR_OK);
+  CK_ULONG length = 10;
+  EXPECT_EQ(f_->C_EncryptMessageNext(s_, &parameter, sizeof parameter, BytePtr(text), 10, sealed.data(), &length, 0),
+            CKR_OPERATION_NOT_INITIALIZED);
+  ASSERT_EQ(f_->C_EncryptMessageBegin(s_, &parameter, sizeof parameter, message.aad.data(), 3), CKR_OK);
+  EXPECT_EQ(f_->C_EncryptMessageBegin(s_, &parameter, sizeof parameter, nullptr, 0), CKR_OPERATION_ACTIVE);
+  std::size_t given = 0;
+  for (std::size_t at = 0; at < text.size(); at += 25) {
+    const CK_FLAGS flags = at + 25 == text.size() ? CKF_END_OF_MESSAGE : 0;
+    length = 1;
+    if (given + 1 < at + 25) {
+      ASSERT_EQ(f_->C_EncryptMessageNext(s_, &parameter, sizeof parameter, BytePtr(text) + at, 25,
+                                         sealed.data() + given, &length, flags),
+                CKR_BUFFER_TOO_SMALL);
+    }
+    length = sealed.size() - given;
+    ASSERT_EQ(f_->C_EncryptMessageNext(s_, &parameter, sizeof parameter, BytePtr(text) + at, 25, sealed.data() + given,
+                                       &length, flags),
+              CKR_OK);
+    given += length;
+  }
+  EXPECT_EQ(given, text.size());
+  ASSERT_EQ(DecryptInit(key), CKR_OK);
+  ASSERT_EQ(Decrypt(message, sealed, opened), CKR_OK);
+  EXPECT_EQ(opened, text);
+
+  // Nothing comes out before the tag has been seen.
+  ASSERT_EQ(f_->C_DecryptMessageBegin(s_, &parameter, sizeof parameter, message.aad.data(), 3), CKR_OK);
+  length = 0;
+  ASSERT_EQ(f_->C_DecryptMessageNext(s_, &parameter, sizeof parameter, sealed.data(), 60, opened.data(), &length, 0),
+            CKR_OK);
+  EXPECT_EQ(length, 0u);
+  ASSERT_EQ(f_->C_DecryptMessageNext(s_, &parameter, sizeof parameter, sealed.data() + 60, 40, nullptr, &length,
+                                     CKF_END_OF_MESSAGE),
+            CKR_OK);
+  EXPECT_EQ(length, 100u);
+  length = 99;
+  ASSERT_EQ(f_->C_DecryptMessageNext(s_, &parameter, sizeof parameter, sealed.data() + 60, 40, opened.data(), &length,
+                                     CKF_END_OF_MESSAGE),
+            CKR_BUFFER_TOO_SMALL);
+  opened.assign(100, 0);
+  ASSERT_EQ(f_->C_DecryptMessageNext(s_, &parameter, sizeof parameter, sealed.data() + 60, 40, opened.data(), &length,
+                                     CKF_END_OF_MESSAGE),
+            CKR_OK);
+  EXPECT_EQ(opened, text);
+  ASSERT_EQ(f_->C_DecryptMessageBegin(s_, &parameter, sizeof parameter, nullptr, 0), CKR_OK);
+  length = 100;
+  EXPECT_EQ(f_->C_DecryptMessageNext(s_, &parameter, sizeof parameter, sealed.data(), 100, opened.data(), &length,
+                                     CKF_END_OF_MESSAGE),
+            CKR_AEAD_DECRYPT_FAILED);
+  EXPECT_EQ(f_->C_DecryptMessageNext(s_, &parameter, sizeof parameter, sealed.data(), 100, opened.data(), &length, 0),
+            CKR_OPERATION_NOT_INITIALIZED);
+  EXPECT_EQ(f_->C_MessageDecryptFinal(s_), CKR_OK);
+}
+
+TEST_F(MessageCallsTest, InitTakesTheExamplesParameterAndIsCancelled) {
+  const CK_OBJECT_HANDLE key = Aes();
+  Message message;
+  auto parameter = message.parameter();
+  CK_MECHANISM m{CKM_AES_GCM, &parameter, sizeof parameter};
+  ASSERT_EQ(f_->C_MessageEncryptInit(s_, &m, key), CKR_OK);
+  Bytes sealed;
+  ASSERT_EQ(Encrypt(message, kText, sealed), CKR_OK);
+  ASSERT_EQ(f_->C_MessageEncryptInit(s_, nullptr, 0), CKR_OK);
+  EXPECT_EQ(Encrypt(message, kText, sealed), CKR_OPERATION_NOT_INITIALIZED);
+  ASSERT_EQ(f_->C_MessageEncryptInit(s_, &m, key), CKR_OK);
+  ASSERT_EQ(f_->C_SessionCancel(s_, CKF_MESSAGE_ENCRYPT), CKR_OK);
+  EXPECT_EQ(f_->C_MessageEncryptFinal(s_), CKR_OPERATION_NOT_INITIALIZED);
+  CK_MECHANISM cbc = M(CKM_AES_CBC);
+  EXPECT_EQ(f_->C_MessageEncryptInit(s_, &cbc, key), CKR_MECHANISM_INVALID);
+  EXPECT_TRUE((FlagsOf(CKM_AES_GCM) & CKF_MESSAGE_ENCRYPT) != 0);
+  EXPECT_TRUE((FlagsOf(CKM_SHA256_HMAC) & CKF_MESSAGE_SIGN) != 0);
+}
+
+TEST_F(MessageCallsTest, MessagesAreSignedAndVerified) {
+  const CK_OBJECT_HANDLE key = Open(Bytes(32, 1));
+  CK_MECHANISM hmac = M(CKM_SHA256_HMAC);
+  Bytes mac(32), again(32);
+  CK_ULONG length = 0;
+  ASSERT_EQ(f_->C_MessageSignInit(s_, &hmac, key), CKR_OK);
+  EXPECT_EQ(f_->C_SignMessage(s_, nullptr, 0, BytePtr(kText), kText.size(), nullptr, &length), CKR_OK);
+  EXPECT_EQ(length, 32u);
+  length = 31;
+  EXPECT_EQ(f_->C_SignMessage(s_, nullptr, 0, BytePtr(kText), kText.size(), mac.data(), &length), CKR_BUFFER_TOO_SMALL);
+  EXPECT_EQ(f_->C_SignMessage(s_, nullptr, 0, BytePtr(kText), kText.size(), mac.data(), &length), CKR_OK);
+  EXPECT_EQ(mac, Sign(hmac, key, kText));
+  ASSERT_EQ(f_->C_SignMessageBegin(s_, nullptr, 0), CKR_OK);
+  EXPECT_EQ(f_->C_SignMessage(s_, nullptr, 0, BytePtr(kText), kText.size(), mac.data(), &length), CKR_OPERATION_ACTIVE);
+  ASSERT_EQ(f_->C_SignMessageNext(s_, nullptr, 0, BytePtr(kText), 10, nullptr, nullptr), CKR_OK);
+  length = 0;
+  ASSERT_EQ(f_->C_SignMessageNext(s_, nullptr, 0, BytePtr(kText) + 10, kText.size() - 10, nullptr, &length), CKR_OK);
+  EXPECT_EQ(length, 32u);
+  length = 1;
+  ASSERT_EQ(f_->C_SignMessageNext(s_, nullptr, 0, BytePtr(kText) + 10, kText.size() - 10, again.data(), &length),
+            CKR_BUFFER_TOO_SMALL);
+  ASSERT_EQ(f_->C_SignMessageNext(s_, nullptr, 0, BytePtr(kText) + 10, kText.size() - 10, again.data(), &length),
+            CKR_OK);
+  EXPECT_EQ(again, mac);
+  EXPECT_EQ(f_->C_SignMessageNext(s_, nullptr, 0, BytePtr(kText), 1, nullptr, nullptr), CKR_OPERATION_NOT_INITIALIZED);
+  EXPECT_EQ(f_->C_MessageSignFinal(s_), CKR_OK);
+
+  ASSERT_EQ(f_->C_MessageVerifyInit(s_, &hmac, key), CKR_OK);
+  EXPECT_EQ(f_->C_VerifyMessage(s_, nullptr, 0, BytePtr(kText), kText.size(), mac.data(), 32), CKR_OK);
+  ASSERT_EQ(f_->C_VerifyMessageBegin(s_, nullptr, 0), CKR_OK);
+  ASSERT_EQ(f_->C_VerifyMessageNext(s_, nullptr, 0, BytePtr(kText), 5, nullptr, 0), CKR_OK);
+  EXPECT_EQ(f_->C_VerifyMessageNext(s_, nullptr, 0, BytePtr(kText) + 5, kText.size() - 5, mac.data(), 32), CKR_OK);
+  mac[0] = static_cast<std::uint8_t>(mac[0] ^ 1);
+  EXPECT_EQ(f_->C_VerifyMessage(s_, nullptr, 0, BytePtr(kText), kText.size(), mac.data(), 32), CKR_SIGNATURE_INVALID);
+  Message message;
+  auto parameter = message.parameter();
+  EXPECT_EQ(f_->C_VerifyMessage(s_, &parameter, sizeof parameter, BytePtr(kText), kText.size(), mac.data(), 32),
+            CKR_MECHANISM_PARAM_INVALID);
+  EXPECT_EQ(f_->C_MessageVerifyFinal(s_), CKR_OK);
+}
+
+TEST_F(MessageCallsTest, MessagesAreSignedByMechanismsOfOnePart) {
+  const Pair pair = Ec();
+  CK_MECHANISM ecdsa = M(CKM_ECDSA);
+  const Bytes digest = Digest(kText);
+  Bytes signature(64);
+  CK_ULONG length = 64;
+  ASSERT_EQ(f_->C_MessageSignInit(s_, &ecdsa, pair.private_key), CKR_OK);
+  ASSERT_EQ(f_->C_SignMessageBegin(s_, nullptr, 0), CKR_OK);
+  ASSERT_EQ(f_->C_SignMessageNext(s_, nullptr, 0, BytePtr(digest), 30, nullptr, nullptr), CKR_OK);
+  ASSERT_EQ(f_->C_SignMessageNext(s_, nullptr, 0, BytePtr(digest) + 30, 2, signature.data(), &length), CKR_OK);
+  EXPECT_EQ(length, 64u);
+  EXPECT_EQ(Verify(ecdsa, pair.public_key, digest, signature), CKR_OK);
+}
+
+}  // namespace
+}  // namespace cmkd::tests
