@@ -120,6 +120,7 @@ int Serve(const Config& config, const sigset_t& stop_signals) {
                 pins,
                 *opened->ticket_sealer,
                 *opened->object_sealer,
+                opened->rejection_key,
                 clock.Now()};
   self = &daemon;
   Dispatcher dispatcher(daemon);

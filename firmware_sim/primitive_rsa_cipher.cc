@@ -50,7 +50,7 @@ class RsaCipher final : public Cipher {
       return LibraryRefusal(CKR_ENCRYPTED_DATA_INVALID, "RSA decryption");
     }
     ByteView message = ByteView(plain).first(n);
-    Fallible<RejectedOrMessage> chosen = Fail(CKR_DEVICE_ERROR, "not chosen");
+    Fallible<Pkcs1Message> chosen = Fail(CKR_DEVICE_ERROR, "not chosen");
     if (recipe_ == Recipe::kRsaPkcs) {
       chosen = RemovePkcs1(plain, key_.engine().rejection, in, value_bytes_);
       if (!chosen.ok()) return Failure{chosen.error()};

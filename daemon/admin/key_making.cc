@@ -144,6 +144,7 @@ Fallible<NewObjects> MakeKey(Backend& backend, const WrappingKey& under, const K
     ASSIGN_OR_RETURN(Made made, backend.GenerateKey(mechanism, request.spec->key_type, request.spec->size, under));
     RemoveSecretParts(made.computed);
     attributes.Merge(made.computed);
+    HideCheckValue(attributes);
     objects.key = NewCmk(attributes, std::move(made.material), cmk::Origin::kLocal, now);
     Dress(*objects.key, request, now);
     objects.objects.push_back(std::move(attributes));

@@ -31,6 +31,7 @@ struct Daemon {
   PinCache& pins;
   const AesGcmSealer& ticket_sealer;
   const AesGcmSealer& object_sealer;
+  const SecretBytes& rejection_key;  // from which come the bytes that stand for wrongly padded messages
   Timestamp started;
 };
 

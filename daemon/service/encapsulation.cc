@@ -7,6 +7,7 @@
 #include "daemon/service/handlers.h"
 #include "daemon/service/open_key.h"
 #include "daemon/service/operation_run.h"
+#include "daemon/service/rsa_padding.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/mechanism_parameters.h"
 
@@ -209,8 +210,8 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_DecapsulateKey>& call
         invocation, opening, given,
         [&](Backend& backend, const Candidate& with, CK_OBJECT_CLASS object_class, CK_KEY_TYPE type,
             CK_ULONG value_bytes, const WrappingKey& under) {
-          return backend.UnwrapKey(mechanism, with.name, with.material, ciphertext, object_class, type, value_bytes,
-                                   under);
+          return UnwrapWithRsaHere(invocation, backend, *opening.row, mechanism, *opening.key, with, ciphertext,
+                                   object_class, type, value_bytes, under);
         },
         *call.key.value);
   }

@@ -24,7 +24,7 @@ const KeySpec* FindKeySpec(std::string_view name);
 struct KeyUsage {
   std::string_view name;
   CK_ATTRIBUTE_TYPE
-      protects;  // of the secret or private key (sign), or of the public key (encrypt, verify is its partner)
+  protects;  // of the secret or private key (sign), or of the public key (encrypt, verify is its partner)
   CK_ATTRIBUTE_TYPE processes;
 };
 const KeyUsage* FindKeyUsage(std::string_view name);

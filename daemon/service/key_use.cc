@@ -1,8 +1,11 @@
 // Keys, states, versions and mechanisms.
 #include "daemon/service/key_use.h"
 
+#include <time.h>
+
 #include <algorithm>
 
+#include "daemon/service/rsa_padding.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/key_role.h"
 #include "pkcs11/spec/mechanism_parameters.h"
@@ -29,10 +32,29 @@ KeyMaterial Describe(const Object& key, const store::TokenRecord& token, const c
   return described;
 }
 
+// Before CKA_START_DATE a key is not used, after CKA_END_DATE it protects nothing new; what it protected can still be
+// opened and verified. Days are counted in UTC, both ends included.
+Status CheckDates(const Invocation& invocation, const Object& key, cmk::Use use) {
+  const std::string_view start = key.attributes.Text(CKA_START_DATE), end = key.attributes.Text(CKA_END_DATE);
+  if ((start.empty() && end.empty()) || use == cmk::Use::kDescribe) return {};
+  const time_t seconds = invocation.daemon.clock.Now().seconds;
+  tm parts{};
+  char today[16];
+  if (::gmtime_r(&seconds, &parts) == nullptr || ::strftime(today, sizeof today, "%Y%m%d", &parts) != 8) {
+    return Fail(CKR_FUNCTION_FAILED, "the date is not known");
+  }
+  if (!start.empty() && std::string_view(today) < start)
+    return Fail(CKR_KEY_FUNCTION_NOT_PERMITTED, "the key's CKA_START_DATE is still to come");
+  if (!end.empty() && std::string_view(today) > end && use == cmk::Use::kProtect)
+    return Fail(CKR_KEY_FUNCTION_NOT_PERMITTED, "the key's CKA_END_DATE is past");
+  return {};
+}
+
 }  // namespace
 
 Fallible<std::vector<Candidate>> Candidates(const Invocation& invocation, const Object& key, cmk::Use use,
                                             spec::VersionSearch search, Moment moment) {
+  RETURN_IF_ERROR(CheckDates(invocation, key, use));
   ASSIGN_OR_RETURN(const auto token, invocation.daemon.records.GetToken(key.token));
   std::vector<Candidate> candidates;
   if (!key.cmk || key.object_class == CKO_PUBLIC_KEY) {
@@ -136,6 +158,9 @@ Fallible<const spec::MechanismRow*> CheckOffered(const Invocation& invocation, C
   ASSIGN_OR_RETURN(const Backend* backend, BackendOf(invocation));
   if (!IsOffered(token.get(), *backend, *row) || (ServedOperations(*backend, *row) & operation) == 0) {
     return Fail(CKR_MECHANISM_INVALID, "the token does not offer the mechanism for this", spec::kMechanismNotAllowed);
+  }
+  if ((operation & (CKF_DECRYPT | CKF_UNWRAP | CKF_DECAPSULATE)) != 0 && !HidesWrongPadding(*backend, *row)) {
+    return Fail(CKR_MECHANISM_INVALID, "the device would tell wrong paddings", spec::kMechanismNotAllowed);
   }
   return row;
 }

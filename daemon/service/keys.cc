@@ -6,6 +6,7 @@
 #include "daemon/service/key_use.h"
 #include "daemon/service/new_object.h"
 #include "daemon/service/open_key.h"
+#include "daemon/service/rsa_padding.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/mechanism_parameters.h"
 
@@ -140,8 +141,8 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_UnwrapKey>& call) {
       invocation, opening, call.attributes.view(),
       [&](Backend& backend, const Candidate& with, CK_OBJECT_CLASS object_class, CK_KEY_TYPE type, CK_ULONG value_bytes,
           const WrappingKey& under) {
-        return backend.UnwrapKey(mechanism, with.name, with.material, call.input.view(), object_class, type,
-                                 value_bytes, under);
+        return UnwrapWithRsaHere(invocation, backend, *opening.row, mechanism, *opening.key, with, call.input.view(),
+                                 object_class, type, value_bytes, under);
       },
       *call.key.value);
 }

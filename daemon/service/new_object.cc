@@ -112,6 +112,11 @@ void RemoveSecretParts(spec::Attributes& attributes) {
   }
 }
 
+void HideCheckValue(spec::Attributes& attributes) {
+  const bool works = attributes.Bool(CKA_ENCRYPT) || attributes.Bool(CKA_DECRYPT);
+  if (attributes.Ulong(CKA_KEY_TYPE) == CKK_AES && works) attributes.Set(CKA_CHECK_VALUE, {});
+}
+
 Status CheckNewObject(const Invocation& invocation, const store::TokenRecord& token, const spec::Attributes& attributes,
                       const spec::Attributes* partner) {
   RETURN_IF_ERROR(MayWrite(invocation, IsTokenObject(attributes), attributes.Bool(CKA_PRIVATE)));
@@ -156,6 +161,7 @@ Fallible<CK_OBJECT_HANDLE> KeepKey(Invocation& invocation, spec::Attributes attr
   RemoveSecretParts(attributes);
   RemoveSecretParts(made.computed);
   attributes.Merge(made.computed);
+  HideCheckValue(attributes);
   if (!IsTokenObject(attributes)) return KeepInSession(invocation, std::move(attributes), std::move(made.material));
   NewObjects objects;
   objects.key = NewCmk(attributes, std::move(made.material), origin, invocation.daemon.clock.Now());

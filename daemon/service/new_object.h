@@ -31,6 +31,9 @@ Fallible<PairHandles> KeepPair(Invocation& invocation, spec::Attributes public_a
 
 // The secret parts of a key's attributes, which are never kept among them.
 void RemoveSecretParts(spec::Attributes& attributes);
+// An AES key's check value is the encryption of a block of zeros: the first bytes of the key by which GCM
+// authenticates. Keys that work on data are shown without.
+void HideCheckValue(spec::Attributes& attributes);
 bool IsSecretPart(const Object& object, CK_ATTRIBUTE_TYPE type);
 
 // "AES-256", "RSA-2048", "EC-P256", …

@@ -1,6 +1,7 @@
 // Object management (PKCS#11 section 5.7).
 #include <algorithm>
 
+#include "daemon/crypto/weak_rsa.h"
 #include "daemon/service/handlers.h"
 #include "daemon/service/key_role.h"
 #include "daemon/service/key_use.h"
@@ -39,6 +40,10 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_CreateObject>& call) 
   RETURN_IF_ERROR(spec::CheckTemplate(context, call.attributes.view()));
   spec::Attributes attributes = spec::Complete(context, call.attributes.view());
   RETURN_IF_ERROR(CheckNewObject(invocation, *token, attributes));
+  if (const ByteView modulus = attributes.View(CKA_MODULUS); !modulus.empty()) {
+    const std::string_view weakness = WeaknessOfModulus(modulus);
+    if (!weakness.empty()) return Fail(CKR_ATTRIBUTE_VALUE_INVALID, std::string(weakness));
+  }
   if (!IsSecretClass(kind.object_class)) {
     ASSIGN_OR_RETURN(*call.object.value, Keep(invocation, std::move(attributes)));
     return {};

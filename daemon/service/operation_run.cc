@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "daemon/crypto/oaep.h"
 #include "daemon/service/key_role.h"
+#include "daemon/service/rsa_padding.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/mechanism_output.h"
 #include "pkcs11/spec/mechanism_parameters.h"
@@ -115,47 +115,16 @@ Fallible<std::size_t> LengthFor(const Operation& operation, std::size_t input) {
 
 bool LengthIsExact(const Operation& operation) { return operation.kind != OperationKind::kDecrypt; }
 
-// ---- OAEP on devices that do only some of it: the device does the private-key operation, the padding comes off here.
+// ---- RSA paddings that come off here (rsa_padding.h)
 
 bool MustUnpadHere(const Invocation& invocation, const Operation& operation) {
-  if (operation.kind != OperationKind::kDecrypt || operation.row->recipe != spec::Recipe::kRsaOaep) return false;
-  const auto backend = BackendOf(invocation);
-  return backend.ok() && !(*backend)->software() && (*backend)->FindMechanism(CKM_RSA_X_509) != nullptr;
+  return operation.kind == OperationKind::kDecrypt && IsUnpaddedHere(invocation, *operation.row);
 }
 
-// OpenSSL's name of a digest mechanism that OAEP may use.
-std::string_view DigestName(CK_MECHANISM_TYPE digest) {
-  switch (digest) {
-    case CKM_SHA_1: return "SHA1";
-    case CKM_SHA224: return "SHA224";
-    case CKM_SHA256: return "SHA256";
-    case CKM_SHA384: return "SHA384";
-    case CKM_SHA512: return "SHA512";
-    default: return "";
-  }
-}
-
-Fallible<SecretBytes> DecryptOaepHere(Invocation& invocation, const Operation& operation, ByteView input) {
-  const std::size_t modulus = (operation.key_bits + 7) / 8;
-  if (input.size() != modulus)
-    return Fail(CKR_ENCRYPTED_DATA_LEN_RANGE, "the ciphertext is not as long as the modulus");
-  SecretBytes block(modulus);
-  CK_ULONG length = modulus;
-  RETURN_IF_ERROR(RunWithKey(
-      invocation, operation, [&](CK_FUNCTION_LIST_PTR device, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE key) {
-        CK_MECHANISM raw{CKM_RSA_X_509, nullptr, 0};
-        if (const CK_RV rv = device->C_DecryptInit(session, &raw, key); rv != CKR_OK) return rv;
-        length = modulus;
-        return device->C_Decrypt(session, Mutable(input), input.size(), block.bytes().data(), &length);
-      }));
-  if (length != modulus) return Fail(CKR_DEVICE_ERROR, "the device gave a block of another length");
-  CK_RSA_PKCS_OAEP_PARAMS parameters{};
-  std::memcpy(&parameters, operation.mechanism->get().pParameter, sizeof parameters);
-  const ByteView label(static_cast<const std::uint8_t*>(parameters.pSourceData), parameters.ulSourceDataLen);
-  auto plain =
-      RemoveOaep(block.view(), DigestName(parameters.hashAlg), DigestName(spec::MgfDigest(parameters.mgf)), label);
-  if (!plain) return Fail(CKR_ENCRYPTED_DATA_INVALID, "the padding is wrong");
-  return std::move(*plain);
+Fallible<SecretBytes> DecryptHere(Invocation& invocation, const Operation& operation, ByteView input) {
+  ASSIGN_OR_RETURN(const std::vector<Candidate> candidates, CandidatesOf(invocation, operation));
+  return DecryptRsaHere(invocation, *operation.row, operation.mechanism->get(), *operation.key, candidates.front(),
+                        input);
 }
 
 Status CheckNoParts(const Operation& operation) {
@@ -212,8 +181,8 @@ Status RunOnce(Invocation& invocation, const Operation& operation, const OnDevic
     const Candidate* candidate = candidates.empty() ? nullptr : &candidates[i];
     const cmk::Use use = RowOf(operation.kind).use;
     if (candidate != nullptr && use == kProtect) {
-      RETURN_IF_ERROR(CountUse(invocation, *operation.key, *candidate, use, operation.row->type,
-                               invocation.audit.input_bytes));
+      RETURN_IF_ERROR(
+          CountUse(invocation, *operation.key, *candidate, use, operation.row->type, invocation.audit.input_bytes));
     }
     const Status status = backend->Run([&](CK_FUNCTION_LIST_PTR device, Backend::Lease& lease) -> CK_RV {
       if (const CK_RV rv = StartOnDevice(device, lease, operation, candidate); rv != CKR_OK) return rv;
@@ -274,6 +243,13 @@ Status BeginOperation(Invocation& invocation, OperationKind which, const CK_MECH
     ASSIGN_OR_RETURN(operation->key, FindVisible(invocation, key_handle, CKR_KEY_HANDLE_INVALID));
     RecordKey(invocation, *operation->key, mechanism->mechanism);
     RETURN_IF_ERROR(CheckKeyUse(invocation, *operation->row, *operation->key, kind.usage));
+    // Who may encrypt and not decrypt would read other people's messages by choosing their IV again.
+    const bool encrypts_only = which == OperationKind::kEncrypt && operation->key->has_material() &&
+                               !operation->key->attributes.Bool(CKA_DECRYPT);
+    if (encrypts_only && spec::MakesKeystream(*operation->row)) {
+      return Fail(CKR_MECHANISM_PARAM_INVALID, "a key that only encrypts does not take its caller's IV",
+                  spec::kIvRefused);
+    }
     // The rules of use are asked now and again at every data call.
     ASSIGN_OR_RETURN([[maybe_unused]] const auto candidates,
                      Candidates(invocation, *operation->key, kind.use, operation->row->versions, Moment::kInit));
@@ -312,7 +288,7 @@ Status TransformWhole(Invocation& invocation, Operation& operation, ByteView inp
   const std::size_t room = LengthIsExact(operation) ? length : std::max(length, input.size());
   const bool fits = output.capacity() >= room;
   if (MustUnpadHere(invocation, operation)) {
-    ASSIGN_OR_RETURN(const SecretBytes plain, DecryptOaepHere(invocation, operation, input));
+    ASSIGN_OR_RETURN(const SecretBytes plain, DecryptHere(invocation, operation, input));
     return Deliver(invocation, operation, output, plain.view(), input);
   }
   CK_BYTE_PTR into = fits ? output.Room(room) : invocation.arena.Allocate(room);

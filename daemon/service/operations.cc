@@ -3,6 +3,7 @@
 #include "daemon/service/handlers.h"
 #include "daemon/service/operation_run.h"
 #include "daemon/service/recover.h"
+#include "pkcs11/spec/signed_data.h"
 
 namespace cmkd::daemon {
 
@@ -12,8 +13,9 @@ using spec::OperationKind;
 namespace {
 
 Status Single(Invocation& invocation, OperationKind which, const spec::BytesIn& input, spec::BytesOut& output) {
-  return WithOperation(invocation, which, true, output.query(), [&](Operation& operation) {
+  return WithOperation(invocation, which, true, output.query(), [&](Operation& operation) -> Status {
     RecordUse(invocation, operation, input.length);
+    if (which == OperationKind::kSign) RETURN_IF_ERROR(spec::CheckSignedData(*operation.row, input.view()));
     return TransformWhole(invocation, operation, input.view(), output);
   });
 }

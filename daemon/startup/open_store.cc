@@ -1,6 +1,7 @@
 // Root key and store, made and opened together.
 #include "daemon/startup/open_store.h"
 
+#include "daemon/crypto/digest.h"
 #include "daemon/crypto/random.h"
 #include "daemon/startup/root_key.h"
 #include "keystore/store/lmdb_store.h"
@@ -14,6 +15,7 @@ OpenedStore MakeSealers(const SecretBytes& root) {
   opened.store_sealer = std::make_unique<AesGcmSealer>(root.view(), kSealStore);
   opened.ticket_sealer = std::make_unique<AesGcmSealer>(root.view(), kSealTicket);
   opened.object_sealer = std::make_unique<AesGcmSealer>(root.view(), kSealSessionObject);
+  opened.rejection_key = DeriveKey(root.view(), "cmkd rsa rejection");
   return opened;
 }
 

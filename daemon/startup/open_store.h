@@ -17,6 +17,7 @@ struct OpenedStore {
   std::unique_ptr<AesGcmSealer> store_sealer;
   std::unique_ptr<AesGcmSealer> ticket_sealer;
   std::unique_ptr<AesGcmSealer> object_sealer;
+  SecretBytes rejection_key;
   std::unique_ptr<store::Store> store;
 };
 

@@ -59,6 +59,10 @@ bool WrapsWhole(const MechanismRow& row) {
   return row.versions == VersionSearch::kTrial || row.recipe == Recipe::kRsaOaep || row.output == OutputRule::kEnvelope;
 }
 
+bool MakesKeystream(const MechanismRow& row) {
+  return row.parameter == ParameterKind::kGcm || row.parameter == ParameterKind::kAesCtr;
+}
+
 Status CheckWrappingStrength(const Attributes& wrapping, const Attributes& key) {
   if (wrapping.Ulong(CKA_CLASS) != CKO_SECRET_KEY || key.Ulong(CKA_CLASS) != CKO_SECRET_KEY) return {};
   const std::size_t needed = std::min(KeyBits(key).value_or(0), kStrongestBits);

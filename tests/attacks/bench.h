@@ -143,4 +143,10 @@ Bytes P256Parameters();
 Bytes P256Generator();
 Bytes Random(std::size_t bytes);
 
+// RSA moduli of 2048 bits that nobody should take.
+Bytes EvenModulus();
+Bytes ModulusWithSmallFactor();
+Bytes ModulusOfClosePrimes();
+Bytes RocaModulus();  // primes of the form k·M + (65537^a mod M), CVE-2017-15361
+
 }  // namespace cmkd::attacks

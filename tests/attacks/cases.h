@@ -13,6 +13,8 @@ struct Case {
   void (*run)(Bench& bench, Trial& trial);
   // Why the case may be inapplicable on a cmkd token; nullptr when it must run.
   const char* may_not_apply = nullptr;
+  // In a process of its own: when that dies or hangs, the case is broken.
+  bool isolated = false;
 };
 
 std::span<const Case> WrappingCases();    // A

@@ -5,10 +5,13 @@
 // Prints a line for each case: number, outcome (held, broken, n/a), what refused it or was lost. Exit status 1 when a
 // case is broken, does not apply without leave, or was refused with another code than the catalogue has; with --referee
 // (somebody else's module) only when a case could not be run at all.
+#include <unistd.h>
+
 #include <cstdio>
 #include <fstream>
 
 #include "tests/attacks/cases.h"
+#include "tests/attacks/children.h"
 
 namespace cmkd::attacks {
 namespace {
@@ -24,6 +27,7 @@ const char* Name(Outcome outcome) {
 
 struct Options {
   bool referee = false;
+  bool here = false;  // everything in this process
   std::string out;
   std::vector<std::string> only;
 };
@@ -40,6 +44,40 @@ std::string Fault(const Options& options, const Case& attack, const Trial& trial
   return trial.Complaint();
 }
 
+// One line of a result file: number, outcome, summary.
+struct Line {
+  std::string text;
+  std::string fault;
+};
+
+Line RunHere(const Options& options, const Case& attack, Bench& bench) {
+  Trial trial;
+  if (trial.Ready("C_Login", bench.Begin())) attack.run(bench, trial);
+  bench.End();
+  return {std::string(attack.id) + '\t' + Name(trial.outcome()) + '\t' + trial.Summary(),
+          Fault(options, attack, trial)};
+}
+
+// Runs the case in a process of its own; one that does not come back has lost more than a key.
+Line RunApart(const Options& options, const Case& attack) {
+  char name[] = "/tmp/attack.XXXXXX";
+  const int file = ::mkstemp(name);
+  if (file >= 0) ::close(file);
+  std::vector<std::string> arguments = {"--here", "--out", name, attack.id};
+  if (options.referee) arguments.push_back("--referee");
+  const int status = RunSelf(arguments, {}, 60);
+  Line line;
+  std::ifstream in(name);
+  std::getline(in, line.text);
+  std::getline(in, line.fault);
+  ::unlink(name);
+  if (status > 1 || line.text.empty()) {
+    const std::string how = status >= 128 ? "dies by signal " + std::to_string(status - 128) : "does not come back";
+    line = {std::string(attack.id) + "\tbroken\tthe calling process " + how, options.referee ? "" : "broken"};
+  }
+  return line;
+}
+
 int Run(const Options& options) {
   Bench bench;
   if (!bench.trouble().empty()) {
@@ -52,17 +90,15 @@ int Run(const Options& options) {
        {WrappingCases(), AttributeCases(), DerivationCases(), OracleCases(), SessionCases(), WireCases()}) {
     for (const Case& attack : cases) {
       if (!IsWanted(options, attack)) continue;
-      Trial trial;
-      if (trial.Ready("C_Login", bench.Begin())) attack.run(bench, trial);
-      bench.End();
+      const bool apart = attack.isolated && !options.here;
+      const Line line = apart ? RunApart(options, attack) : RunHere(options, attack, bench);
       ++ran;
-      const std::string line = std::string(attack.id) + '\t' + Name(trial.outcome()) + '\t' + trial.Summary();
-      out << line << '\n';
-      const std::string fault = Fault(options, attack, trial);
-      std::printf("%s\n", line.c_str());
-      if (!fault.empty()) std::printf("     FAULT %s: %s [%s]\n", attack.id, fault.c_str(), attack.what);
+      out << line.text << '\n';
+      if (options.here) out << line.fault << '\n';
+      std::printf("%s\n", line.text.c_str());
+      if (!line.fault.empty()) std::printf("     FAULT %s: %s [%s]\n", attack.id, line.fault.c_str(), attack.what);
       std::fflush(stdout);
-      faults += fault.empty() ? 0 : 1;
+      faults += line.fault.empty() ? 0 : 1;
     }
   }
   std::printf("%d cases, %d faults\n", ran, faults);
@@ -87,7 +123,12 @@ int main(int argc, char** argv) {
       cmkd::attacks::PrintCatalogue();
       return 0;
     }
-    if (argument == "--referee") {
+    if (argument == "--part") {
+      return cmkd::attacks::RunPart(std::vector<std::string>(argv + i + 1, argv + argc));
+    }
+    if (argument == "--here") {
+      options.here = true;
+    } else if (argument == "--referee") {
       options.referee = true;
     } else if (argument == "--out" && i + 1 < argc) {
       options.out = argv[++i];

@@ -50,7 +50,96 @@ Bytes Number(EVP_PKEY* key, const char* name) {
   return bytes;
 }
 
+struct Numbers {
+  Numbers() : context(BN_CTX_new()) {}
+  ~Numbers() {
+    for (BIGNUM* number : made) BN_free(number);
+    BN_CTX_free(context);
+  }
+  Numbers(const Numbers&) = delete;
+  Numbers& operator=(const Numbers&) = delete;
+  BIGNUM* New() {
+    made.push_back(BN_new());
+    return made.back();
+  }
+  BIGNUM* Prime(int bits) {
+    BIGNUM* prime = New();
+    BN_generate_prime_ex(prime, bits, 0, nullptr, nullptr, nullptr);
+    return prime;
+  }
+  // The product of two numbers, as bytes.
+  Bytes Product(const BIGNUM* a, const BIGNUM* b) {
+    BIGNUM* n = New();
+    BN_mul(n, a, b, context);
+    Bytes bytes(static_cast<std::size_t>(BN_num_bytes(n)));
+    BN_bn2bin(n, bytes.data());
+    return bytes;
+  }
+  BN_CTX* context;
+  std::vector<BIGNUM*> made;
+};
+
+bool IsSmallPrime(unsigned n) {
+  for (unsigned d = 2; d * d <= n; ++d) {
+    if (n % d == 0) return false;
+  }
+  return n > 1;
+}
+
+// A prime of `bits` as the flawed generator makes them: M is the product of the first `count` primes.
+BIGNUM* RocaPrime(Numbers& numbers, int bits, int count) {
+  BIGNUM* m = numbers.New();
+  BN_one(m);
+  for (unsigned n = 2; count > 0; ++n) {
+    if (IsSmallPrime(n)) {
+      BN_mul_word(m, n);
+      --count;
+    }
+  }
+  BIGNUM *base = numbers.New(), *a = numbers.New(), *k = numbers.New(), *p = numbers.New();
+  BN_set_word(base, 65537);
+  do {
+    BN_rand(a, 60, BN_RAND_TOP_ANY, BN_RAND_BOTTOM_ANY);
+    BN_rand(k, bits - BN_num_bits(m), BN_RAND_TOP_TWO, BN_RAND_BOTTOM_ANY);
+    BN_mod_exp(a, base, a, m, numbers.context);
+    BN_mul(p, k, m, numbers.context);
+    BN_add(p, p, a);
+  } while (BN_check_prime(p, numbers.context, nullptr) != 1);
+  return p;
+}
+
 }  // namespace
+
+Bytes EvenModulus() {
+  Numbers numbers;
+  Bytes n = numbers.Product(numbers.Prime(1024), numbers.Prime(1024));
+  n.back() = static_cast<std::uint8_t>(n.back() & 0xFE);
+  return n;
+}
+
+Bytes ModulusWithSmallFactor() {
+  Numbers numbers;
+  BIGNUM* small = numbers.New();
+  BN_set_word(small, 641);
+  return numbers.Product(numbers.Prime(2039), small);
+}
+
+Bytes ModulusOfClosePrimes() {
+  Numbers numbers;
+  BIGNUM* p = numbers.Prime(1024);
+  BIGNUM* q = numbers.New();
+  BN_copy(q, p);
+  do {
+    BN_add_word(q, 2);
+  } while (BN_check_prime(q, numbers.context, nullptr) != 1);
+  return numbers.Product(p, q);
+}
+
+Bytes RocaModulus() {
+  Numbers numbers;
+  // 126 primes, as for keys of 2048 bits.
+  return numbers.Product(RocaPrime(numbers, 1024, 126), RocaPrime(numbers, 1024, 126));
+}
 
 Bytes AesGcm(const Bytes& key, const Bytes& iv, const Bytes& data) {
   const Context context;
