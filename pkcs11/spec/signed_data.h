@@ -2,6 +2,7 @@
 // is none. Pure, any thread.
 #pragma once
 
+#include "common/bytes.h"
 #include "pkcs11/spec/error.h"
 #include "pkcs11/spec/mechanism_table.h"
 
