@@ -36,6 +36,16 @@ bool MayBeAboutWrapping(const Error& error, bool wrapping) {
   return wrapping || RefusesExtractable(error.rv);
 }
 
+// A device that wraps keys of this kind refuses or loses some lengths: then this one key is a resident.
+constexpr CK_RV kLengthIsLost = CKR_KEY_SIZE_RANGE;
+
+// The length of a secret key as the device has it; 0 when it does not say.
+CK_ULONG LengthOf(CK_FUNCTION_LIST_PTR device, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE key) {
+  CK_ULONG bytes = 0;
+  CK_ATTRIBUTE wanted{CKA_VALUE_LEN, &bytes, sizeof bytes};
+  return device->C_GetAttributeValue(session, key, &wanted, 1) == CKR_OK ? bytes : 0;
+}
+
 // PKCS#11 says DER of an OCTET STRING; some devices give the point itself.
 void NormalizePoint(spec::Attributes& attributes) {
   const Bytes* point = attributes.Find(CKA_EC_POINT);
@@ -112,6 +122,7 @@ Fallible<Made> Pkcs11Backend::MakeKey(ObjectPlan plan, const WrappingKey& under,
   const Keeping known = keeping.load(std::memory_order_relaxed);
   Made made;
   Status status;
+  bool lost = false;  // the device wraps such keys, but not of this length
   if (known != Keeping::kResident) {
     bool wrapping = false;
     status = Attempt([&](Session& session) {
@@ -120,8 +131,10 @@ Fallible<Made> Pkcs11Backend::MakeKey(ObjectPlan plan, const WrappingKey& under,
       return MakeWrapped(session, plan, under, make, made, wrapping);
     });
     if (status.ok()) return made;
-    if (known == Keeping::kWraps || !MayBeAboutWrapping(status.error(), wrapping))
+    const bool length_is_lost = wrapping && status.error().rv == kLengthIsLost;
+    if (!length_is_lost && (known == Keeping::kWraps || !MayBeAboutWrapping(status.error(), wrapping)))
       return Failure<Error>{status.error()};
+    lost = length_is_lost;
   }
   made = {};
   const Status kept = KeepResident(
@@ -132,8 +145,8 @@ Fallible<Made> Pkcs11Backend::MakeKey(ObjectPlan plan, const WrappingKey& under,
         return MakeResident(session, resident, make, made);
       },
       made.material);
-  if (!kept.ok()) return Failure<Error>{known == Keeping::kResident ? kept.error() : status.error()};
-  keeping.store(Keeping::kResident, std::memory_order_relaxed);
+  if (!kept.ok()) return Failure<Error>{known == Keeping::kResident || lost ? kept.error() : status.error()};
+  if (!lost) keeping.store(Keeping::kResident, std::memory_order_relaxed);
   return made;
 }
 
@@ -152,6 +165,19 @@ Status Pkcs11Backend::MakeWrapped(Session& session, ObjectPlan plan, const Wrapp
   wrapping = true;
   Status status = WrapUnder(session, plan, key.handle(), under, made.material);
   if (status.ok()) status = CheckWrapped(session, plan, made.material);
+  // SoftHSM 2.6.1 fills a secret up with zeros to a multiple of eight bytes and does not note how long it was.
+  const CK_ULONG bytes =
+      plan.object_class == CKO_SECRET_KEY ? LengthOf(functions(), session.session(), key.handle()) : 0;
+  if (status.ok() && bytes % 8 != 0) {
+    ObjectPlan again;
+    again.object_class = plan.object_class;
+    again.key_type = plan.key_type;
+    TemporaryObject copy(functions(), session.session());
+    ASSIGN_OR_RETURN(*copy.out(), UnwrapBlob(session.session(), session.generation(), made.material.blob, again));
+    if (LengthOf(functions(), session.session(), copy.handle()) != bytes)
+      status = Fail(kLengthIsLost, "the device does not keep the length of a key that it wraps");
+    if (copy.Destroy() != CKR_OK) session.Break();
+  }
   if (status.ok()) {
     wrapping = false;
     status = ReadComputed(session, plan, key.handle(), made.computed);

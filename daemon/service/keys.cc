@@ -57,6 +57,23 @@ Fallible<Second> FindSecond(Invocation& invocation, const spec::MechanismRow& ro
   return second;
 }
 
+// Only what comes out of unpadded blocks does not say how long it is; anything else is as long as it is, and a template
+// that says otherwise is refused (CheckAgainstMaterial), so that no key is cut.
+CK_ULONG LengthToUnwrap(const spec::MechanismRow& row, CK_ULONG value_bytes) {
+  const bool unpadded = row.recipe == spec::Recipe::kRsaX509 || row.output == spec::OutputRule::kSameLength;
+  return unpadded ? value_bytes : 0;
+}
+
+// The hybrid form of a point says the same twice; what looks at one half only can be misled by the other.
+Status CheckPeerPoint(const spec::MechanismRow& row, const CK_MECHANISM& mechanism, const Object& base) {
+  if (row.parameter != spec::ParameterKind::kEcdh1 || base.key_type != CKK_EC) return {};
+  CK_ECDH1_DERIVE_PARAMS parameters{};
+  std::memcpy(&parameters, mechanism.pParameter, sizeof parameters);
+  const CK_BYTE first = parameters.pPublicData[0];
+  if (first != 0x06 && first != 0x07) return {};
+  return Fail(CKR_PUBLIC_KEY_INVALID, "points in the hybrid form are not taken");
+}
+
 }  // namespace
 
 Status Handle(Invocation& invocation, spec::Call<CallId::C_GenerateKey>& call) {
@@ -142,7 +159,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_UnwrapKey>& call) {
       [&](Backend& backend, const Candidate& with, CK_OBJECT_CLASS object_class, CK_KEY_TYPE type, CK_ULONG value_bytes,
           const WrappingKey& under) {
         return UnwrapWithRsaHere(invocation, backend, *opening.row, mechanism, *opening.key, with, call.input.view(),
-                                 object_class, type, value_bytes, under);
+                                 object_class, type, LengthToUnwrap(*opening.row, value_bytes), under);
       },
       *call.key.value);
 }
@@ -155,6 +172,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_DeriveKey>& call) {
   RecordKey(invocation, *base, mechanism.mechanism);
   if (!base->has_material()) return Fail(CKR_KEY_HANDLE_INVALID, "keys are derived from secret and private keys");
   RETURN_IF_ERROR(CheckKeyUse(invocation, *row, *base, CKA_DERIVE));
+  RETURN_IF_ERROR(CheckPeerPoint(*row, mechanism, *base));
   ASSIGN_OR_RETURN(const spec::Attributes forced,
                    spec::MergeForced(base->attributes.View(CKA_DERIVE_TEMPLATE), call.attributes.view()));
   const spec::CTemplate merged = forced.ToTemplate();
@@ -169,6 +187,11 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_DeriveKey>& call) {
   context.inherits_secrecy = spec::InheritsSecrecy(row->recipe);
   RETURN_IF_ERROR(spec::CheckTemplate(context, merged));
   spec::Attributes attributes = spec::Complete(context, merged);
+  // Bytes of a sensitive key beside known ones, or a few of them alone, are found by trying (CVE-2015-5464).
+  const bool takes_apart = row->type >= CKM_CONCATENATE_BASE_AND_KEY && row->type <= CKM_EXTRACT_KEY_FROM_KEY;
+  if (takes_apart && base->attributes.Bool(CKA_SENSITIVE) && forced.Has(CKA_VALUE_LEN)) {
+    return Fail(CKR_KEY_SIZE_RANGE, "a sensitive key is joined whole, and not cut");
+  }
   RETURN_IF_ERROR(CheckNewObject(invocation, *token, attributes));
   ASSIGN_OR_RETURN(const Candidate from, CurrentCandidate(invocation, *base, cmk::Use::kProcess, Moment::kDerive));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
@@ -176,6 +199,9 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_DeriveKey>& call) {
   ASSIGN_OR_RETURN(Made made, backend->DeriveKey(mechanism, from.name, from.material,
                                                  second.object == nullptr ? nullptr : &second.key, type,
                                                  attributes.Ulong(CKA_VALUE_LEN).value_or(0), under));
+  if (takes_apart && base->attributes.Bool(CKA_SENSITIVE) && made.computed.Ulong(CKA_VALUE_LEN).value_or(0) < 14) {
+    return Fail(CKR_KEY_SIZE_RANGE, "so few bytes of a sensitive key are found by trying");
+  }
   ASSIGN_OR_RETURN(*call.key.value, KeepKey(invocation, std::move(attributes), std::move(made), cmk::Origin::kDerived));
   return {};
 }

@@ -1,6 +1,7 @@
 // Object management (PKCS#11 section 5.7).
 #include <algorithm>
 
+#include "daemon/crypto/ec_point.h"
 #include "daemon/crypto/weak_rsa.h"
 #include "daemon/service/handlers.h"
 #include "daemon/service/key_role.h"
@@ -43,6 +44,11 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_CreateObject>& call) 
   if (const ByteView modulus = attributes.View(CKA_MODULUS); !modulus.empty()) {
     const std::string_view weakness = WeaknessOfModulus(modulus);
     if (!weakness.empty()) return Fail(CKR_ATTRIBUTE_VALUE_INVALID, std::string(weakness));
+  }
+  if (const spec::Curve* curve = spec::FindCurve(attributes.View(CKA_EC_PARAMS));
+      curve != nullptr && kind.object_class == CKO_PUBLIC_KEY && kind.key_type == CKK_EC &&
+      !IsOnCurve(curve->name, spec::PointOf(attributes.View(CKA_EC_POINT), *curve))) {
+    return Fail(CKR_ATTRIBUTE_VALUE_INVALID, "CKA_EC_POINT is no point of the curve");
   }
   if (!IsSecretClass(kind.object_class)) {
     ASSIGN_OR_RETURN(*call.object.value, Keep(invocation, std::move(attributes)));

@@ -329,3 +329,114 @@ Status CheckManaged(const TemplateContext& context, const Attributes& object) {
   return CheckInherited(context, object);
 }
 
+Status CheckTogether(const TemplateContext& context, Template attributes) {
+  const Attributes object = Complete(context, attributes);
+  if (context.object_class == CKO_CERTIFICATE) RETURN_IF_ERROR(CheckCertificate(object));
+  RETURN_IF_ERROR(CheckDates(object));
+  if (object.Bool(CKA_ALWAYS_AUTHENTICATE) && !object.Bool(CKA_PRIVATE)) {
+    return Contradiction("CKA_ALWAYS_AUTHENTICATE needs CKA_PRIVATE");
+  }
+  const CK_ATTRIBUTE* length = Find(attributes, CKA_VALUE_LEN);
+  if (length != nullptr && object.Has(CKA_VALUE) && UlongOf(*length) != object.View(CKA_VALUE).size()) {
+    return Contradiction("CKA_VALUE_LEN is not the length of CKA_VALUE");
+  }
+  return CheckManaged(context, object);
+}
+
+}  // namespace
+
+Fallible<ObjectKind> DescribeTemplate(Template attributes) {
+  ObjectKind kind;
+  const auto read = [attributes](CK_ATTRIBUTE_TYPE type, CK_ULONG& value) -> Status {
+    for (const CK_ATTRIBUTE& attribute : attributes) {
+      if (attribute.type != type) continue;
+      RETURN_IF_ERROR(CheckValue(*FindAttribute(type), attribute));
+      if (value != CK_UNAVAILABLE_INFORMATION && value != UlongOf(attribute)) {
+        return Fail(CKR_TEMPLATE_INCONSISTENT, "an attribute is given twice with different values");
+      }
+      value = UlongOf(attribute);
+    }
+    return {};
+  };
+  RETURN_IF_ERROR(read(CKA_CLASS, kind.object_class));
+  const bool certificate = kind.object_class == CKO_CERTIFICATE;
+  RETURN_IF_ERROR(read(certificate ? CKA_CERTIFICATE_TYPE : CKA_KEY_TYPE, kind.key_type));
+  return kind;
+}
+
+Status CheckTemplate(const TemplateContext& context, Template attributes) {
+  RETURN_IF_ERROR(CheckCurrent(context));
+  RETURN_IF_ERROR(CheckKind(context));
+  if (attributes.size() > kTemplateCountMax) return Contradiction("more attributes than any object has");
+  for (const CK_ATTRIBUTE& attribute : attributes) RETURN_IF_ERROR(CheckOne(context, attribute));
+  RETURN_IF_ERROR(CheckRepeats(attributes));
+  RETURN_IF_ERROR(CheckRequired(context, attributes));
+  return CheckTogether(context, attributes);
+}
+
+Status CheckAgainstMaterial(Template given, const Attributes& computed) {
+  const CK_OBJECT_CLASS object_class = computed.Ulong(CKA_CLASS).value_or(CK_UNAVAILABLE_INFORMATION);
+  const CK_KEY_TYPE key_type = computed.Ulong(CKA_KEY_TYPE).value_or(CK_UNAVAILABLE_INFORMATION);
+  for (const CK_ATTRIBUTE& attribute : given) {
+    const AttributeRow* row = FindAttribute(attribute.type, object_class, key_type);
+    if (row == nullptr || !HasRule(*row, kMustFitMaterial) || attribute.ulValueLen == 0) continue;
+    const Bytes* value = computed.Find(attribute.type);
+    if (value == nullptr || SameValue(attribute, *value)) continue;
+    const Curve* curve = attribute.type == CKA_EC_POINT ? FindCurve(computed.View(CKA_EC_PARAMS)) : nullptr;
+    const ByteView point = curve == nullptr ? ByteView{} : PointOf(ValueOf(attribute), *curve);
+    if (!point.empty() && Equal(point, PointOf(*value, *curve))) continue;
+    return Refuse(CKR_ATTRIBUTE_VALUE_INVALID, *row, "does not fit the key");
+  }
+  return {};
+}
+
+bool MayReveal(const Attributes& object, CK_ATTRIBUTE_TYPE type) {
+  const bool readable = !object.Bool(CKA_SENSITIVE, true) && object.Bool(CKA_EXTRACTABLE, false);
+  if (readable) return true;
+  const CK_OBJECT_CLASS object_class = object.Ulong(CKA_CLASS).value_or(CK_UNAVAILABLE_INFORMATION);
+  const CK_KEY_TYPE key_type = object.Ulong(CKA_KEY_TYPE).value_or(CK_UNAVAILABLE_INFORMATION);
+  if (ClassBit(object_class) != 0 && (!IsKey(object_class) || KeyTypeBit(key_type) != 0)) {
+    const AttributeRow* row = FindAttribute(type, object_class, key_type);
+    return row == nullptr || !HasRule(*row, kHiddenWhenSensitive);
+  }
+  // An object that does not say what it is hides whatever is hidden on any.
+  const auto table = AttributeTable();
+  return std::none_of(table.begin(), table.end(), [type](const AttributeRow& row) {
+    return row.type == type && HasRule(row, kHiddenWhenSensitive);
+  });
+}
+
+bool FoundBy(const Attributes& object, Template wanted) {
+  return std::all_of(wanted.begin(), wanted.end(), [&object](const CK_ATTRIBUTE& given) {
+    const Bytes* value = object.Find(given.type);
+    return value != nullptr && MayReveal(object, given.type) && SameValue(given, *value);
+  });
+}
+
+Status CheckDestroy(const Attributes& object) {
+  if (object.Bool(CKA_DESTROYABLE, true)) return {};
+  return Fail(CKR_ACTION_PROHIBITED, "the object is not CKA_DESTROYABLE");
+}
+
+Fallible<Attributes> MergeForced(ByteView forced, Template given) {
+  ASSIGN_OR_RETURN(Attributes merged, Attributes::From(given));
+  if (forced.empty()) return merged;
+  ASSIGN_OR_RETURN(const DecodedTemplate decoded, DecodeTemplate(forced));
+  ASSIGN_OR_RETURN(const Attributes added, Attributes::From(decoded.attributes()));
+  for (const Attribute& attribute : added) {
+    const Bytes* asked = merged.Find(attribute.type);
+    if (asked != nullptr && *asked != attribute.value) {
+      return Contradiction("the template contradicts the one that the key prescribes");
+    }
+  }
+  merged.Merge(added);
+  return merged;
+}
+
+bool MatchesFlatTemplate(ByteView flat, const Attributes& object) {
+  if (flat.empty()) return true;
+  const Fallible<DecodedTemplate> decoded = DecodeTemplate(flat);
+  return decoded.ok() && object.Matches(decoded->attributes());
+}
+
+}  // namespace cmkd::spec

@@ -77,9 +77,6 @@ Attributes JoinSecrecy(const Attributes& first, const Attributes& second);
 // CKA_EC_POINT of a private key) is what it computed; empty and absent ones fit. Errors: CKR_ATTRIBUTE_VALUE_INVALID.
 Status CheckAgainstMaterial(std::span<const CK_ATTRIBUTE> given, const Attributes& computed);
 
-// Whether a secret key of this type may have this many bytes.
-bool IsSecretLength(CK_KEY_TYPE key_type, std::size_t bytes);
-
 // Whether an object's attribute may be shown: false only for secret parts of a sensitive or unextractable key (footnote
 // 7).
 bool MayReveal(const Attributes& object, CK_ATTRIBUTE_TYPE type);

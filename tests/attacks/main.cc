@@ -90,7 +90,7 @@ int Run(const Options& options) {
        {WrappingCases(), AttributeCases(), DerivationCases(), OracleCases(), SessionCases(), WireCases()}) {
     for (const Case& attack : cases) {
       if (!IsWanted(options, attack)) continue;
-      const bool apart = attack.isolated && !options.here;
+      const bool apart = (attack.isolated || options.referee) && !options.here;
       const Line line = apart ? RunApart(options, attack) : RunHere(options, attack, bench);
       ++ran;
       out << line.text << '\n';

@@ -244,7 +244,7 @@ constexpr Case kCases[] = {
     {"F02", "gives parameters whose lengths lie", F02, nullptr, true},
     {"F03", "uses operations up by asking for lengths", F03},
     {"F04", "answers programs as a hostile daemon", F04},
-    {"F05", "changes shared memory after the check", F05, "no memory is shared"},
+    {"F05", "changes shared memory after the check", F05, "no call reaches a lane's memory"},
     {"F06", "sends broken, slow and endless frames", F06},
 };
 

@@ -55,6 +55,33 @@ constexpr Decided kDecisions[] = {
     {"x448", "", Decision::kAccept, "points on the twist and other special points harm nothing in RFC 7748"},
 };
 
+// What a foreign device cannot do, whoever asks it. Only for tokens of such a device (P11_DEVICE).
+std::size_t BytesOf(const json& test, const char* name) { return test[name].get<std::string>().size() / 2; }
+struct Limit {
+  const char* device;
+  const char* file;
+  bool (*is_beyond)(const json& test);
+  const char* reason;
+};
+constexpr Limit kLimits[] = {
+    {"softhsm2", "aes_gcm", [](const json& test) { return BytesOf(test, "iv") > 256; },
+     "SoftHSM 2.6.1 takes IVs of 256 bytes at most"},
+    {"softhsm2", "aes_kwp", [](const json& test) { return BytesOf(test, "msg") % 8 != 0; },
+     "SoftHSM 2.6.1 fills what it wraps up to a multiple of eight bytes, and does not take it off again"},
+    {"softhsm2", "hmac_sha256", [](const json& test) { return BytesOf(test, "key") < 32; },
+     "SoftHSM 2.6.1 wants HMAC keys as long as the hash"},
+    {"softhsm2", "hmac_sha512", [](const json& test) { return BytesOf(test, "key") < 64; },
+     "SoftHSM 2.6.1 wants HMAC keys as long as the hash"},
+};
+
+bool IsBeyond(const std::string& file, const json& test) {
+  const char* device = std::getenv("P11_DEVICE");
+  return std::any_of(std::begin(kLimits), std::end(kLimits), [&](const Limit& limit) {
+    return device != nullptr && std::string(device) == limit.device && file.starts_with(limit.file) &&
+           limit.is_beyond(test);
+  });
+}
+
 const Decided* DecisionFor(const std::string& file, const json& test) {
   for (const Decided& row : kDecisions) {
     if (!file.starts_with(row.file)) continue;
@@ -365,24 +392,38 @@ CK_OBJECT_HANDLE RsaPublic(Token& token, const json& group) {
       attributes.Raw(CKA_MODULUS, Number(key["modulus"])).Raw(CKA_PUBLIC_EXPONENT, Number(key["publicExponent"])));
 }
 
+// The integers of the RSAPrivateKey in a PKCS #8: version, n, e, d, p, q, dp, dq, qinv (RFC 8017 appendix A.1.2). With
+// all of them, since not every token computes the primes from the exponents.
+std::vector<Bytes> Integers(const Bytes& pkcs8) {
+  // The RSAPrivateKey stands last; its first integer is the version 0, its second one the modulus of 2048 bits or more.
+  const Bytes begin = {0x02, 0x01, 0x00, 0x02, 0x82};
+  auto at = std::search(pkcs8.begin() + 8, pkcs8.end(), begin.begin(), begin.end());
+  std::vector<Bytes> numbers;
+  while (pkcs8.end() - at > 2 && *at == 0x02) {
+    std::size_t length = at[1], header = 2;
+    if (length > 0x80) {
+      header = 2 + (length & 0x7F);
+      length = 0;
+      for (std::size_t i = 2; i < header; ++i) length = length << 8 | at[static_cast<std::ptrdiff_t>(i)];
+    }
+    if (static_cast<std::size_t>(pkcs8.end() - at) < header + length) return {};
+    at += static_cast<std::ptrdiff_t>(header);
+    const auto first =
+        std::find_if(at, at + static_cast<std::ptrdiff_t>(length), [](std::uint8_t b) { return b != 0; });
+    at += static_cast<std::ptrdiff_t>(length);
+    numbers.emplace_back(first, at);
+  }
+  return numbers;
+}
+
 CK_OBJECT_HANDLE RsaPrivate(Token& token, const json& group) {
-  const json& key = group["privateKey"];
+  const std::vector<Bytes> numbers = Integers(Hexed(group["privateKeyPkcs8"]));
+  constexpr CK_ATTRIBUTE_TYPE kParts[] = {CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_PRIVATE_EXPONENT, CKA_PRIME_1,
+                                          CKA_PRIME_2, CKA_EXPONENT_1,      CKA_EXPONENT_2,       CKA_COEFFICIENT};
+  if (numbers.size() < 1 + std::size(kParts)) return 0;
   Template attributes = Template().Ulong(CKA_CLASS, CKO_PRIVATE_KEY).Ulong(CKA_KEY_TYPE, CKK_RSA);
   attributes.Bool(CKA_DECRYPT, true).Bool(CKA_SIGN, true).Bool(CKA_UNWRAP, false);
-  const struct {
-    const char* name;
-    CK_ATTRIBUTE_TYPE type;
-  } parts[] = {{"modulus", CKA_MODULUS},
-               {"publicExponent", CKA_PUBLIC_EXPONENT},
-               {"privateExponent", CKA_PRIVATE_EXPONENT},
-               {"prime1", CKA_PRIME_1},
-               {"prime2", CKA_PRIME_2},
-               {"exponent1", CKA_EXPONENT_1},
-               {"exponent2", CKA_EXPONENT_2},
-               {"coefficient", CKA_COEFFICIENT}};
-  for (const auto& part : parts) {
-    if (key.contains(part.name)) attributes.Raw(part.type, Number(key[part.name]));
-  }
+  for (std::size_t i = 0; i < std::size(kParts); ++i) attributes.Raw(kParts[i], numbers[i + 1]);
   return token.Create(attributes);
 }
 
@@ -611,7 +652,7 @@ Count RunFile(Token& token, const File& row) {
     const CK_RV why = token.rv;
     for (const json& test : group["tests"]) {
       const Answer answer = no_key ? Answer::kRefused : row.run({token, group, test, group_key});
-      if (answer == Answer::kSkipped) {
+      if (answer == Answer::kSkipped || IsBeyond(row.name, test)) {
         ++count.skipped;
         continue;
       }
@@ -678,6 +719,8 @@ int Run(const std::set<std::string>& only) {
 }
 
 void PrintDecisions() {
+  for (const Limit& limit : kLimits)
+    std::cout << limit.file << "*\ton " << limit.device << "\tleft out\t" << limit.reason << '\n';
   for (const Decided& row : kDecisions) {
     const char* what = row.decision == Decision::kAccept   ? "accepted"
                        : row.decision == Decision::kRefuse ? "refused"
