@@ -74,7 +74,7 @@ class InProcessDaemon {
           counter(*store, keeper, nullptr),
           registry([this](Application& application) { Release(*daemon, application.AllObjects()); }),
           daemon(new Daemon{whole.config_, keeper, *store, *whole.audit_, whole.backends_, records, custodian, counter,
-                            registry, whole.pins_, whole.sealer_, whole.sealer_, keeper.Now()}),
+                            registry, whole.pins_, whole.sealer_, whole.sealer_, whole.rejection_key_, keeper.Now()}),
           dispatcher(*daemon) {}
     std::unique_ptr<store::Store> store;
     TimeKeeper keeper;
@@ -133,6 +133,7 @@ class InProcessDaemon {
   std::unique_ptr<AuditLog> audit_;
   PinCache pins_;
   AesGcmSealer sealer_{Bytes(32, 7), kSealTicket};
+  SecretBytes rejection_key_{Bytes(32, 8)};
   std::vector<store::TokenRecord> tokens_;
   std::unique_ptr<State> state_;
   std::uint64_t resets_ = 0;
