@@ -77,7 +77,7 @@ ServerOptions ServerOptionsFrom(const Config& config) {
 }
 
 int Serve(const Config& config, const sigset_t& stop_signals) {
-  const SystemClock system_clock;
+  const SystemClock wall_clock;
   if (const auto prepared = PrepareStateDirectory(config.daemon.state_directory); !prepared.ok())
     return Fatal(prepared.error());
   if (const auto locked = LockStateDirectory(config.daemon.state_directory); !locked.ok()) return Fatal(locked.error());
@@ -86,17 +86,17 @@ int Serve(const Config& config, const sigset_t& stop_signals) {
   audit_options.segment_bytes = config.audit.segment_bytes;
   audit_options.strict = config.audit.strict;
   audit_options.checkpoint_records = config.audit.checkpoint_records;
-  const auto audit = AuditLog::Open(audit_options, system_clock);
+  const auto audit = AuditLog::Open(audit_options, wall_clock);
   if (!audit.ok()) return Fatal(audit.error());
   Backends backends;
   if (const auto started = StartBackends(config, backends); !started.ok()) return Fatal(started.error());
   const auto home = backends.Get(config.hsms.front().name);
-  auto opened = OpenStore(config.daemon.state_directory, **home, system_clock, (*audit)->GetState().store_generation);
+  auto opened = OpenStore(config.daemon.state_directory, **home, wall_clock, (*audit)->GetState().store_generation);
   if (!opened.ok()) return Fatal(opened.error());
   store::Store& store = *opened->store;
 
   Records records(store);
-  TimeKeeper clock(store, system_clock, BootIdBytes());
+  TimeKeeper clock(store, wall_clock, BootIdBytes());
   Custodian custodian(store, records, backends, clock, config.tokens);
   Scheduler* scheduled = nullptr;
   UseCounter counter(store, clock,

@@ -142,6 +142,9 @@ Fallible<Made> Pkcs11Backend::MakeKey(ObjectPlan plan, const WrappingKey& under,
       [&](Session& session, ByteView id) {
         ObjectPlan resident = plan;
         resident.resident_id = id;
+        // Who can log in to the device could unwrap any key that it wraps so that it may be read; this one is no worse.
+        resident.sensitive = !lost;
+        resident.extractable = lost;
         return MakeResident(session, resident, make, made);
       },
       made.material);
@@ -296,8 +299,9 @@ Status Pkcs11Backend::CompleteSecret(Session& session, const ObjectPlan& plan, C
     }
   }
   const auto bytes = computed.Ulong(CKA_VALUE_LEN);
-  if (plan.key_type == CKK_AES && bytes && !IsAesLength(*bytes)) {
-    return Fail(CKR_WRAPPED_KEY_LEN_RANGE, "an AES key of " + std::to_string(*bytes) + " bytes");
+  const std::size_t fixed = spec::FixedSecretBytes(plan.key_type);
+  if (bytes && ((plan.key_type == CKK_AES && !IsAesLength(*bytes)) || (fixed != 0 && *bytes != fixed))) {
+    return Fail(CKR_WRAPPED_KEY_LEN_RANGE, "no key of this type has " + std::to_string(*bytes) + " bytes");
   }
   if (!IsEmpty(computed.Find(CKA_CHECK_VALUE)) || plan.key_type != CKK_AES || FindMechanism(CKM_AES_ECB) == nullptr)
     return {};
@@ -550,10 +554,19 @@ Fallible<Made> Pkcs11Backend::UnwrapKeyAuthenticated(const CK_MECHANISM& mechani
 Fallible<spec::Attributes> Pkcs11Backend::ReadSecret(const KeyName& name, const KeyMaterial& key,
                                                      std::span<const CK_ATTRIBUTE_TYPE> types) {
   (void)name;  // the copy in the cache cannot be read; a fresh one is made
-  if (key.material.kind != cmk::Material::Kind::kWrapped) {
-    return Fail(CKR_ATTRIBUTE_SENSITIVE, "the key resides in the device and cannot be read");
-  }
   spec::Attributes read;
+  if (key.material.kind != cmk::Material::Kind::kWrapped) {
+    // One that the device would not have wrapped whole; it says CKR_ATTRIBUTE_SENSITIVE unless it was made to be read.
+    RETURN_IF_ERROR(Attempt([&](Session& session) -> Status {
+      ASSIGN_OR_RETURN(const CK_OBJECT_HANDLE kept,
+                       link_.device().FindOne(session.session(), key.object_class, key.material.blob));
+      ASSIGN_OR_RETURN(read, link_.device().ReadAttributes(session.session(), kept, types));
+      return {};
+    }));
+    const bool all = std::all_of(types.begin(), types.end(), [&](CK_ATTRIBUTE_TYPE type) { return read.Has(type); });
+    if (!all) return Fail(CKR_ATTRIBUTE_SENSITIVE, "the key resides in the device and cannot be read");
+    return read;
+  }
   ObjectPlan plan;
   plan.object_class = key.object_class;
   plan.key_type = DeviceKeyType(key.key_type);

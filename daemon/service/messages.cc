@@ -80,9 +80,9 @@ CK_MECHANISM MessageParameter::AsOneShot(CK_MECHANISM_TYPE type, ByteView associ
     ccm_.ulMACLen = AsCcm().ulMACLen;
     return {type, &ccm_, sizeof ccm_};
   }
-  // The message's nonce is counted in bits, the operation's in bytes (3.2, "ChaCha20/Poly1305 mechanism parameters").
+  // Both count the nonce in bits (3.2, "ChaCha20/Poly1305 mechanism parameters").
   chacha_.pNonce = AsChacha().pNonce;
-  chacha_.ulNonceLen = AsChacha().ulNonceLen / 8;
+  chacha_.ulNonceLen = AsChacha().ulNonceLen;
   chacha_.pAAD = aad;
   chacha_.ulAADLen = aad_bytes;
   return {type, &chacha_, sizeof chacha_};

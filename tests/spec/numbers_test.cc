@@ -39,6 +39,7 @@ constexpr std::array kOnlyOurs = {
     std::pair{"CKF_ASYNC_SESSION", 0x00000008UL},
     std::pair{"CKF_ASYNC_SESSION_SUPPORTED", 0x04000000UL},
     std::pair{"CKF_DECAPSULATE", 0x20000000UL},
+    std::pair{"CKS_LAST_VALIDATION_OK", 0x00000001UL},
     std::pair{"CKF_EC_CURVENAME", 0x04000000UL},
     std::pair{"CKF_ENCAPSULATE", 0x10000000UL},
     std::pair{"CKF_SEED_RANDOM_REQUIRED", 0x02000000UL},

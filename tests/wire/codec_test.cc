@@ -120,6 +120,7 @@ TEST(Codec, TheLargestRequestComesOutAsItWentIn) {
 
 TEST(Codec, ResultsComeOutAsTheyWentIn) {
   ForEveryCall([](CallId id) {
+    if (spec::Row(id).phase == spec::Phase::kBegin) return;  // an Init only reads its parameter
     static constexpr CK_RV kAnswers[] = {
         CKR_OK, CKR_OK, CKR_BUFFER_TOO_SMALL, CKR_ATTRIBUTE_SENSITIVE, CKR_ATTRIBUTE_TYPE_INVALID, CKR_FUNCTION_FAILED};
     for (std::uint64_t seed = 0; seed < 200; ++seed) {
