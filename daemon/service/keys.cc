@@ -172,6 +172,11 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_DeriveKey>& call) {
   RecordKey(invocation, *base, mechanism.mechanism);
   if (!base->has_material()) return Fail(CKR_KEY_HANDLE_INVALID, "keys are derived from secret and private keys");
   RETURN_IF_ERROR(CheckKeyUse(invocation, *row, *base, CKA_DERIVE));
+  // What such a derivation gives is a ciphertext; who may ask for ciphertexts would know the derived key.
+  const bool encrypts = row->recipe == spec::Recipe::kEcbEncryptData || row->recipe == spec::Recipe::kCbcEncryptData;
+  if (encrypts && base->attributes.Bool(CKA_ENCRYPT)) {
+    return Fail(CKR_KEY_FUNCTION_NOT_PERMITTED, "a key that encrypts data does not derive keys by encryption");
+  }
   RETURN_IF_ERROR(CheckPeerPoint(*row, mechanism, *base));
   ASSIGN_OR_RETURN(const spec::Attributes forced,
                    spec::MergeForced(base->attributes.View(CKA_DERIVE_TEMPLATE), call.attributes.view()));
