@@ -6,7 +6,7 @@
 #
 #   CMKD_PRESET=release|dev|asan|tsan   which build is tested (CMakePresets.json); release is what is installed
 #   CMKD_ASAN=1                         before that, what parses bytes from outside, under AddressSanitizer
-#   CMKD_FUZZ_SECONDS=N                 fuzz targets run so long each under clang, ASan and UBSan (default 5; 0: none)
+#   CMKD_FUZZ_SECONDS=N                 fuzz targets run so long each under clang, ASan and UBSan (default 0: none; needs clang)
 #   CMKD_FUZZ_TARGETS="NAME..."         which (files of tests/fuzz); by default those that need no daemon, which is quick to
 #                                       build: the seeds of all are replayed by the tests
 #   CMKD_JOBS=N                         how many at once; as many as there are processors
@@ -55,7 +55,7 @@ fuzz() { # SECONDS
   return "$failed"
 }
 
-seconds=${CMKD_FUZZ_SECONDS:-5}
+seconds=${CMKD_FUZZ_SECONDS:-0}
 # Arguments ask for some tests only.
 if [ $# -eq 0 ] && [ "$seconds" != 0 ]; then fuzz "$seconds" || status=$?; fi
 build "$preset"

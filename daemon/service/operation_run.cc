@@ -356,9 +356,9 @@ bool HoldsBackAll(const Operation& operation) {
 
 std::uint64_t HeldBack(const Operation& operation) { return operation.fed - std::min(operation.fed, operation.given); }
 
-// The most that an update can give: its input and what was held back before, in whole blocks where the mode has blocks
-// (seen by something having been held back), without the last one where a padding may come off. Programs give room for
-// exactly that. Should a device give more after all, the output waits for the caller (Deliver).
+// What an update gives at least room for: its input and what was held back before, in whole blocks, without the last
+// one where a padding may come off. Programs with block modes give room for exactly that. What is more, of stream
+// modes, waits for the caller (Deliver).
 std::size_t UpdateMost(const Operation& operation, std::size_t input) {
   if (operation.buffering || HoldsBackAll(operation)) return 0;
   constexpr std::size_t kBlock = 16;
@@ -366,7 +366,7 @@ std::size_t UpdateMost(const Operation& operation, std::size_t input) {
   const std::size_t most = held + input;
   const bool padded = operation.row->output == spec::OutputRule::kPadded;
   if (padded && operation.kind == OperationKind::kDecrypt) return (most == 0 ? 0 : most - 1) / kBlock * kBlock;
-  return padded || held != 0 ? most / kBlock * kBlock : most;
+  return most / kBlock * kBlock;
 }
 
 // What Final can give at most.
