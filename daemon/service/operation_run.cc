@@ -436,7 +436,8 @@ Status UpdatePart(Invocation& invocation, Operation& operation, ByteView input, 
   // Said before the device has seen the part, so that the caller may as well come back with another.
   const std::size_t most = UpdateMost(operation, input.size());
   if (output.capacity() < most) {
-    *output.length = most;
+    // With so much room it surely fits, in stream modes too.
+    *output.length = HeldBack(operation) + input.size();
     return TooSmall();
   }
   if (HoldsBackAll(operation) && operation.fed + input.size() > kBufferedMax + kSlack)
