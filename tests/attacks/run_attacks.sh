@@ -11,8 +11,8 @@ build=${CMKD_BUILD_DIR:-.}
 cmkctl=${CMKCTL:-$build/bin/cmkctl}
 attacks=${CMKD_ATTACKS:-$build/test-bin/attacks}
 runs=${CMKD_ATTACK_RUNS:-$build/attacks}
-[ -x "$attacks" ] || { echo "skipped: no $attacks"; exit 77; }
-if [ "$hsm" = softhsm2 ] && ! command -v softhsm2-util >/dev/null; then echo "skipped: no softhsm2-util"; exit 77; fi
+[ -x "$attacks" ] || { echo "missing: $attacks"; exit 1; }
+if [ "$hsm" = softhsm2 ] && ! command -v softhsm2-util >/dev/null; then echo "missing: softhsm2-util"; exit 1; fi
 mkdir -p "$runs" || exit 1
 result=$runs/$profile.$hsm
 # A run of single cases is no result for the table.
@@ -32,7 +32,7 @@ if [ "$profile" = plain ]; then
   done
   CMKD_ATTACK_PROFILE=plain "$attacks" --referee "${out[@]}" "$@" || status=$?
 else
-  [ -x "$cmkctl" ] || { echo "skipped: no $cmkctl"; exit 77; }
+  [ -x "$cmkctl" ] || { echo "missing: $cmkctl"; exit 1; }
   CMKD_ATTACK_PROFILE=$profile "$cmkctl" sandbox --profile "$profile" --hsm "$hsm" -- "$attacks" "${out[@]}" "$@" || status=$?
 fi
 [ $# -ne 0 ] || [ ! -f "$result.new" ] || mv "$result.new" "$result"

@@ -16,7 +16,7 @@ begin='<!-- attacks: begin (tests/attacks/write_table.sh) -->'
 end='<!-- attacks: end -->'
 
 for column in "${columns[@]}"; do
-  [ -f "$runs/$column" ] || { echo "skipped: no result of $column in $runs"; exit 77; }
+  [ -f "$runs/$column" ] || { echo "missing: result of $column in $runs"; exit 1; }
 done
 
 # of COLUMN CASE FIELD: one field of a result line.

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs cmkd-conformance on one module and a token of its own. Its status is the program's, or 77 when the module is not there.
+# Runs cmkd-conformance on one module and a token of its own. Its status is the program's; 77 for cmkd-profiles when
+# the test cases are not beside the source tree (they are not part of it).
 #
 #   run_conformance.sh MODULE [ARGUMENTS of cmkd-conformance...]
 #
@@ -15,7 +16,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 bin=${CMKD_BUILD_DIR:-.}/bin
 program=${CMKD_CONFORMANCE:-$bin/cmkd-conformance}
 lists=$here/../../conformance/deviations
-[ -x "$program" ] || { echo "skipped: no $program"; exit 77; }
+[ -x "$program" ] || { echo "missing: $program"; exit 1; }
 work=$(mktemp -d "${TMPDIR:-/tmp}/conformance.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
@@ -32,7 +33,7 @@ listed=()
 [ -f "$lists/$module.txt" ] && listed=(--deviations "$lists/$module.txt")
 
 sandbox() { # HSM
-  [ -x "$bin/cmkctl" ] || { echo "skipped: no $bin/cmkctl"; exit 77; }
+  [ -x "$bin/cmkctl" ] || { echo "missing: $bin/cmkctl"; exit 1; }
   "$bin/cmkctl" sandbox --profile general --hsm "$1" -- "$program" --name "cmkd, $2" "${listed[@]}" "${report[@]}" "${@:3}"
 }
 
@@ -45,11 +46,11 @@ case $module in
     sandbox software "profiles" --profiles "$vectors/oasis-profiles" "$@" ;;
   cmkd-software) sandbox software "software token" "$@" ;;
   cmkd-softhsm2)
-    command -v softhsm2-util >/dev/null || { echo "skipped: no softhsm2-util"; exit 77; }
+    command -v softhsm2-util >/dev/null || { echo "missing: softhsm2-util"; exit 1; }
     sandbox softhsm2 "SoftHSM2 behind it" "$@" ;;
   softhsm2)
     file=$(library softhsm/libsofthsm2.so)
-    { [ -n "$file" ] && command -v softhsm2-util >/dev/null; } || { echo "skipped: no SoftHSM2"; exit 77; }
+    { [ -n "$file" ] && command -v softhsm2-util >/dev/null; } || { echo "missing: SoftHSM2"; exit 1; }
     export SOFTHSM2_CONF=$work/softhsm2.conf P11_MODULE=$file P11_TOKEN=conformance P11_PIN=12345678 P11_SO_PIN=87654321
     mkdir "$work/tokens"
     printf 'directories.tokendir = %s/tokens\nobjectstore.backend = file\nlog.level = ERROR\n' "$work" >"$SOFTHSM2_CONF"
@@ -57,7 +58,7 @@ case $module in
     "$program" --name SoftHSM2 "${listed[@]}" "${report[@]}" "$@" ;;
   nss-softokn)
     file=$(library libsoftokn3.so nss/libsoftokn3.so)
-    { [ -n "$file" ] && command -v certutil >/dev/null; } || { echo "skipped: no NSS"; exit 77; }
+    { [ -n "$file" ] && command -v certutil >/dev/null; } || { echo "missing: NSS"; exit 1; }
     # Softoken's security officer has the user's password.
     export P11_MODULE=$file P11_TOKEN='NSS Certificate DB' P11_PIN=12345678 P11_SO_PIN=12345678
     export P11_INITIALISE="configdir='sql:$work' certPrefix='' keyPrefix='' secmod='secmod.db' flags="

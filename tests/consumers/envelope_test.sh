@@ -5,7 +5,7 @@
 #   ENVELOPE_BYTES   size of the file
 set -u
 cmkctl=${CMKCTL:-${CMKD_BUILD_DIR:-.}/bin/cmkctl}
-[ -x "$cmkctl" ] || { echo "skipped: no $cmkctl"; exit 77; }
+[ -x "$cmkctl" ] || { echo "missing: $cmkctl"; exit 1; }
 source=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/examples/envelope.c
 work=$(mktemp -d "${TMPDIR:-/tmp}/envelope.XXXXXX")
 trap 'rm -rf "$work"' EXIT

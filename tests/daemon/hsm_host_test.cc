@@ -44,7 +44,7 @@ bool IsAlive(int pid) {
 class HostTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (!rig_.missing().empty()) GTEST_SKIP() << rig_.missing();
+    ASSERT_TRUE(rig_.missing().empty()) << rig_.missing();
     options_.name = "test";
     options_.program = rig_.config().host_program;
     options_.module = rig_.config().module;

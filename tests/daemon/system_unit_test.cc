@@ -12,7 +12,6 @@ constexpr char kUnit[] = CMKD_SOURCE_DIR "/packaging/systemd/cmkd.service";
 
 // "0.5", of 10: security-catalogue 2.2 asks for 1.0 or better.
 TEST(Unit, ScoresOneOrBetter) {
-  if (std::system("command -v systemd-analyze > /dev/null") != 0) GTEST_SKIP() << "no systemd-analyze here";
   const std::string command = std::string("systemd-analyze security --no-pager --offline=yes --threshold=10 ") + kUnit;
   EXPECT_EQ(std::system((command + " > /dev/null").c_str()), 0) << command;
 }

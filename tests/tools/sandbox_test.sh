@@ -5,9 +5,9 @@
 #   HSMS        the back ends to try (default: all that can be had)
 set -u
 cmkctl=${CMKCTL:-${CMKD_BUILD_DIR:-.}/bin/cmkctl}
-[ -x "$cmkctl" ] || { echo "skipped: no $cmkctl"; exit 77; }
+[ -x "$cmkctl" ] || { echo "missing: $cmkctl"; exit 1; }
 daemon=${CMKD_DAEMON:-$(dirname "$cmkctl")/cmkd}
-[ -x "$daemon" ] || { echo "skipped: no $daemon"; exit 77; }
+[ -x "$daemon" ] || { echo "missing: $daemon"; exit 1; }
 hsms=${HSMS:-software firmware_sim $(command -v softhsm2-util >/dev/null && echo softhsm2)}
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/sandbox-test.XXXXXX")

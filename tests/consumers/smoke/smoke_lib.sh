@@ -7,8 +7,8 @@ cd "$work" || exit 1
 passed=0
 failing=()
 
-# need COMMAND...: a program that is not installed is a skip.
-need() { local name; for name in "$@"; do command -v "$name" >/dev/null || { echo "skipped: no $name"; exit 77; }; done; }
+# need COMMAND...: a program that is not installed is a failure; tools/install-deps.sh test installs it.
+need() { local name; for name in "$@"; do command -v "$name" >/dev/null || { echo "missing: $name"; exit 1; }; done; }
 # step NAME COMMAND...: the command succeeds within two minutes.
 step() {
   local name=$1; shift
