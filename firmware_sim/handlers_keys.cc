@@ -8,6 +8,7 @@
 #include "firmware_sim/self_test.h"
 #include "pkcs11/spec/mechanism_output.h"
 #include "pkcs11/spec/mechanism_parameters.h"
+#include "pkcs11/spec/message_parameter.h"
 
 namespace cmkd::sim {
 namespace {
@@ -274,31 +275,20 @@ Status Handle(Context& context, spec::Call<CallId::C_UnwrapKey>& call) {
 
 namespace {
 
-// The parameter of authenticated wrapping in the form of C_WrapKey's. Of the mechanisms with a message's parameter the
-// device wraps by GCM.
-Fallible<const spec::MechanismRow*> CheckAead(const spec::MechanismInOut& given, ByteView aad, bool wrapping,
-                                              CK_GCM_PARAMS& gcm) {
+// The row of an AEAD that wraps and whose message parameter this is.
+Fallible<const spec::MechanismRow*> CheckAead(const spec::MechanismInOut& given, bool wrapping) {
   const spec::MechanismRow* row = spec::FindMechanism(given.value->mechanism);
-  if (row == nullptr || row->recipe != Recipe::kAesGcm) return Fail(CKR_MECHANISM_INVALID, "no AEAD that wraps");
+  constexpr CK_FLAGS kNeeded = CKF_WRAP | CKF_MESSAGE_ENCRYPT;
+  if (row == nullptr || (row->operations & kNeeded) != kNeeded)
+    return Fail(CKR_MECHANISM_INVALID, "no AEAD that wraps");
   RETURN_IF_ERROR(spec::CheckMessageParameter(*row, given.value->pParameter, given.value->ulParameterLen, wrapping));
-  const auto& parameter = *static_cast<const CK_GCM_MESSAGE_PARAMS*>(given.value->pParameter);
-  if (wrapping && parameter.ivGenerator != CKG_NO_GENERATE)
-    return Fail(CKR_MECHANISM_PARAM_INVALID, "the device takes the IV for wrapping from its caller");
-  gcm = {parameter.pIv, parameter.ulIvLen,  parameter.ulIvLen * 8, const_cast<CK_BYTE_PTR>(aad.data()),
-         aad.size(),    parameter.ulTagBits};
   return row;
-}
-
-MutableBytes TagOf(const spec::MechanismInOut& given) {
-  const auto& parameter = *static_cast<const CK_GCM_MESSAGE_PARAMS*>(given.value->pParameter);
-  return {parameter.pTag, parameter.ulTagBits / 8};
 }
 
 }  // namespace
 
 Status Handle(Context& context, spec::Call<CallId::C_WrapKeyAuthenticated>& call) {
-  CK_GCM_PARAMS gcm{};
-  ASSIGN_OR_RETURN(const spec::MechanismRow* row, CheckAead(call.mechanism, call.associated_data.view(), true, gcm));
+  ASSIGN_OR_RETURN(const spec::MechanismRow* row, CheckAead(call.mechanism, true));
   ASSIGN_OR_RETURN(const ObjectPtr wrapping,
                    CheckKey(context.device, *row, call.wrapping_key.value, CKF_WRAP, kWrappingKey));
   const ObjectPtr object = context.device.FindObject(call.key.value);
@@ -310,9 +300,11 @@ Status Handle(Context& context, spec::Call<CallId::C_WrapKeyAuthenticated>& call
   *call.output.length = encoded.size();
   if (query) return {};
   if (!fits) return Fail(CKR_BUFFER_TOO_SMALL, "buffer");
-  const CK_MECHANISM mechanism{row->type, &gcm, sizeof gcm};
+  spec::MessageParameter parameter(call.mechanism.parameter());
+  RETURN_IF_ERROR(parameter.ChooseIv(RandomBytes));
+  const CK_MECHANISM mechanism = parameter.AsOneShot(row->type, call.associated_data.view(), encoded.size());
   ASSIGN_OR_RETURN(const auto cipher, MakeCipher(*row, mechanism, *wrapping->key(), Mode::kEncrypt));
-  const MutableBytes tag = TagOf(call.mechanism);
+  const MutableBytes tag = parameter.tag();
   Bytes sealed(encoded.size() + tag.size());
   ASSIGN_OR_RETURN([[maybe_unused]] const std::size_t written, cipher->Whole(encoded, sealed));
   std::memcpy(call.output.data, sealed.data(), encoded.size());
@@ -321,8 +313,7 @@ Status Handle(Context& context, spec::Call<CallId::C_WrapKeyAuthenticated>& call
 }
 
 Status Handle(Context& context, spec::Call<CallId::C_UnwrapKeyAuthenticated>& call) {
-  CK_GCM_PARAMS gcm{};
-  ASSIGN_OR_RETURN(const spec::MechanismRow* row, CheckAead(call.mechanism, call.associated_data.view(), false, gcm));
+  ASSIGN_OR_RETURN(const spec::MechanismRow* row, CheckAead(call.mechanism, false));
   ASSIGN_OR_RETURN(const ObjectPtr unwrapping,
                    CheckKey(context.device, *row, call.unwrapping_key.value, CKF_UNWRAP, kUnwrappingKey));
   ASSIGN_OR_RETURN(const ForcedTemplate merged,
@@ -333,10 +324,11 @@ Status Handle(Context& context, spec::Call<CallId::C_UnwrapKeyAuthenticated>& ca
                    DescribeObject(context, RulesFor(Verb::kUnwrap, kind.object_class, kind.key_type), given));
   if (kind.object_class == CKO_PUBLIC_KEY) return Fail(CKR_TEMPLATE_INCONSISTENT, "a public key is never wrapped");
   Bytes sealed = ToBytes(call.input.view());
-  const MutableBytes tag = TagOf(call.mechanism);
+  spec::MessageParameter parameter(call.mechanism.parameter());
+  const MutableBytes tag = parameter.tag();
   sealed.insert(sealed.end(), tag.begin(), tag.end());
   const std::optional<std::size_t> value_bytes = ValueLength(given);
-  const CK_MECHANISM mechanism{row->type, &gcm, sizeof gcm};
+  const CK_MECHANISM mechanism = parameter.AsOneShot(row->type, call.associated_data.view(), call.input.view().size());
   ASSIGN_OR_RETURN(SecretBytes plain,
                    Unwrap(*row, mechanism, *unwrapping->key(), sealed, kind.object_class, value_bytes));
   ASSIGN_OR_RETURN(KeyPtr key, KeyFromUnwrapped(kind.object_class, kind.key_type, std::move(plain), value_bytes));

@@ -24,7 +24,7 @@ struct Operation {
   std::unique_ptr<Signature> signature;
   std::unique_ptr<Digest> digest;
   std::size_t parameter_bytes = 0;     // of a tag, MAC or digest whose length the parameter said
-  CK_ULONG tag_bits = 0;               // of the message that goes on in parts
+  std::size_t tag_bytes = 0;           // of the message that goes on in parts
   bool in_parts = false;               // an Update was called: only Final may end it
   bool needs_login = false;            // CKA_ALWAYS_AUTHENTICATE, and C_Login(CKU_CONTEXT_SPECIFIC) has not been called
   std::optional<SecretBytes> pending;  // what Final made and the caller had no room for

@@ -6,9 +6,10 @@
 #
 #   CMKD_PRESET=release|dev|asan|tsan   which build is tested (CMakePresets.json); release is what is installed
 #   CMKD_ASAN=1                         before that, what parses bytes from outside, under AddressSanitizer
-#   CMKD_FUZZ_SECONDS=N                 fuzz targets run so long each under clang, ASan and UBSan (default 0: none; needs clang)
-#   CMKD_FUZZ_TARGETS="NAME..."         which (files of tests/fuzz); by default those that need no daemon, which is quick to
-#                                       build: the seeds of all are replayed by the tests
+#   CMKD_FUZZ_SECONDS=N                 fuzz targets run so long each under clang, ASan and UBSan (default 5; 0: none)
+#   CMKD_FUZZ_TARGETS="NAME..."         which (files of tests/fuzz), or "all"; by default those that need no daemon, which
+#                                       are built in two minutes of processor time: the seeds of all are replayed by the tests
+#   CMKD_TEST_PARTS_MIB=N               how much data the size tests send in parts (default 64)
 #   CMKD_JOBS=N                         how many at once; as many as there are processors
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -39,9 +40,9 @@ fi
 # Some targets for some seconds each, from the kept seeds; what breaks one is left in build/fuzz/artifacts.
 fuzz() { # SECONDS
   local targets=${CMKD_FUZZ_TARGETS:-request reply template mechanism record} name failed=0
-  bash tools/install-deps.sh fuzz
+  [ "$targets" != all ] || targets='request reply template mechanism record sealed config audit frames calls'
   # shellcheck disable=SC2086
-  build fuzz $(printf 'fuzz_%s ' $targets)
+  build fuzz $(printf 'fuzz_%s ' $targets) || return
   mkdir -p build/fuzz/artifacts
   for name in $targets; do
     mkdir -p "build/fuzz/corpus/$name"
@@ -55,9 +56,16 @@ fuzz() { # SECONDS
   return "$failed"
 }
 
-seconds=${CMKD_FUZZ_SECONDS:-0}
-# Arguments ask for some tests only.
-if [ $# -eq 0 ] && [ "$seconds" != 0 ]; then fuzz "$seconds" || status=$?; fi
+seconds=${CMKD_FUZZ_SECONDS:-5}
+# Arguments ask for some tests only. Nobody has to have clang who did not ask for fuzzing.
+if [ $# -eq 0 ] && [ "$seconds" != 0 ]; then
+  if bash tools/install-deps.sh fuzz; then
+    fuzz "$seconds" || status=$?
+  else
+    echo "run.sh: no fuzzing without clang" >&2
+    [ -z "${CMKD_FUZZ_SECONDS:-}" ] || status=1
+  fi
+fi
 build "$preset"
 run "$preset" "$@" || status=$?
 exit "$status"

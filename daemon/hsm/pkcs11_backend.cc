@@ -29,7 +29,8 @@ std::size_t SessionsOf(const CK_TOKEN_INFO& token, std::size_t wanted) {
   return wanted;
 }
 
-Fallible<std::map<CK_MECHANISM_TYPE, CK_MECHANISM_INFO>> ListMechanisms(CK_FUNCTION_LIST_PTR f, CK_SLOT_ID slot) {
+Fallible<std::map<CK_MECHANISM_TYPE, CK_MECHANISM_INFO>> ListMechanisms(CK_FUNCTION_LIST_PTR f, CK_SLOT_ID slot,
+                                                                        const QuirkSet& quirks) {
   CK_ULONG count = 0;
   if (const CK_RV rv = f->C_GetMechanismList(slot, nullptr, &count); rv != CKR_OK) {
     return DeviceRefused("C_GetMechanismList", rv);
@@ -42,7 +43,7 @@ Fallible<std::map<CK_MECHANISM_TYPE, CK_MECHANISM_INFO>> ListMechanisms(CK_FUNCT
   std::map<CK_MECHANISM_TYPE, CK_MECHANISM_INFO> mechanisms;
   for (const CK_MECHANISM_TYPE type : types) {
     CK_MECHANISM_INFO info{};
-    if (f->C_GetMechanismInfo(slot, type, &info) == CKR_OK) mechanisms.emplace(type, info);
+    if (!quirks.Lacks(type) && f->C_GetMechanismInfo(slot, type, &info) == CKR_OK) mechanisms.emplace(type, info);
   }
   return mechanisms;
 }
@@ -80,7 +81,7 @@ Status Pkcs11Backend::Open() {
   if (f->C_GetInfo(&info) == CKR_OK) quirks_ = QuirkSet(info);
   CK_TOKEN_INFO token{};
   if (f->C_GetTokenInfo(link_.slot(), &token) == CKR_OK) pool_.Bound(SessionsOf(token, pool_.sessions_max()));
-  ASSIGN_OR_RETURN(mechanisms_, ListMechanisms(f, link_.slot()));
+  ASSIGN_OR_RETURN(mechanisms_, ListMechanisms(f, link_.slot(), quirks_));
   return {};
 }
 

@@ -42,6 +42,16 @@ constexpr std::array kQuirks = {
     Quirk{kSoftHsm, 2, CallId::C_VerifyInit, kEveryMechanism, CKR_ARGUMENTS_BAD, CKR_MECHANISM_PARAM_INVALID},
 };
 
+// OpenSSL 3 has single DES in its legacy provider only, which nothing loads.
+constexpr std::array kLacks = {
+    Lack{kSoftHsm, 2, CKM_DES_KEY_GEN},
+    Lack{kSoftHsm, 2, CKM_DES_ECB},
+    Lack{kSoftHsm, 2, CKM_DES_CBC},
+    Lack{kSoftHsm, 2, CKM_DES_CBC_PAD},
+    Lack{kSoftHsm, 2, CKM_DES_ECB_ENCRYPT_DATA},
+    Lack{kSoftHsm, 2, CKM_DES_CBC_ENCRYPT_DATA},
+};
+
 // What the standard has for "not this key's": PKCS#11 3.2, "C_Decrypt", "C_DecryptMessage", "C_Verify", "C_UnwrapKey".
 // Wrong lengths are not among them: no other key would make them right.
 constexpr std::array<CK_RV, 4> kWrongKey = {CKR_ENCRYPTED_DATA_INVALID, CKR_AEAD_DECRYPT_FAILED, CKR_SIGNATURE_INVALID,
@@ -49,20 +59,30 @@ constexpr std::array<CK_RV, 4> kWrongKey = {CKR_ENCRYPTED_DATA_INVALID, CKR_AEAD
 
 bool SaysWrongKey(CK_RV rv) { return std::find(kWrongKey.begin(), kWrongKey.end(), rv) != kWrongKey.end(); }
 
-bool IsOf(const Quirk& row, const CK_INFO& module) {
+template <class Row>
+bool IsOf(const Row& row, const CK_INFO& module) {
   const std::string_view manufacturer(reinterpret_cast<const char*>(module.manufacturerID),
                                       sizeof module.manufacturerID);
   return manufacturer.starts_with(row.manufacturer) && module.libraryVersion.major == row.major;
+}
+
+// The run of a table's rows that are of this module.
+template <class Row>
+std::span<const Row> RowsOf(std::span<const Row> table, const CK_INFO& module) {
+  const auto is = [&](const Row& row) { return IsOf(row, module); };
+  const auto first = std::find_if(table.begin(), table.end(), is);
+  return {first, std::find_if_not(first, table.end(), is)};
 }
 
 }  // namespace
 
 std::span<const Quirk> Quirks() { return kQuirks; }
 
-QuirkSet::QuirkSet(const CK_INFO& module) {
-  const auto first = std::find_if(kQuirks.begin(), kQuirks.end(), [&](const Quirk& row) { return IsOf(row, module); });
-  const auto last = std::find_if_not(first, kQuirks.end(), [&](const Quirk& row) { return IsOf(row, module); });
-  rows_ = {first, last};
+QuirkSet::QuirkSet(const CK_INFO& module)
+    : rows_(RowsOf(std::span<const Quirk>(kQuirks), module)), lacks_(RowsOf(std::span<const Lack>(kLacks), module)) {}
+
+bool QuirkSet::Lacks(CK_MECHANISM_TYPE mechanism) const {
+  return std::any_of(lacks_.begin(), lacks_.end(), [&](const Lack& row) { return row.mechanism == mechanism; });
 }
 
 CK_RV QuirkSet::Correct(CallId call, CK_MECHANISM_TYPE mechanism, CK_RV rv) const {

@@ -1,4 +1,5 @@
-// What known HSM modules answer otherwise than the standard says, as data: return values that mean something else.
+// What known HSM modules answer otherwise than the standard says, as data: return values that mean something else, and
+// mechanisms that are listed and not there.
 // Applied where the module is called (the HSM host), so that nothing above ever sees a slip.
 #pragma once
 
@@ -24,6 +25,13 @@ struct Quirk {
 
 std::span<const Quirk> Quirks();
 
+// A mechanism that a module lists and cannot do.
+struct Lack {
+  std::string_view manufacturer;
+  CK_BYTE major;
+  CK_MECHANISM_TYPE mechanism;
+};
+
 // The rows that hold for one module. A value; any thread.
 class QuirkSet {
  public:
@@ -34,9 +42,13 @@ class QuirkSet {
   // What `rv` of this call means in the standard's codes. `mechanism` is the call's own or that of the operation it
   // goes on with; kEveryMechanism when it has none.
   CK_RV Correct(spec::CallId call, CK_MECHANISM_TYPE mechanism, CK_RV rv) const;
+  // Whether the module lists this mechanism and cannot do it.
+  bool Lacks(CK_MECHANISM_TYPE mechanism) const;
 
  private:
-  std::span<const Quirk> rows_;  // of one manufacturer and version: neighbours in the table
+  // Of one manufacturer and version: neighbours in their tables.
+  std::span<const Quirk> rows_;
+  std::span<const Lack> lacks_;
 };
 
 // Whether `rv` means that an integrity check failed: the data, tag, MAC or wrapped key is not this key's. Holds for

@@ -1,9 +1,11 @@
 // C_WrapKeyAuthenticated and C_UnwrapKeyAuthenticated (PKCS#11 3.2 section 5.18): wrapping by an AEAD with associated
 // data. The device does it, or it is refused: there is no way to build it of older calls without the key in the clear.
+#include "daemon/crypto/random.h"
 #include "daemon/service/handlers.h"
-#include "daemon/service/messages.h"
 #include "daemon/service/open_key.h"
+#include "daemon/service/operation_run.h"
 #include "pkcs11/spec/mechanism_parameters.h"
+#include "pkcs11/spec/message_parameter.h"
 
 namespace cmkd::daemon {
 
@@ -35,16 +37,20 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_WrapKeyAuthenticated>
   ASSIGN_OR_RETURN(const ObjectPtr wrapping,
                    FindVisible(invocation, call.wrapping_key.value, CKR_WRAPPING_KEY_HANDLE_INVALID));
   ASSIGN_OR_RETURN(const ObjectPtr key, FindVisible(invocation, call.key.value, CKR_KEY_HANDLE_INVALID));
-  RETURN_IF_ERROR(CheckWrapping(invocation, *row, *wrapping, *key));
+  const spec::ParameterInOut given = call.mechanism.parameter();
+  spec::MessageParameter parameter(given);
+  RETURN_IF_ERROR(
+      CheckWrapping(invocation, *row, *wrapping, *key, parameter.ChoosesIv() ? IvFrom::kToken : IvFrom::kCaller));
   ASSIGN_OR_RETURN(const Candidate with, CurrentCandidate(invocation, *wrapping, cmk::Use::kProtect, Moment::kWrap));
   ASSIGN_OR_RETURN(const Candidate what, CurrentCandidate(invocation, *key, cmk::Use::kProcess, Moment::kDerive));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
   invocation.audit.version = with.version.value;
   RETURN_IF_ERROR(CountUse(invocation, *wrapping, with, cmk::Use::kProtect, row->type, 0));
   // Wrapped under an IV that nobody will see when only the length is asked for; the caller's own stays as it is.
-  const spec::ParameterInOut given = call.mechanism.parameter();
-  MessageParameter parameter(given);
-  RETURN_IF_ERROR(parameter.ChooseIv());
+  RETURN_IF_ERROR(parameter.ChooseIv([](MutableBytes iv) -> Status {
+    FillRandom(iv);
+    return {};
+  }));
   CK_MECHANISM fixed = parameter.WithFixedIv(row->type);
   ASSIGN_OR_RETURN(const Bytes wrapped,
                    AsMechanismInvalid(backend->WrapKeyAuthenticated(fixed, with.name, with.material, what.name,

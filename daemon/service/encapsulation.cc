@@ -5,6 +5,7 @@
 
 #include "daemon/crypto/random.h"
 #include "daemon/service/handlers.h"
+#include "daemon/service/key_role.h"
 #include "daemon/service/open_key.h"
 #include "daemon/service/operation_run.h"
 #include "daemon/service/rsa_padding.h"
@@ -178,6 +179,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_EncapsulateKey>& call
   RETURN_IF_ERROR(CheckNewObject(invocation, *token, attributes));
   if (!spec::MatchesFlatTemplate(key->attributes.View(CKA_ENCAPSULATE_TEMPLATE), attributes))
     return Fail(CKR_KEY_HANDLE_INVALID, "the public key's template does not allow this key");
+  RETURN_IF_ERROR(CheckEncapsulation(invocation, *row, *key, attributes));
   ASSIGN_OR_RETURN(const Candidate with, CurrentCandidate(invocation, *key, cmk::Use::kProtect, Moment::kDerive));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
   ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));

@@ -135,7 +135,9 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_WrapKey>& call) {
   ASSIGN_OR_RETURN(const ObjectPtr wrapping,
                    FindVisible(invocation, call.wrapping_key.value, CKR_WRAPPING_KEY_HANDLE_INVALID));
   ASSIGN_OR_RETURN(const ObjectPtr key, FindVisible(invocation, call.key.value, CKR_KEY_HANDLE_INVALID));
-  RETURN_IF_ERROR(CheckWrapping(invocation, *row, *wrapping, *key));
+  // The call gives no IV back, so whatever the parameter says of a generator the IV is the caller's.
+  RETURN_IF_ERROR(
+      CheckWrapping(invocation, *row, *wrapping, *key, spec::MakesKeystream(*row) ? IvFrom::kCaller : IvFrom::kNobody));
   ASSIGN_OR_RETURN(const Candidate with, CurrentCandidate(invocation, *wrapping, cmk::Use::kProtect, Moment::kWrap));
   ASSIGN_OR_RETURN(const Candidate what, CurrentCandidate(invocation, *key, cmk::Use::kProcess, Moment::kDerive));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));

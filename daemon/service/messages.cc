@@ -1,94 +1,27 @@
 // Message-based encryption, decryption, signing and verification (PKCS#11 3.2 sections 5.9, 5.11, 5.14 and 5.17): one
 // key, many messages. Each message is an operation of the plain kind, run with 2.40's functions, so that every device
 // has it; the IV is chosen here, and the tag is moved between the end of the ciphertext and the message's parameter.
-#include "daemon/service/messages.h"
-
 #include <algorithm>
 
 #include "common/limits.h"
 #include "daemon/crypto/random.h"
 #include "daemon/service/handlers.h"
+#include "daemon/service/operation_run.h"
 #include "pkcs11/spec/mechanism_parameters.h"
+#include "pkcs11/spec/message_parameter.h"
 
 namespace cmkd::daemon {
 
 using spec::CallId;
+using spec::MessageParameter;
 using spec::OperationKind;
 
-// ---- The parameter
+namespace {
 
-Status MessageParameter::ChooseIv() const {
-  MutableBytes iv;
-  CK_ULONG fixed = 0;
-  CK_ULONG generator = CKG_NO_GENERATE;
-  if (gcm()) {
-    iv = {AsGcm().pIv, AsGcm().ulIvLen};
-    fixed = AsGcm().ulIvFixedBits;
-    generator = AsGcm().ivGenerator;
-  } else if (ccm()) {
-    iv = {AsCcm().pNonce, AsCcm().ulNonceLen};
-    fixed = AsCcm().ulNonceFixedBits;
-    generator = AsCcm().nonceGenerator;
-  }
-  if (generator == CKG_NO_GENERATE) return {};
-  if (generator != CKG_GENERATE && generator != CKG_GENERATE_RANDOM)
-    return Fail(CKR_MECHANISM_PARAM_INVALID, "only random IVs are made here: a counter would not outlive the key");
-  // What SP 800-38D section 8.2.2 asks of the random part.
-  constexpr CK_ULONG kRandomBitsMin = 96;
-  if (iv.size() * 8 < fixed + kRandomBitsMin) return Fail(CKR_MECHANISM_PARAM_INVALID, "less than 96 random bits");
-  const std::size_t first = fixed / 8;  // the byte in which the fixed part ends
-  const std::uint8_t kept = static_cast<std::uint8_t>(0xFF00u >> (fixed % 8));
-  const std::uint8_t shared = iv[first];
-  FillRandom(iv.subspan(first));
-  iv[first] = static_cast<std::uint8_t>((shared & kept) | (iv[first] & ~kept));
+Status RandomIv(MutableBytes iv) {
+  FillRandom(iv);
   return {};
 }
-
-CK_MECHANISM MessageParameter::WithFixedIv(CK_MECHANISM_TYPE type) {
-  if (gcm()) {
-    fixed_gcm_ = AsGcm();
-    fixed_gcm_.ivGenerator = CKG_NO_GENERATE;
-    return {type, &fixed_gcm_, sizeof fixed_gcm_};
-  }
-  if (ccm()) {
-    fixed_ccm_ = AsCcm();
-    fixed_ccm_.nonceGenerator = CKG_NO_GENERATE;
-    return {type, &fixed_ccm_, sizeof fixed_ccm_};
-  }
-  return {type, given_.data, given_.length};
-}
-
-MutableBytes MessageParameter::tag() const {
-  if (gcm()) return {AsGcm().pTag, AsGcm().ulTagBits / 8};
-  if (ccm()) return {AsCcm().pMAC, AsCcm().ulMACLen};
-  return {AsChacha().pTag, 16};
-}
-
-CK_MECHANISM MessageParameter::AsOneShot(CK_MECHANISM_TYPE type, ByteView associated_data, std::size_t plain_bytes) {
-  auto* aad = const_cast<CK_BYTE_PTR>(associated_data.data());
-  const CK_ULONG aad_bytes = associated_data.size();
-  if (gcm()) {
-    gcm_ = {AsGcm().pIv, AsGcm().ulIvLen, AsGcm().ulIvLen * 8, aad, aad_bytes, AsGcm().ulTagBits};
-    return {type, &gcm_, sizeof gcm_};
-  }
-  if (ccm()) {
-    ccm_.ulDataLen = plain_bytes;
-    ccm_.pNonce = AsCcm().pNonce;
-    ccm_.ulNonceLen = AsCcm().ulNonceLen;
-    ccm_.pAAD = aad;
-    ccm_.ulAADLen = aad_bytes;
-    ccm_.ulMACLen = AsCcm().ulMACLen;
-    return {type, &ccm_, sizeof ccm_};
-  }
-  // Both count the nonce in bits (3.2, "ChaCha20/Poly1305 mechanism parameters").
-  chacha_.pNonce = AsChacha().pNonce;
-  chacha_.ulNonceLen = AsChacha().ulNonceLen;
-  chacha_.pAAD = aad;
-  chacha_.ulAADLen = aad_bytes;
-  return {type, &chacha_, sizeof chacha_};
-}
-
-namespace {
 
 Fallible<std::unique_ptr<Operation>> NewMessage(const Operation& process, OperationKind kind,
                                                 const CK_MECHANISM& mechanism) {
@@ -124,7 +57,8 @@ Fallible<std::unique_ptr<Operation>> BeginAead(const Operation& process, const s
   const bool encrypting = IsEncryption(process.kind);
   RETURN_IF_ERROR(spec::CheckMessageParameter(*process.row, given.data, given.length, encrypting));
   MessageParameter parameter(given);
-  if (encrypting) RETURN_IF_ERROR(parameter.ChooseIv());
+  if (encrypting && !parameter.ChoosesIv()) RETURN_IF_ERROR(CheckCallersIv(*process.row, *process.key));
+  if (encrypting) RETURN_IF_ERROR(parameter.ChooseIv(RandomIv));
   const CK_MECHANISM mechanism = parameter.AsOneShot(process.row->type, associated_data, plain_bytes);
   RETURN_IF_ERROR(spec::CheckParameter(*process.row, mechanism));
   return NewMessage(process, encrypting ? OperationKind::kEncrypt : OperationKind::kDecrypt, mechanism);

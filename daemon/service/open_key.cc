@@ -1,8 +1,6 @@
 // Wrapping rules and the way of a key from outside into the token.
 #include "daemon/service/open_key.h"
 
-#include "daemon/service/key_role.h"
-
 namespace cmkd::daemon {
 
 spec::TemplateContext ContextFor(const Invocation& invocation, const store::TokenRecord& token, spec::Verb verb,
@@ -28,7 +26,8 @@ Status CheckTypeFits(Invocation& invocation, const spec::MechanismRow& row, cons
 
 }  // namespace
 
-Status CheckWrapping(Invocation& invocation, const spec::MechanismRow& row, const Object& wrapping, const Object& key) {
+Status CheckWrapping(Invocation& invocation, const spec::MechanismRow& row, const Object& wrapping, const Object& key,
+                     IvFrom iv) {
   RecordKey(invocation, wrapping, row.type);
   if (wrapping.object_class == CKO_PRIVATE_KEY || !wrapping.is_key()) {
     return Fail(CKR_WRAPPING_KEY_HANDLE_INVALID, "keys are wrapped with secret and public keys");
@@ -43,7 +42,7 @@ Status CheckWrapping(Invocation& invocation, const spec::MechanismRow& row, cons
   if (!spec::MatchesFlatTemplate(wrapping.attributes.View(CKA_WRAP_TEMPLATE), key.attributes)) {
     return Fail(CKR_KEY_NOT_WRAPPABLE, "the wrapping key's template does not allow this key");
   }
-  return CheckWrap(invocation, row, wrapping, key);
+  return CheckWrap(invocation, row, wrapping, key.attributes, iv);
 }
 
 Fallible<ObjectPtr> FindOpeningKey(Invocation& invocation, const spec::MechanismRow& row, CK_OBJECT_HANDLE handle,

@@ -1,6 +1,7 @@
 // Keys that come out of something: unwrapped, decapsulated, opened with associated data. What is common to the ways.
 #pragma once
 
+#include "daemon/service/key_role.h"
 #include "daemon/service/key_use.h"
 #include "daemon/service/new_object.h"
 
@@ -30,6 +31,7 @@ Status OpenKey(Invocation& invocation, const Opening& opening, std::span<const C
                const Opener& open, CK_OBJECT_HANDLE& handle);
 
 // Whether `key` may leave under `wrapping`: the rules of C_WrapKey, in its codes.
-Status CheckWrapping(Invocation& invocation, const spec::MechanismRow& row, const Object& wrapping, const Object& key);
+Status CheckWrapping(Invocation& invocation, const spec::MechanismRow& row, const Object& wrapping, const Object& key,
+                     IvFrom iv);
 
 }  // namespace cmkd::daemon

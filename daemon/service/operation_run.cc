@@ -221,6 +221,11 @@ Status RunWithKey(Invocation& invocation, const Operation& operation,
 
 // ---- Begin
 
+Status CheckCallersIv(const spec::MechanismRow& row, const Object& key) {
+  if (!spec::MakesKeystream(row) || !key.has_material() || key.attributes.Bool(CKA_DECRYPT)) return {};
+  return Fail(CKR_MECHANISM_PARAM_INVALID, "a key that only encrypts does not take its caller's IV", spec::kIvRefused);
+}
+
 Status BeginOperation(Invocation& invocation, OperationKind which, const CK_MECHANISM* mechanism,
                       CK_OBJECT_HANDLE key_handle) {
   const KindRow& kind = RowOf(which);
@@ -243,13 +248,7 @@ Status BeginOperation(Invocation& invocation, OperationKind which, const CK_MECH
     ASSIGN_OR_RETURN(operation->key, FindVisible(invocation, key_handle, CKR_KEY_HANDLE_INVALID));
     RecordKey(invocation, *operation->key, mechanism->mechanism);
     RETURN_IF_ERROR(CheckKeyUse(invocation, *operation->row, *operation->key, kind.usage));
-    // Who may encrypt and not decrypt would read other people's messages by choosing their IV again.
-    const bool encrypts_only = which == OperationKind::kEncrypt && operation->key->has_material() &&
-                               !operation->key->attributes.Bool(CKA_DECRYPT);
-    if (encrypts_only && spec::MakesKeystream(*operation->row)) {
-      return Fail(CKR_MECHANISM_PARAM_INVALID, "a key that only encrypts does not take its caller's IV",
-                  spec::kIvRefused);
-    }
+    if (which == OperationKind::kEncrypt) RETURN_IF_ERROR(CheckCallersIv(*operation->row, *operation->key));
     // The rules of use are asked now and again at every data call.
     ASSIGN_OR_RETURN([[maybe_unused]] const auto candidates,
                      Candidates(invocation, *operation->key, kind.use, operation->row->versions, Moment::kInit));

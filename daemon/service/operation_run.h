@@ -10,6 +10,10 @@ namespace cmkd::daemon {
 // More buffered than this belongs in an operation that streams. The answer that comes of it fits a frame.
 inline constexpr std::size_t kBufferedMax = std::size_t{64} << 20;
 
+// Whoever may encrypt and not decrypt would read other people's messages by choosing their IV again: an encrypting key
+// that cannot decrypt takes no IV from its caller where the IV makes the keystream. CKR_MECHANISM_PARAM_INVALID.
+Status CheckCallersIv(const spec::MechanismRow& row, const Object& key);
+
 // Begins an operation of this kind in the session, or cancels it (3.0: `mechanism` is nullptr).
 Status BeginOperation(Invocation& invocation, spec::OperationKind kind, const CK_MECHANISM* mechanism,
                       CK_OBJECT_HANDLE key);

@@ -2,12 +2,14 @@
 // here end their operation at the daemon, as the standard has it.
 #pragma once
 
+#include "common/limits.h"
 #include "pkcs11/remote/client.h"
 
 namespace cmkd::module {
 
-// Inputs above this go in pieces of this many bytes.
-inline constexpr CK_ULONG kWholeBytesMax = CK_ULONG{64} << 20;
+// Inputs above this go in pieces of this many bytes. What 64 MiB are encrypted to is a little longer, and goes whole.
+inline constexpr CK_ULONG kWholeBytesMax = (CK_ULONG{64} << 20) + (CK_ULONG{32} << 10);
+static_assert(kWholeBytesMax + 1024 < limits::kFrameBytesMax);
 inline constexpr CK_ULONG kPieceBytes = CK_ULONG{16} << 20;
 
 // Ends the operation of this kind, whatever its state.

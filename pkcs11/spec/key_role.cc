@@ -43,13 +43,16 @@ void GiveRole(Attributes& secret_key) {
 void GiveRole(Attributes& public_key, Attributes& private_key) {
   // The halves of a pair of which only one is on the token could not be told to belong together for ever.
   const bool together = public_key.Bool(CKA_TOKEN) == private_key.Bool(CKA_TOKEN);
-  const bool wraps = public_key.Bool(CKA_WRAP) && IsClosed(private_key) && together;
+  // Only RSA encapsulates by wrapping.
+  const bool encapsulates = public_key.Bool(CKA_ENCAPSULATE) && public_key.Ulong(CKA_KEY_TYPE) == CKK_RSA;
+  const bool wraps = (public_key.Bool(CKA_WRAP) || encapsulates) && IsClosed(private_key) && together;
   SetRole(wraps ? KeyRole::kUndecided : KeyRole::kData, public_key);
   SetRole(wraps ? KeyRole::kUndecided : KeyRole::kData, private_key);
 }
 
 bool IsDataUse(const MechanismRow& row, CK_OBJECT_CLASS object_class, CK_ATTRIBUTE_TYPE usage) {
   if (object_class == CKO_PUBLIC_KEY || usage == CKA_WRAP || usage == CKA_UNWRAP || usage == CKA_VERIFY) return false;
+  if (usage == CKA_DECAPSULATE) return false;  // what comes out is judged as what is unwrapped is
   const bool signs = usage == CKA_SIGN || usage == CKA_SIGN_RECOVER;
   // A padded signature is not the private operation on bytes of the caller's choice; a raw one is.
   return !(object_class == CKO_PRIVATE_KEY && signs) || row.recipe == Recipe::kRsaX509;
@@ -60,7 +63,19 @@ bool WrapsWhole(const MechanismRow& row) {
 }
 
 bool MakesKeystream(const MechanismRow& row) {
-  return row.parameter == ParameterKind::kGcm || row.parameter == ParameterKind::kAesCtr;
+  switch (row.recipe) {
+    case Recipe::kAesGcm:
+    case Recipe::kAesCcm:
+    case Recipe::kCtr:
+    case Recipe::kOfb:
+    case Recipe::kCfb1:
+    case Recipe::kCfb8:
+    case Recipe::kCfb64:
+    case Recipe::kCfb128:
+    case Recipe::kChacha20:
+    case Recipe::kChacha20Poly1305: return true;
+    default: return false;
+  }
 }
 
 Status CheckWrappingStrength(const Attributes& wrapping, const Attributes& key) {

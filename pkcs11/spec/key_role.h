@@ -31,7 +31,8 @@ bool IsDataUse(const MechanismRow& row, CK_OBJECT_CLASS object_class, CK_ATTRIBU
 // cannot be changed or probed. What a mechanism without it wraps is open to splicing and to padding oracles.
 bool WrapsWhole(const MechanismRow& row);
 
-// Whether encrypting under a chosen IV gives the keystream of everything that was ever encrypted under that IV.
+// Whether encrypting under a chosen IV gives the keystream of everything that was ever encrypted under that IV (of CFB:
+// the next of it, from each block of ciphertext taken as IV).
 bool MakesKeystream(const MechanismRow& row);
 
 // A secret key is not wrapped under a shorter one. Errors: CKR_WRAPPING_KEY_SIZE_RANGE.

@@ -495,13 +495,17 @@ Status CheckHashBits(const CK_MECHANISM& mechanism) {
   return {};
 }
 
+// SP 800-38C appendix A.1; tags below 64 bits are for keys that see few messages.
+Status CheckCcmLengths(std::size_t nonce_bytes, CK_ULONG data_bytes, CK_ULONG mac_bytes) {
+  if (nonce_bytes < 7 || nonce_bytes > 13) return Invalid("CCM nonce not of 7 to 13 bytes");
+  if (mac_bytes < 8 || mac_bytes > 16 || mac_bytes % 2 != 0) return Invalid("CCM MAC not of 8 to 16 bytes");
+  if (nonce_bytes == 13 && data_bytes > 0xffff) return Invalid("too much data for such a long CCM nonce");
+  return {};
+}
+
 Status CheckCcm(const CK_MECHANISM& mechanism) {
   const CcmParameter ccm = ReadCcm(mechanism);
-  // SP 800-38C appendix A.1; tags below 64 bits are for keys that see few messages.
-  if (ccm.nonce.size() < 7 || ccm.nonce.size() > 13) return Invalid("CCM nonce not of 7 to 13 bytes");
-  if (ccm.mac_bytes < 8 || ccm.mac_bytes > 16 || ccm.mac_bytes % 2 != 0) return Invalid("CCM MAC not of 8 to 16 bytes");
-  if (ccm.nonce.size() == 13 && ccm.data_bytes > 0xffff) return Invalid("too much data for such a long CCM nonce");
-  return {};
+  return CheckCcmLengths(ccm.nonce.size(), ccm.data_bytes, ccm.mac_bytes);
 }
 
 Status CheckChacha20(const ParameterLayout& layout, const void* parameter) {
@@ -726,15 +730,26 @@ Status CheckParameter(const MechanismRow& row, const CK_MECHANISM& mechanism) {
 
 Status CheckMessageParameter(const MechanismRow& row, const void* parameter, std::size_t parameter_bytes,
                              bool encrypting) {
-  // Of the mechanisms with messages only GCM is here; CCM and ChaCha20-Poly1305 have layouts so that the wire carries
-  // them.
-  if (row.parameter != P::kGcm || parameter_bytes != sizeof(GcmMessage)) {
+  const P kind = row.parameter;
+  const std::size_t expected = kind == P::kGcm                ? sizeof(GcmMessage)
+                               : kind == P::kCcm              ? sizeof(CcmMessage)
+                               : kind == P::kChacha20Poly1305 ? sizeof(ChachaMessage)
+                                                              : 0;
+  if (expected == 0 || parameter_bytes != expected) {
     return Invalid(std::string(row.name) + " takes no message parameter of " + std::to_string(parameter_bytes) +
                    " bytes");
   }
   if (parameter == nullptr) return Invalid("the message parameter is NULL but has a length");
   const ParameterLayout& layout = *MessageLayout(parameter_bytes);
   RETURN_IF_ERROR(CheckBuffers(layout.fields, parameter));
+  if (kind == P::kChacha20Poly1305) return CheckChacha20Poly1305(layout, parameter);
+  if (kind == P::kCcm) {
+    const std::size_t nonce_bytes = Buffer(layout, parameter, "pNonce").size();
+    RETURN_IF_ERROR(CheckCcmLengths(nonce_bytes, Value(layout, parameter, "ulDataLen"),
+                                    UlongAt(parameter, offsetof(CcmMessage, ulMACLen))));
+    return CheckGenerator(Value(layout, parameter, "nonceGenerator"), Value(layout, parameter, "ulNonceFixedBits"),
+                          nonce_bytes, encrypting);
+  }
   const std::size_t iv_bytes = Buffer(layout, parameter, "pIv").size();
   if (iv_bytes == 0) return Invalid("GCM without an IV");
   if (!IsTagLength(UlongAt(parameter, offsetof(GcmMessage, ulTagBits))))

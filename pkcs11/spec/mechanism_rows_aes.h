@@ -19,7 +19,7 @@ inline constexpr std::array kAesRows = {
     Aes(CMKD_NAMED(AES_CFB64), P::kIv16, kCipher, O::kSameLength, kMany, V::kFixed, kApproved, R::kCfb64, kKnown),
     Aes(CMKD_NAMED(AES_CFB128), P::kIv16, kCipher, O::kSameLength, kMany, V::kFixed, kApproved, R::kCfb128, kKnown),
     Aes(CMKD_NAMED(AES_GCM), P::kGcm, kCipher | kMessages | kWrapping, O::kPlusTag, kMany, V::kTrial, kApproved, R::kAesGcm, "aes_gcm_test.json"),
-    Aes(CMKD_NAMED(AES_CCM), P::kCcm, kCipher | kWrapping, O::kPlusTag, kOne, V::kTrial, kApproved, R::kAesCcm, "aes_ccm_test.json"),
+    Aes(CMKD_NAMED(AES_CCM), P::kCcm, kCipher | kMessages | kWrapping, O::kPlusTag, kOne, V::kTrial, kApproved, R::kAesCcm, "aes_ccm_test.json"),
     Aes(CMKD_NAMED(AES_GMAC), P::kGcm, kSigning, O::kMac, kMany, V::kTrial, kApproved, R::kGmac, "aes_gmac_test.json"),
     Aes(CMKD_NAMED(AES_CMAC), P::kNone, kSigning, O::kMac, kMany, V::kTrial, kApproved, R::kCmac, "aes_cmac_test.json"),
     Aes(CMKD_NAMED(AES_CMAC_GENERAL), P::kMacGeneral, kSigning, O::kMacGeneral, kMany, V::kFixed, kApproved, R::kCmac, kKnown),
@@ -43,7 +43,7 @@ inline constexpr std::array kAesRows = {
 inline constexpr std::array kChachaRows = {
     SecretGen(CMKD_NAMED(CHACHA20_KEY_GEN), CKK_CHACHA20, 256, 256, kApproved),
     Secret(CMKD_NAMED(CHACHA20), CKK_CHACHA20, kNoKeyType, 256, 256, P::kChacha20, kCipher, O::kSameLength, kMany, V::kFixed, kApproved, R::kChacha20, 0, kKnown),
-    Secret(CMKD_NAMED(CHACHA20_POLY1305), CKK_CHACHA20, kNoKeyType, 256, 256, P::kChacha20Poly1305, kCipher | kWrapping, O::kPlusTag, kMany, V::kTrial, kApproved, R::kChacha20Poly1305, 0, "chacha20_poly1305_test.json"),
+    Secret(CMKD_NAMED(CHACHA20_POLY1305), CKK_CHACHA20, kNoKeyType, 256, 256, P::kChacha20Poly1305, kCipher | kMessages | kWrapping, O::kPlusTag, kMany, V::kTrial, kApproved, R::kChacha20Poly1305, 0, "chacha20_poly1305_test.json"),
     SecretGen(CMKD_NAMED(POLY1305_KEY_GEN), CKK_POLY1305, 256, 256, kLegacy),
     // A key of Poly1305 is good for one message (RFC 8439 section 2.5).
     Secret(CMKD_NAMED(POLY1305), CKK_POLY1305, kNoKeyType, 256, 256, P::kNone, kSigning, O::kMac, kMany, V::kTrial, kLegacy, R::kPoly1305, 0, kKnown),

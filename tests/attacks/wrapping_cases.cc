@@ -427,6 +427,34 @@ void A21(Bench& bench, Trial& trial) {
   }
 }
 
+// Two keys wrapped under one IV differ as their values do, and one of the values is the attacker's own.
+void A22(Bench& bench, Trial& trial) {
+  CK_OBJECT_HANDLE wrapping = 0, target = 0, known = 0;
+  const Bytes iv = Random(12), value = Random(32);
+  auto held = std::make_shared<Bytes>(iv);
+  CK_CCM_PARAMS ccm{};
+  ccm.pNonce = held->data();
+  ccm.ulNonceLen = held->size();
+  ccm.ulMACLen = 16;
+  const std::initializer_list<CK_RV> right = {CKR_MECHANISM_PARAM_INVALID, CKR_MECHANISM_INVALID};
+  if (!trial.Ready("wrapping key", bench.MakeWrappingKey(wrapping))) return;
+  if (!trial.Ready("target", bench.MakeTarget(target))) return;
+  const Template own =
+      SecretTemplate(CKK_AES).Raw(CKA_VALUE, value).Bool(CKA_SENSITIVE, false).Bool(CKA_EXTRACTABLE, true);
+  for (const Mechanism& mechanism : {Mechanism::Gcm(iv), Mechanism::Of(CKM_AES_CCM, ccm, {held})}) {
+    const std::string name = mechanism.type() == CKM_AES_GCM ? " GCM" : " CCM";
+    Bytes blob, other;
+    if (!trial.Through("C_WrapKey" + name, bench.Wrap(mechanism, wrapping, target, blob), right)) continue;
+    if (known == 0 && !trial.Ready("C_CreateObject", bench.Create(own, known))) return;
+    if (!trial.Through("C_WrapKey of a known key" + name, bench.Wrap(mechanism, wrapping, known, other), right))
+      continue;
+    Bytes found(value.size());
+    for (std::size_t i = 0; i < found.size() && i < blob.size() && i < other.size(); ++i)
+      found[i] = static_cast<std::uint8_t>(blob[i] ^ other[i] ^ value[i]);
+    JudgeBytes(bench, trial, found, "two keys wrapped under one IV: the known one opens the other");
+  }
+}
+
 constexpr Case kCases[] = {
     {"A01", "wraps and decrypts with one key", A01},
     {"A02", "wraps with AES key wrap and undoes it block by block", A02},
@@ -449,6 +477,7 @@ constexpr Case kCases[] = {
     {"A19", "wraps what is no secret key", A19},
     {"A20", "wraps an unextractable key", A20},
     {"A21", "wraps a private key without authentication", A21},
+    {"A22", "wraps two keys under one IV, one of them known", A22},
 };
 
 }  // namespace

@@ -43,6 +43,13 @@ TEST(Quirks, ChangeOneCodeOfOneCallAndMechanism) {
   EXPECT_EQ(quirks.Correct(CallId::C_SignInit, CKM_RSA_PKCS_PSS, CKR_ARGUMENTS_BAD), CKR_MECHANISM_PARAM_INVALID);
 }
 
+TEST(Quirks, HideWhatAModuleListsAndCannotDo) {
+  EXPECT_TRUE(QuirkSet(Module("SoftHSM", 2)).Lacks(CKM_DES_CBC));
+  EXPECT_FALSE(QuirkSet(Module("SoftHSM", 2)).Lacks(CKM_DES3_CBC));
+  EXPECT_FALSE(QuirkSet(Module("A careful vendor", 2)).Lacks(CKM_DES_CBC));
+  EXPECT_FALSE(QuirkSet().Lacks(CKM_DES_CBC));
+}
+
 TEST(Quirks, TellAWrongKeyFromAFault) {
   const QuirkSet none;
   const QuirkSet softhsm(Module("SoftHSM", 2));

@@ -1,5 +1,6 @@
 // The files of project Wycheproof against the device, through the function list. Where the files are: the environment
-// variable CMKD_VECTORS, or shared/vectors beside the source tree; without them the tests are skipped.
+// variable CMKD_VECTORS, or shared/vectors beside the source tree. They are no part of the project: where the whole
+// folder is missing the tests are skipped and say so; one file that is missing there is a failure.
 #include <nlohmann/json.hpp>
 
 #include <cstdlib>
@@ -15,21 +16,26 @@ namespace {
 
 using nlohmann::json;
 
-std::filesystem::path VectorFile(const std::string& name) {
+std::filesystem::path VectorFolder() {
   const char* given = std::getenv("CMKD_VECTORS");
-  const std::filesystem::path source = std::filesystem::path(__FILE__).parent_path();
   const std::filesystem::path root =
-      given != nullptr ? std::filesystem::path(given) : source / "../../../shared/vectors";
-  return root / "wycheproof" / name;
+      given != nullptr ? std::filesystem::path(given) : std::filesystem::path(CMKD_SOURCE_DIR) / "../shared/vectors";
+  return root / "wycheproof";
 }
 
 class WycheproofTest : public DeviceTest {
  protected:
-  // Runs `check(group, test)` for every test of a file. False when the file is not there.
+  void SetUp() override {
+    if (!std::filesystem::is_directory(VectorFolder()))
+      GTEST_SKIP() << "no vectors in " << VectorFolder() << "; CMKD_VECTORS says where else";
+    DeviceTest::SetUp();
+  }
+
+  // Runs `check(group, test)` for every test of a file.
   template <class CheckTest>
   void ForEach(const std::string& name, CheckTest check) {
-    std::ifstream stream(VectorFile(name));
-    if (!stream) GTEST_SKIP() << name << " is not there";
+    std::ifstream stream(VectorFolder() / name);
+    ASSERT_TRUE(stream) << name << " is not there";
     const json file = json::parse(stream);
     last_group_ = nullptr;
     int count = 0;

@@ -98,6 +98,55 @@ TEST_F(KeyCallsTest, KeysWithoutTheUsageDoNotEncapsulate) {
             CKR_KEY_FUNCTION_NOT_PERMITTED);
 }
 
+// A sensitive secret leaves only to where a sensitive key may be wrapped: to a pair that was made here, that never
+// works on data and from which only sensitive keys come out again.
+TEST_F(KeyCallsTest, ASensitiveSecretIsEncapsulatedAsItWouldBeWrapped) {
+  const auto sensitive = [] {
+    Template t;
+    t.Ulong(CKA_CLASS, CKO_SECRET_KEY).Ulong(CKA_KEY_TYPE, CKK_GENERIC_SECRET).Bool(CKA_TOKEN, false);
+    return t.Bool(CKA_SENSITIVE, true);
+  };
+  const auto sealed_in = [&](Bytes& ciphertext) { ciphertext.assign(300, 0); };
+  CK_RSA_PKCS_OAEP_PARAMS parameter{CKM_SHA_1, CKG_MGF1_SHA1, CKZ_DATA_SPECIFIED, nullptr, 0};
+  CK_MECHANISM oaep{CKM_RSA_PKCS_OAEP, &parameter, sizeof parameter};
+  const Pair rsa = Rsa(Template().Bool(CKA_EXTRACTABLE, false).Bool(CKA_SENSITIVE, true));
+  Bytes ciphertext;
+  CK_OBJECT_HANDLE sent = 0, received = 0;
+  sealed_in(ciphertext);
+  EXPECT_EQ(Encapsulate(M(CKM_RSA_PKCS), rsa.public_key, sensitive().Ulong(CKA_VALUE_LEN, 32), ciphertext, sent),
+            CKR_MECHANISM_INVALID)
+      << "a padding that can be probed";
+  ASSERT_EQ(Encapsulate(oaep, rsa.public_key, sensitive().Ulong(CKA_VALUE_LEN, 32), ciphertext, sent), CKR_OK);
+  Bytes plain(300);
+  CK_ULONG length = plain.size();
+  EXPECT_EQ(f_->C_DecryptInit(s_, &oaep, rsa.private_key), CKR_KEY_FUNCTION_NOT_PERMITTED);
+  EXPECT_EQ(f_->C_Decrypt(s_, ciphertext.data(), ciphertext.size(), plain.data(), &length),
+            CKR_OPERATION_NOT_INITIALIZED);
+  EXPECT_EQ(Decapsulate(oaep, rsa.private_key, Secret(0), ciphertext, received), CKR_TEMPLATE_INCONSISTENT)
+      << "readable again";
+  EXPECT_EQ(Decapsulate(oaep, rsa.private_key, sensitive(), ciphertext, received), CKR_OK);
+
+  // A pair that has decrypted, and a public key of which nobody knows where its other half is.
+  const Pair used = Rsa(Template().Bool(CKA_EXTRACTABLE, false).Bool(CKA_SENSITIVE, true));
+  sealed_in(ciphertext);
+  ASSERT_EQ(Encapsulate(oaep, used.public_key, Secret(32), ciphertext, sent), CKR_OK);
+  ASSERT_EQ(f_->C_DecryptInit(s_, &oaep, used.private_key), CKR_OK);
+  length = plain.size();
+  EXPECT_EQ(f_->C_Decrypt(s_, ciphertext.data(), ciphertext.size(), plain.data(), &length), CKR_OK);
+  sealed_in(ciphertext);
+  EXPECT_EQ(Encapsulate(oaep, used.public_key, sensitive().Ulong(CKA_VALUE_LEN, 32), ciphertext, sent),
+            CKR_TEMPLATE_INCONSISTENT);
+  EXPECT_EQ(Encapsulate(oaep, used.public_key, Secret(32).Bool(CKA_WRAP_WITH_TRUSTED, true), ciphertext, sent),
+            CKR_TEMPLATE_INCONSISTENT);
+
+  // An agreed secret is derived again, readable, with the private key.
+  const Pair ec = Ec();
+  CK_ECDH1_DERIVE_PARAMS ecdh{CKD_NULL, 0, nullptr, 0, nullptr};
+  CK_MECHANISM agreement{CKM_ECDH1_DERIVE, &ecdh, sizeof ecdh};
+  EXPECT_EQ(Encapsulate(agreement, ec.public_key, sensitive().Ulong(CKA_VALUE_LEN, 32), ciphertext, sent),
+            CKR_MECHANISM_INVALID);
+}
+
 // ---- Wrapping with associated data
 
 TEST_F(KeyCallsTest, WrappingWithAssociatedDataIsTheDevices) {
@@ -147,6 +196,70 @@ TEST_F(KeyCallsTest, WrappingWithAssociatedDataKeepsTheRulesOfWrapping) {
   CK_MECHANISM bare = M(CKM_AES_GCM);
   EXPECT_EQ(f_->C_WrapKeyAuthenticated(s_, &bare, wrapping, closed, nullptr, 0, wrapped.data(), &length),
             CKR_MECHANISM_PARAM_INVALID);
+}
+
+// Two keys wrapped under one IV differ as their values do. So a sensitive key is wrapped under the token's IV only, and
+// a key that does so takes no IV from its caller ever after.
+TEST_F(KeyCallsTest, SensitiveKeysAreNotWrappedUnderTheCallersIv) {
+  const CK_OBJECT_HANDLE wrapping = Aes(Template().Bool(CKA_WRAP, true).Bool(CKA_EXTRACTABLE, false));
+  const CK_OBJECT_HANDLE secret = Aes(Template().Bool(CKA_SENSITIVE, true).Bool(CKA_EXTRACTABLE, true));
+  const CK_OBJECT_HANDLE known = Open(Bytes(32, 0x77));
+  Bytes iv(12), tag(16), wrapped(200);
+  CK_GCM_MESSAGE_PARAMS parameter{iv.data(), iv.size(), 0, CKG_NO_GENERATE, tag.data(), 128};
+  CK_MECHANISM m{CKM_AES_GCM, &parameter, sizeof parameter};
+  const auto wrap = [&](CK_OBJECT_HANDLE key) {
+    CK_ULONG length = wrapped.size();
+    return f_->C_WrapKeyAuthenticated(s_, &m, wrapping, key, nullptr, 0, wrapped.data(), &length);
+  };
+  EXPECT_EQ(wrap(secret), CKR_MECHANISM_PARAM_INVALID);
+  CK_GCM_PARAMS gcm{iv.data(), 12, 96, nullptr, 0, 128};
+  CK_MECHANISM plain{CKM_AES_GCM, &gcm, sizeof gcm};
+  CK_ULONG length = wrapped.size();
+  const CK_RV rv = f_->C_WrapKey(s_, &plain, wrapping, secret, wrapped.data(), &length);
+  EXPECT_TRUE(rv == CKR_MECHANISM_PARAM_INVALID || (!software() && rv == CKR_MECHANISM_INVALID)) << rv;
+  if (!software()) return;  // SoftHSM does not know the call
+  parameter.ivGenerator = CKG_GENERATE;
+  ASSERT_EQ(wrap(secret), CKR_OK);
+  parameter.ivGenerator = CKG_NO_GENERATE;
+  EXPECT_EQ(wrap(known), CKR_MECHANISM_PARAM_INVALID);
+  length = wrapped.size();
+  EXPECT_EQ(f_->C_WrapKey(s_, &plain, wrapping, known, wrapped.data(), &length), CKR_MECHANISM_PARAM_INVALID);
+}
+
+TEST_F(KeyCallsTest, EveryAeadWrapsWithAssociatedData) {
+  if (!software()) GTEST_SKIP() << "SoftHSM does not know the call; the simulated device does";
+  const Bytes value(32, 0x77);
+  Bytes nonce(12), tag(16), aad = {1, 2, 3};
+  CK_CCM_MESSAGE_PARAMS ccm{0, nonce.data(), nonce.size(), 0, CKG_GENERATE, tag.data(), tag.size()};
+  CK_SALSA20_CHACHA20_POLY1305_MSG_PARAMS chacha{nonce.data(), nonce.size() * 8, tag.data()};
+  CK_MECHANISM generator = M(CKM_CHACHA20_KEY_GEN);
+  Template t = Template().Bool(CKA_TOKEN, false).Bool(CKA_WRAP, true).Bool(CKA_UNWRAP, true);
+  CK_OBJECT_HANDLE chacha_key = 0;
+  ASSERT_EQ(f_->C_GenerateKey(s_, &generator, t.data(), t.size(), &chacha_key), CKR_OK);
+  const struct {
+    CK_MECHANISM mechanism;
+    CK_OBJECT_HANDLE key;
+  } ways[] = {{{CKM_AES_CCM, &ccm, sizeof ccm}, Aes(Template().Bool(CKA_WRAP, true).Bool(CKA_UNWRAP, true))},
+              {{CKM_CHACHA20_POLY1305, &chacha, sizeof chacha}, chacha_key}};
+  for (const auto& way : ways) {
+    SCOPED_TRACE(way.mechanism.mechanism);
+    CK_MECHANISM m = way.mechanism;
+    Bytes wrapped(64);
+    CK_ULONG length = wrapped.size();
+    ASSERT_EQ(f_->C_WrapKeyAuthenticated(s_, &m, way.key, Open(value), aad.data(), aad.size(), wrapped.data(), &length),
+              CKR_OK);
+    EXPECT_EQ(length, value.size());
+    Template secret = Secret(0);
+    CK_OBJECT_HANDLE opened = 0;
+    const auto unwrap = [&] {
+      return f_->C_UnwrapKeyAuthenticated(s_, &m, way.key, wrapped.data(), length, secret.data(), secret.size(),
+                                          aad.data(), aad.size(), &opened);
+    };
+    ASSERT_EQ(unwrap(), CKR_OK);
+    EXPECT_EQ(Value(opened), value);
+    tag[3] = static_cast<std::uint8_t>(tag[3] ^ 1);
+    EXPECT_EQ(unwrap(), CKR_WRAPPED_KEY_INVALID);
+  }
 }
 
 // ---- Templates within templates

@@ -96,6 +96,74 @@ TEST_F(MessageCallsTest, AMessageIsWhatOrdinaryGcmMakes) {
   EXPECT_EQ(opened, kText);
 }
 
+// CCM and ChaCha20-Poly1305 have messages, too; CCM must be told the length when a message comes in parts.
+TEST_F(MessageCallsTest, EveryAeadHasMessages) {
+  Bytes nonce(12, 3), tag(16), aad = {1, 2, 3};
+  CK_CCM_MESSAGE_PARAMS ccm{kText.size(), nonce.data(), nonce.size(), 0, CKG_GENERATE, tag.data(), tag.size()};
+  CK_SALSA20_CHACHA20_POLY1305_MSG_PARAMS chacha{nonce.data(), nonce.size() * 8, tag.data()};
+  const struct {
+    CK_MECHANISM_TYPE type, generator;
+    CK_VOID_PTR parameter;
+    CK_ULONG length;
+  } aeads[] = {{CKM_AES_CCM, CKM_AES_KEY_GEN, &ccm, sizeof ccm},
+               {CKM_CHACHA20_POLY1305, CKM_CHACHA20_KEY_GEN, &chacha, sizeof chacha}};
+  for (const auto& aead : aeads) {
+    SCOPED_TRACE(aead.type);
+    if ((FlagsOf(aead.type) & CKF_MESSAGE_ENCRYPT) == 0) {
+      EXPECT_FALSE(software());
+      continue;
+    }
+    CK_OBJECT_HANDLE key = 0;
+    Template t = Template().Bool(CKA_TOKEN, false);
+    if (aead.generator == CKM_AES_KEY_GEN) t.Ulong(CKA_VALUE_LEN, 32);
+    CK_MECHANISM generator = M(aead.generator), m = M(aead.type);
+    ASSERT_EQ(f_->C_GenerateKey(s_, &generator, t.data(), t.size(), &key), CKR_OK);
+    const Bytes before = nonce;
+    Bytes sealed(kText.size()), opened(kText.size());
+    CK_ULONG length = sealed.size();
+    ASSERT_EQ(f_->C_MessageEncryptInit(s_, &m, key), CKR_OK);
+    ASSERT_EQ(f_->C_EncryptMessage(s_, aead.parameter, aead.length, aad.data(), aad.size(), BytePtr(kText),
+                                   kText.size(), sealed.data(), &length),
+              CKR_OK);
+    EXPECT_EQ(nonce == before, aead.type == CKM_CHACHA20_POLY1305) << "who chose the nonce";
+    const auto open = [&] {
+      length = opened.size();
+      return f_->C_DecryptMessage(s_, aead.parameter, aead.length, aad.data(), aad.size(), sealed.data(), sealed.size(),
+                                  opened.data(), &length);
+    };
+    ASSERT_EQ(f_->C_MessageDecryptInit(s_, &m, key), CKR_OK);
+    EXPECT_EQ(open(), CKR_OK);
+    EXPECT_EQ(opened, kText);
+    tag[0] = static_cast<std::uint8_t>(tag[0] ^ 1);
+    EXPECT_EQ(open(), CKR_AEAD_DECRYPT_FAILED);
+    // In parts.
+    ASSERT_EQ(f_->C_EncryptMessageBegin(s_, aead.parameter, aead.length, aad.data(), aad.size()), CKR_OK);
+    length = sealed.size();
+    ASSERT_EQ(f_->C_EncryptMessageNext(s_, aead.parameter, aead.length, BytePtr(kText), 10, sealed.data(), &length, 0),
+              CKR_OK);
+    const std::size_t first = length;
+    length = sealed.size() - first;
+    ASSERT_EQ(f_->C_EncryptMessageNext(s_, aead.parameter, aead.length, BytePtr(kText) + 10, kText.size() - 10,
+                                       sealed.data() + first, &length, CKF_END_OF_MESSAGE),
+              CKR_OK);
+    EXPECT_EQ(first + length, kText.size());
+    EXPECT_EQ(open(), CKR_OK);
+    EXPECT_EQ(opened, kText);
+    EXPECT_EQ(f_->C_MessageEncryptFinal(s_), CKR_OK);
+    EXPECT_EQ(f_->C_MessageDecryptFinal(s_), CKR_OK);
+  }
+}
+
+TEST_F(MessageCallsTest, AKeyThatOnlyEncryptsTakesNoIvFromItsCaller) {
+  ASSERT_EQ(EncryptInit(Aes(Template().Bool(CKA_ENCRYPT, true).Bool(CKA_DECRYPT, false))), CKR_OK);
+  Message message;
+  Bytes sealed;
+  message.generator = CKG_NO_GENERATE;
+  EXPECT_EQ(Encrypt(message, kText, sealed), CKR_MECHANISM_PARAM_INVALID);
+  message.generator = CKG_GENERATE;
+  EXPECT_EQ(Encrypt(message, kText, sealed), CKR_OK);
+}
+
 TEST_F(MessageCallsTest, TheFixedPartOfAnIvStays) {
   ASSERT_EQ(EncryptInit(Aes()), CKR_OK);
   Message message;

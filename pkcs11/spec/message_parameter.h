@@ -1,19 +1,26 @@
 // The parameters of message calls and of authenticated wrapping (3.0 and 3.2): an AEAD whose IV the token may choose
-// and whose tag stands beside the ciphertext, as devices that only know 2.40 take it.
+// and whose tag stands beside the ciphertext, and their form in the calls of 2.40. No I/O; any thread.
 #pragma once
 
-#include "daemon/service/operation_run.h"
+#include <functional>
 
-namespace cmkd::daemon {
+#include "pkcs11/spec/error.h"
+#include "pkcs11/spec/mechanism_table.h"
+#include "pkcs11/spec/shapes.h"
+
+namespace cmkd::spec {
 
 // A per-message parameter of any of the three layouts, which has passed CheckMessageParameter. Borrowed.
 class MessageParameter {
  public:
-  explicit MessageParameter(const spec::ParameterInOut& given) : given_(given) {}
+  explicit MessageParameter(const ParameterInOut& given) : given_(given) {}
 
-  // Chooses the part of the IV that the caller leaves to the token: random bits, which is the one way that needs no
-  // memory of what was used before. CKR_MECHANISM_PARAM_INVALID for other generators or less than 96 random bits.
-  Status ChooseIv() const;
+  // Whether the caller leaves the IV to the token, or a part of it.
+  bool ChoosesIv() const { return generator() != CKG_NO_GENERATE; }
+  // Lets `fill` choose the part of the IV that the caller leaves to the token: random bits, which is the one way that
+  // needs no memory of what was used before. What SP 800-38D section 8.2.2 asks for is 96 of them; a CCM nonce has at
+  // most 104 bits (SP 800-38C) and must have as many. CKR_MECHANISM_PARAM_INVALID for other generators or less.
+  Status ChooseIv(const std::function<Status(MutableBytes)>& fill) const;
   // The mechanism with this message's parameter as it is, but for an IV that is chosen already. Points into `this` and
   // the message's parameter.
   CK_MECHANISM WithFixedIv(CK_MECHANISM_TYPE type);
@@ -31,8 +38,9 @@ class MessageParameter {
   const CK_SALSA20_CHACHA20_POLY1305_MSG_PARAMS& AsChacha() const {
     return *static_cast<const CK_SALSA20_CHACHA20_POLY1305_MSG_PARAMS*>(given_.data);
   }
+  CK_ULONG generator() const;
 
-  spec::ParameterInOut given_;
+  ParameterInOut given_;
   CK_GCM_PARAMS gcm_{};
   CK_CCM_PARAMS ccm_{};
   CK_SALSA20_CHACHA20_POLY1305_PARAMS chacha_{};
@@ -40,4 +48,4 @@ class MessageParameter {
   CK_CCM_MESSAGE_PARAMS fixed_ccm_{};
 };
 
-}  // namespace cmkd::daemon
+}  // namespace cmkd::spec
