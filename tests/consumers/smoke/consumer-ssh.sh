@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # OpenSSH in short: the token's public keys, a login to a server of our own on the loopback, and the agent.
 . "$(dirname "${BASH_SOURCE[0]}")/smoke_lib.sh"
-need ssh ssh-keygen ssh-add ssh-agent /usr/sbin/sshd pkcs11-tool
+need ssh ssh-keygen ssh-add ssh-agent pkcs11-tool
+# An SSH server is installed only where nobody lives (tests/run.sh).
+[ -x /usr/sbin/sshd ] || { echo 'skipped: no SSH server'; exit 77; }
 export HOME=$work DISPLAY=:0 SSH_ASKPASS=$work/ask SSH_ASKPASS_REQUIRE=force
 chmod 700 "$work"
 printf '#!/bin/sh\necho "$P11_PIN"\n' >ask
