@@ -503,6 +503,8 @@ Fallible<Made> Pkcs11Backend::DeriveKey(const CK_MECHANISM& mechanism, const Key
 
 Fallible<Bytes> Pkcs11Backend::WrapKey(const CK_MECHANISM& mechanism, const KeyName& wrapping_name,
                                        const KeyMaterial& wrapping, const KeyName& name, const KeyMaterial& key) {
+  // NSS's softoken wraps whatever it is asked to.
+  if (!key.extractable) return Fail(CKR_KEY_UNEXTRACTABLE, "the key is not extractable");
   Bytes wrapped;
   RETURN_IF_ERROR(Attempt([&](Session& session) -> Status {
     ASSIGN_OR_RETURN(const CK_OBJECT_HANDLE with, session.Load(wrapping_name, wrapping));
@@ -517,6 +519,7 @@ Fallible<Bytes> Pkcs11Backend::WrapKeyAuthenticated(const CK_MECHANISM& mechanis
                                                     const KeyMaterial& wrapping, const KeyName& name,
                                                     const KeyMaterial& key, ByteView associated_data) {
   if (functions_3_2_ == nullptr) return Fail(CKR_FUNCTION_NOT_SUPPORTED, "the device knows no PKCS#11 3.2");
+  if (!key.extractable) return Fail(CKR_KEY_UNEXTRACTABLE, "the key is not extractable");
   // No key is longer: RSA of 16384 bits has about 9 KiB.
   Bytes wrapped(std::size_t{16} << 10);
   RETURN_IF_ERROR(Attempt([&](Session& session) -> Status {

@@ -12,9 +12,11 @@ namespace {
 using spec::CallId;
 
 constexpr std::string_view kSoftHsm = "SoftHSM";
+constexpr std::string_view kNss = "Mozilla Foundation";
 
 // A wrong tag, wrong padding and a wrong key wrap all come as CKR_GENERAL_ERROR, and so does a refused public point.
-// NULL or unfitting parameters come as CKR_ARGUMENTS_BAD, though no pointer of the call is at fault.
+// NULL or unfitting parameters come as CKR_ARGUMENTS_BAD, though no pointer of the call is at fault. NSS says of an
+// HMAC that does not fit that the device is at fault, which would have the daemon look after the device.
 constexpr std::array kQuirks = {
     Quirk{kSoftHsm, 2, CallId::C_Decrypt, CKM_AES_GCM, CKR_GENERAL_ERROR, CKR_ENCRYPTED_DATA_INVALID},
     Quirk{kSoftHsm, 2, CallId::C_DecryptFinal, CKM_AES_GCM, CKR_GENERAL_ERROR, CKR_ENCRYPTED_DATA_INVALID},
@@ -40,6 +42,16 @@ constexpr std::array kQuirks = {
     Quirk{kSoftHsm, 2, CallId::C_DecryptInit, kEveryMechanism, CKR_ARGUMENTS_BAD, CKR_MECHANISM_PARAM_INVALID},
     Quirk{kSoftHsm, 2, CallId::C_SignInit, kEveryMechanism, CKR_ARGUMENTS_BAD, CKR_MECHANISM_PARAM_INVALID},
     Quirk{kSoftHsm, 2, CallId::C_VerifyInit, kEveryMechanism, CKR_ARGUMENTS_BAD, CKR_MECHANISM_PARAM_INVALID},
+    Quirk{kNss, 3, CallId::C_Verify, CKM_SHA_1_HMAC, CKR_DEVICE_ERROR, CKR_SIGNATURE_INVALID},
+    Quirk{kNss, 3, CallId::C_Verify, CKM_SHA224_HMAC, CKR_DEVICE_ERROR, CKR_SIGNATURE_INVALID},
+    Quirk{kNss, 3, CallId::C_Verify, CKM_SHA256_HMAC, CKR_DEVICE_ERROR, CKR_SIGNATURE_INVALID},
+    Quirk{kNss, 3, CallId::C_Verify, CKM_SHA384_HMAC, CKR_DEVICE_ERROR, CKR_SIGNATURE_INVALID},
+    Quirk{kNss, 3, CallId::C_Verify, CKM_SHA512_HMAC, CKR_DEVICE_ERROR, CKR_SIGNATURE_INVALID},
+    Quirk{kNss, 3, CallId::C_VerifyFinal, CKM_SHA_1_HMAC, CKR_DEVICE_ERROR, CKR_SIGNATURE_INVALID},
+    Quirk{kNss, 3, CallId::C_VerifyFinal, CKM_SHA224_HMAC, CKR_DEVICE_ERROR, CKR_SIGNATURE_INVALID},
+    Quirk{kNss, 3, CallId::C_VerifyFinal, CKM_SHA256_HMAC, CKR_DEVICE_ERROR, CKR_SIGNATURE_INVALID},
+    Quirk{kNss, 3, CallId::C_VerifyFinal, CKM_SHA384_HMAC, CKR_DEVICE_ERROR, CKR_SIGNATURE_INVALID},
+    Quirk{kNss, 3, CallId::C_VerifyFinal, CKM_SHA512_HMAC, CKR_DEVICE_ERROR, CKR_SIGNATURE_INVALID},
 };
 
 // OpenSSL 3 has single DES in its legacy provider only, which nothing loads.

@@ -83,7 +83,10 @@ TEST_F(AuditLogTest, ReadingWhileWritingNeverAccusesTheWriter) {
     ++readings;
   } while (!done && readings < 200);
   writer.join();
-  EXPECT_EQ(Verify().last_sequence, log->GetState().sequence);
+  // A checkpoint may still come by itself.
+  const std::uint64_t last = log->GetState().sequence;
+  EXPECT_GE(last, kRecords);
+  EXPECT_GE(Verify().last_sequence, last);
 }
 
 TEST_F(AuditLogTest, RecordsAreDurableWithin100Milliseconds) {

@@ -1,5 +1,5 @@
-// The contract of Backend, held against every kind of device: the simulator inside the process, SoftHSM behind a host
-// process, and the simulator behind one.
+// The contract of Backend, held against every kind of device: the simulator inside the process, and SoftHSM, NSS's
+// softoken and the simulator behind host processes.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <unistd.h>
@@ -8,9 +8,13 @@
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <set>
+#include <string>
 #include <thread>
 
+#include "daemon/hsm/examination.h"
 #include "daemon/hsm/pkcs11_backend.h"
+#include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/vendor.h"
 #include "tests/daemon/hsm_rig.h"
 
@@ -20,6 +24,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
+const ByteView kDigest = AsBytes("thirty-two bytes, like a digest.");
 const ByteView kMessage = AsBytes("The quick brown fox jumps over the lazy dog, again and again.");
 
 #define ASSERT_GOOD(result) ASSERT_TRUE((result).ok()) << (result).error().why
@@ -40,6 +45,13 @@ class BackendTest : public testing::TestWithParam<RigKind> {
     bench_ = std::make_unique<KeyBench>(*backend_);
   }
   bool Has(CK_MECHANISM_TYPE mechanism) const { return backend_->FindMechanism(mechanism) != nullptr; }
+  // A signing pair of the kind that this device is least able to wrap.
+  TestKey Signer() {
+    return edwards() ? bench_->Curve(CKM_EC_EDWARDS_KEY_PAIR_GEN, CKK_EC_EDWARDS, "Ed25519")
+                     : bench_->Curve(CKM_EC_KEY_PAIR_GEN, CKK_EC, "P-256");
+  }
+  CK_MECHANISM Signing() const { return Plain(edwards() ? CKM_EDDSA : CKM_ECDSA); }
+  bool edwards() const { return Has(CKM_EC_EDWARDS_KEY_PAIR_GEN); }
   std::size_t CachedKeys() const { return static_cast<Pkcs11Backend&>(*backend_).cached_keys(); }
 
   std::unique_ptr<HsmRig> rig_;
@@ -134,24 +146,24 @@ TEST_P(BackendTest, EcdsaVerifiesWithThePublicHalf) {
   EXPECT_GOOD(bench_->Verify(key, Plain(CKM_ECDSA), digest, *signature, true));
 }
 
-TEST_P(BackendTest, Ed25519IsKeptAsTheDeviceCan) {
-  const TestKey key = bench_->Curve(CKM_EC_EDWARDS_KEY_PAIR_GEN, CKK_EC_EDWARDS, "Ed25519");
-  const bool softhsm = GetParam() == RigKind::kSoftHsmHosted;
-  EXPECT_EQ(key.material.material.kind, softhsm ? cmk::Material::Kind::kResident : cmk::Material::Kind::kWrapped);
-  const auto signature = bench_->Sign(key, Plain(CKM_EDDSA), kMessage);
+TEST_P(BackendTest, APairIsKeptAsTheDeviceCan) {
+  const TestKey key = Signer();
+  const bool wraps = GetParam() == RigKind::kSimulatorInside || GetParam() == RigKind::kSimulatorHosted;
+  EXPECT_EQ(key.material.material.kind, wraps ? cmk::Material::Kind::kWrapped : cmk::Material::Kind::kResident);
+  const auto signature = bench_->Sign(key, Signing(), kDigest);
   ASSERT_GOOD(signature);
   EXPECT_EQ(signature->size(), 64u);
-  EXPECT_GOOD(bench_->Verify(key, Plain(CKM_EDDSA), kMessage, *signature, true));
+  EXPECT_GOOD(bench_->Verify(key, Signing(), kDigest, *signature, true));
 }
 
 TEST_P(BackendTest, ResidentMaterialIsDestroyedInTheDevice) {
   const std::size_t before = bench_->CountObjects();
-  const TestKey key = bench_->Curve(CKM_EC_EDWARDS_KEY_PAIR_GEN, CKK_EC_EDWARDS, "Ed25519");
+  const TestKey key = Signer();
   EXPECT_GOOD(backend_->DestroyMaterial(key.material.material));
   EXPECT_EQ(bench_->CountObjects(), before);
   EXPECT_GOOD(backend_->DestroyMaterial(key.material.material)) << "twice is once";
   if (key.material.material.kind == cmk::Material::Kind::kResident) {
-    EXPECT_FALSE(bench_->Sign(key, Plain(CKM_EDDSA), kMessage).ok());
+    EXPECT_FALSE(bench_->Sign(key, Signing(), kDigest).ok());
   }
 }
 
@@ -268,27 +280,27 @@ TEST_P(BackendTest, ATypedHmacKeyWorksInADeviceThatHasNoSuchType) {
 
 TEST_P(BackendTest, MaterialOutlivesTheBackend) {
   const TestKey aes = bench_->Aes();
-  const TestKey edwards = bench_->Curve(CKM_EC_EDWARDS_KEY_PAIR_GEN, CKK_EC_EDWARDS, "Ed25519");
+  const TestKey signer = Signer();
   const auto before = bench_->Fingerprint(aes);
-  const auto signature = bench_->Sign(edwards, Plain(CKM_EDDSA), kMessage);
   ASSERT_GOOD(before);
-  ASSERT_GOOD(signature);
   Restart();
   const auto after = bench_->Fingerprint(aes);
   ASSERT_GOOD(after);
   EXPECT_TRUE(Equal(*before, *after));
-  const auto again = bench_->Sign(edwards, Plain(CKM_EDDSA), kMessage);
-  ASSERT_GOOD(again);
-  EXPECT_TRUE(Equal(*signature, *again));
+  const auto signature = bench_->Sign(signer, Signing(), kDigest);
+  ASSERT_GOOD(signature);
+  EXPECT_GOOD(bench_->Verify(signer, Signing(), kDigest, *signature, true));
 }
 
-TEST_P(BackendTest, MakingKeysLeavesNothingInTheDevice) {
+TEST_P(BackendTest, MakingKeysLeavesNothingButResidentsInTheDevice) {
   const std::size_t before = bench_->CountObjects();
-  (void)bench_->Aes();
-  (void)bench_->Generic(24);  // a length that every device wraps whole
-  (void)bench_->Rsa();
-  (void)bench_->Curve(CKM_EC_KEY_PAIR_GEN, CKK_EC, "P-256");
-  EXPECT_EQ(bench_->CountObjects(), before);
+  std::size_t residents = 0;
+  for (const TestKey& key : {bench_->Aes(), bench_->Generic(24),  // a length that every device wraps whole
+                             bench_->Rsa(), bench_->Curve(CKM_EC_KEY_PAIR_GEN, CKK_EC, "P-256")}) {
+    residents += key.material.material.kind == cmk::Material::Kind::kResident ? 1 : 0;
+  }
+  EXPECT_EQ(bench_->CountObjects(), before + residents);
+  EXPECT_LE(residents, GetParam() == RigKind::kNssHosted ? 1u : 0u);
 }
 
 TEST_P(BackendTest, FailuresLeaveNothingInTheDevice) {
@@ -504,7 +516,7 @@ TEST_P(BackendTest, ANewEpochTakesTheKeyOverAndTheOldOneIsFinal) {
 }
 
 TEST_P(BackendTest, AResidentKeyIsCopiedForAnotherName) {
-  const TestKey key = bench_->Curve(CKM_EC_EDWARDS_KEY_PAIR_GEN, CKK_EC_EDWARDS, "Ed25519");
+  const TestKey key = Signer();
   const auto copied = backend_->Rewrap(key.name, key.material, bench_->under());
   ASSERT_GOOD(copied);
   TestKey copy = key;
@@ -512,9 +524,26 @@ TEST_P(BackendTest, AResidentKeyIsCopiedForAnotherName) {
   copy.material.material = *copied;
   ASSERT_GOOD(backend_->DestroyMaterial(key.material.material));
   backend_->Forget(key.name);
-  const auto signature = bench_->Sign(copy, Plain(CKM_EDDSA), kMessage);
+  const auto signature = bench_->Sign(copy, Signing(), kDigest);
   ASSERT_GOOD(signature);
-  EXPECT_GOOD(bench_->Verify(key, Plain(CKM_EDDSA), kMessage, *signature, true));
+  EXPECT_GOOD(bench_->Verify(key, Signing(), kDigest, *signature, true));
+}
+
+TEST_P(BackendTest, AnExaminationFindsItUsableAndLeavesNothingBehind) {
+  const std::size_t before = bench_->CountObjects();
+  const Examination found = Examine(*backend_);
+  EXPECT_TRUE(found.usable());
+  EXPECT_EQ(bench_->CountObjects(), before);
+  EXPECT_FALSE(found.manufacturer.empty());
+  EXPECT_FALSE(found.mechanisms.empty());
+  std::set<std::string> handled;
+  for (const Finding& finding : found.findings) {
+    EXPECT_NE(finding.verdict, Verdict::kFault) << finding.subject << ": " << finding.detail;
+    EXPECT_EQ(finding.verdict == Verdict::kMissing, finding.subject == "Edwards keys" && !edwards()) << finding.subject;
+    if (finding.verdict == Verdict::kHandled) handled.insert(finding.subject);
+  }
+  EXPECT_EQ(handled.contains("secrets of odd lengths"), GetParam() == RigKind::kSoftHsmHosted);
+  EXPECT_EQ(handled.contains("EC keys"), GetParam() == RigKind::kNssHosted);
 }
 
 TEST_P(BackendTest, RandomBytesOfAnyLengthDiffer) {
@@ -575,16 +604,19 @@ TEST_P(HostedBackendTest, AKilledHostCostsAThreadAtMostOneError) {
   }
 }
 
+// Token objects, for SoftHSM 2.6.1 that is killed may leave the file of an object that it had just begun: it has a
+// class and defaults, but no id, no CKA_TOKEN and no key, and belongs to nobody. Seen once in twenty kills of a loaded
+// machine.
 TEST_P(HostedBackendTest, AKilledHostLeavesNoOrphansOfKeysBeingMade) {
-  (void)bench_->Curve(CKM_EC_EDWARDS_KEY_PAIR_GEN, CKK_EC_EDWARDS, "Ed25519");  // learns how it is kept
-  const std::size_t before = bench_->CountObjects();
+  (void)Signer();  // learns how it is kept
+  const std::size_t before = bench_->CountTokenObjects();
   std::atomic<bool> stop{false};
   std::thread maker([&] {
     while (!stop) {
       spec::Attributes parameters;
-      parameters.Set(CKA_EC_PARAMS, Bytes{6, 3, 0x2b, 0x65, 0x70});
-      const auto made =
-          backend_->GenerateKeyPair(Plain(CKM_EC_EDWARDS_KEY_PAIR_GEN), CKK_EC_EDWARDS, parameters, bench_->under());
+      parameters.Set(CKA_EC_PARAMS, AsBytes(spec::FindCurveByName(edwards() ? "Ed25519" : "P-256")->oid));
+      const auto made = backend_->GenerateKeyPair(Plain(edwards() ? CKM_EC_EDWARDS_KEY_PAIR_GEN : CKM_EC_KEY_PAIR_GEN),
+                                                  edwards() ? CKK_EC_EDWARDS : CKK_EC, parameters, bench_->under());
       if (!made.ok()) continue;
       while (!backend_->DestroyMaterial(made->material).ok()) std::this_thread::sleep_for(milliseconds(10));
     }
@@ -597,13 +629,10 @@ TEST_P(HostedBackendTest, AKilledHostLeavesNoOrphansOfKeysBeingMade) {
   stop = true;
   maker.join();
   // Work after a failure clears up; on a loaded machine the host may still be on its way back.
-  for (int tries = 0; tries < 20 && bench_->CountObjects() != before; ++tries) {
+  for (int tries = 0; tries < 20 && bench_->CountTokenObjects() != before; ++tries) {
     std::this_thread::sleep_for(milliseconds(100));
   }
-  // Known weakness: a host that is killed between making a resident key and saying so can leave that one behind, at
-  // most one for each of the four kills (seen about once in ten loaded runs). Finding them is the work of a
-  // reconciliation.
-  EXPECT_LE(bench_->CountObjects(), before + 4);
+  EXPECT_EQ(bench_->CountTokenObjects(), before);
 }
 
 TEST_P(HostedBackendTest, ADeviceThatIsAwayIsToldQuicklyAndComesBack) {
@@ -644,10 +673,12 @@ TEST_P(BackendTest, ACachedKeyIsFoundFast) {
 #endif
 }
 
-INSTANTIATE_TEST_SUITE_P(Every, HostedBackendTest, testing::Values(RigKind::kSoftHsmHosted, RigKind::kSimulatorHosted),
+INSTANTIATE_TEST_SUITE_P(Every, HostedBackendTest,
+                         testing::Values(RigKind::kSoftHsmHosted, RigKind::kSimulatorHosted, RigKind::kNssHosted),
                          [](const auto& tested) { return NameOf(tested.param); });
 INSTANTIATE_TEST_SUITE_P(Every, BackendTest,
-                         testing::Values(RigKind::kSimulatorInside, RigKind::kSoftHsmHosted, RigKind::kSimulatorHosted),
+                         testing::Values(RigKind::kSimulatorInside, RigKind::kSoftHsmHosted, RigKind::kSimulatorHosted,
+                                         RigKind::kNssHosted),
                          [](const auto& tested) { return NameOf(tested.param); });
 
 TEST(SimulatedBackend, ThereIsOneInAProcess) {

@@ -5,11 +5,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <span>
 
 #include "daemon/hsm/device.h"
 #include "firmware_sim/firmware_sim.h"
@@ -22,6 +24,9 @@ namespace {
 constexpr const char* kSoftHsmModules[] = {
     "/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
     "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so"};
+constexpr const char* kNssModules[] = {"/usr/lib/x86_64-linux-gnu/libsoftokn3.so",
+                                       "/usr/lib/x86_64-linux-gnu/nss/libsoftokn3.so",
+                                       "/usr/lib/aarch64-linux-gnu/libsoftokn3.so"};
 constexpr const char* kPin = "4711-0815";
 
 std::string FromEnvironment(const char* name, const std::string& fallback) {
@@ -48,6 +53,11 @@ void WritePrivate(const std::string& path, const std::string& content) {
   ::chmod(path.c_str(), 0600);
 }
 
+std::string FirstThere(std::span<const char* const> files) {
+  const auto found = std::find_if(files.begin(), files.end(), [](const char* f) { return std::filesystem::exists(f); });
+  return found == files.end() ? std::string() : *found;
+}
+
 CK_BYTE_PTR Pointer(ByteView bytes) { return const_cast<CK_BYTE_PTR>(bytes.data()); }
 
 }  // namespace
@@ -57,6 +67,7 @@ std::string NameOf(RigKind kind) {
     case RigKind::kSimulatorInside: return "SimulatorInside";
     case RigKind::kSoftHsmHosted: return "SoftHsmHosted";
     case RigKind::kSimulatorHosted: return "SimulatorHosted";
+    case RigKind::kNssHosted: return "NssHosted";
   }
   return "";
 }
@@ -81,7 +92,9 @@ HsmRig::HsmRig(RigKind kind) : kind_(kind), folder_(MakeFolder()) {
   WritePrivate(config_.pin_file, std::string(kPin) + "\n");
   if (!std::filesystem::exists(config_.host_program)) missing_ = config_.host_program + " is not built";
   if (!missing_.empty()) return;
-  kind == RigKind::kSoftHsmHosted ? PrepareSoftHsm() : PrepareHostedSimulator();
+  if (kind == RigKind::kSoftHsmHosted) PrepareSoftHsm();
+  if (kind == RigKind::kSimulatorHosted) PrepareHostedSimulator();
+  if (kind == RigKind::kNssHosted) PrepareNss();
 }
 
 HsmRig::~HsmRig() {
@@ -89,10 +102,22 @@ HsmRig::~HsmRig() {
   std::filesystem::remove_all(folder_, ignored);
 }
 
-void HsmRig::PrepareSoftHsm() {
-  for (const char* module : kSoftHsmModules) {
-    if (config_.module.empty() && std::filesystem::exists(module)) config_.module = module;
+void HsmRig::PrepareNss() {
+  config_.module = FirstThere(kNssModules);
+  if (config_.module.empty()) {
+    missing_ = "NSS is not installed";
+    return;
   }
+  const std::string database = folder_ + "/nss";
+  std::filesystem::create_directory(database);
+  if (std::system(("certutil -N -d sql:" + database + " -f " + config_.pin_file + " >/dev/null 2>&1").c_str()) != 0)
+    missing_ = "certutil cannot make a database";
+  config_.token_label = "NSS Certificate DB";
+  config_.library_options = "configdir='sql:" + database + "' certPrefix='' keyPrefix='' secmod='secmod.db' flags=";
+}
+
+void HsmRig::PrepareSoftHsm() {
+  config_.module = FirstThere(kSoftHsmModules);
   if (config_.module.empty()) {
     missing_ = "SoftHSM is not installed";
     return;
@@ -264,11 +289,17 @@ Fallible<Bytes> KeyBench::Fingerprint(const TestKey& key) {
   return Encrypt(key, With(CKM_AES_GCM, gcm), AsBytes("sixteen bytes..."));
 }
 
-std::size_t KeyBench::CountObjects() {
+std::size_t KeyBench::CountTokenObjects() {
+  CK_BBOOL yes = CK_TRUE;
+  CK_ATTRIBUTE token{CKA_TOKEN, &yes, sizeof yes};
+  return Count({&token, 1});
+}
+
+std::size_t KeyBench::Count(std::span<CK_ATTRIBUTE> wanted) {
   std::size_t count = 0;
   const Status counted = backend_.Run([&](CK_FUNCTION_LIST_PTR f, Backend::Lease& lease) -> CK_RV {
     count = 0;
-    if (const CK_RV rv = f->C_FindObjectsInit(lease.session(), nullptr, 0); rv != CKR_OK) return rv;
+    if (const CK_RV rv = f->C_FindObjectsInit(lease.session(), wanted.data(), wanted.size()); rv != CKR_OK) return rv;
     CK_OBJECT_HANDLE found[64];
     CK_ULONG got = 0;
     CK_RV rv = CKR_OK;

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "daemon/hsm/backend.h"
@@ -12,7 +13,7 @@
 
 namespace cmkd::daemon {
 
-enum class RigKind { kSimulatorInside, kSoftHsmHosted, kSimulatorHosted };
+enum class RigKind { kSimulatorInside, kSoftHsmHosted, kSimulatorHosted, kNssHosted };
 std::string NameOf(RigKind kind);
 
 // A device and the configuration that leads to it. The folder goes with the rig.
@@ -39,6 +40,7 @@ class HsmRig {
  private:
   void PrepareSoftHsm();
   void PrepareHostedSimulator();
+  void PrepareNss();
 
   const RigKind kind_;
   std::string folder_;
@@ -78,10 +80,12 @@ class KeyBench {
   Status Verify(const TestKey& key, CK_MECHANISM mechanism, ByteView input, ByteView signature, bool with_public);
   // Encrypts with AES-GCM and a fixed IV, which is enough to tell whether two keys are the same.
   Fallible<Bytes> Fingerprint(const TestKey& key);
-  // All objects in the device, session objects included.
-  std::size_t CountObjects();
+  // All objects in the device, session objects included; or token objects only.
+  std::size_t CountObjects() { return Count({}); }
+  std::size_t CountTokenObjects();
 
  private:
+  std::size_t Count(std::span<CK_ATTRIBUTE> wanted);
   using Init = CK_RV (*CK_FUNCTION_LIST::*)(CK_SESSION_HANDLE, CK_MECHANISM_PTR, CK_OBJECT_HANDLE);
   using Transform = CK_RV (*CK_FUNCTION_LIST::*)(CK_SESSION_HANDLE, CK_BYTE_PTR, CK_ULONG, CK_BYTE_PTR, CK_ULONG_PTR);
   Fallible<Bytes> Do(const KeyName& name, const KeyMaterial& material, CK_MECHANISM mechanism, ByteView input,

@@ -34,6 +34,7 @@ struct CommandLine {
   AuditVerifyOptions audit_verify;
   InitOptions init;
   SandboxOptions sandbox;
+  HsmCheckOptions hsm_check;
   std::string code;
 };
 
@@ -240,6 +241,24 @@ void AddAuditCommands(CLI::App& app, CommandLine& line) {
   verify->add_flag("--allow-pruned", line.audit_verify.allow_pruned, "The oldest files were put away on purpose");
 }
 
+void AddHsmCommands(CLI::App& app, CommandLine& line) {
+  HsmCheckOptions& o = line.hsm_check;
+  CLI::App* group = AddGroup(app, "hsm", "The HSMs behind the daemon");
+  CLI::App* check =
+      AddCommand(group, line, "check", "Find out what an HSM's module can do for cmkd",
+                 "  cmkctl hsm check /usr/lib/softhsm/libsofthsm2.so --token-label cmkd --pin-file pin \\\n"
+                 "      --environment SOFTHSM2_CONF=/etc/cmkd/softhsm2.conf\n"
+                 "It makes keys in the token, tries them and destroys them. Needs no daemon.",
+                 [&](const Context& c) { return HsmCheck(c, line.hsm_check); });
+  check->add_option("module", o.module, "The PKCS#11 module")->required()->check(CLI::ExistingFile);
+  CLI::Option* label = check->add_option("--token-label", o.token_label, "The token in it, by label");
+  check->add_option("--token-serial", o.token_serial, "The token in it, by serial number")->excludes(label);
+  check->add_option("--pin-file", o.pin_file, "File whose first line is the token's user PIN");
+  check->add_option("--library-options", o.library_options, "Text that the module wants at C_Initialize (NSS)");
+  check->add_option("--environment", o.environment, "NAME=VALUE for the module's process, which inherits nothing");
+  check->add_flag("--serialise", o.serialise, "One call at a time");
+}
+
 void AddSandbox(CLI::App& app, CommandLine& line) {
   static const std::map<std::string, SandboxHsm> kHsms = {{"software", SandboxHsm::kSoftware},
                                                           {"firmware_sim", SandboxHsm::kFirmwareSim},
@@ -299,6 +318,7 @@ void Describe(CLI::App& app, CommandLine& line) {
   AddTokenCommands(app, line);
   AddKeyCommands(app, line);
   AddAuditCommands(app, line);
+  AddHsmCommands(app, line);
   AddSandbox(app, line);
   app.footer(
       "cmkctl COMMAND --help has examples.\n"

@@ -139,6 +139,18 @@ int AuditVerify(const Context& context, const AuditVerifyOptions& options);
 
 // ---- Without a daemon
 
+struct HsmCheckOptions {
+  std::string module;
+  std::string token_label;  // this or the serial number
+  std::string token_serial;
+  std::string pin_file;                  // its first line; empty: the token needs no login
+  std::string library_options;           // pReserved of C_Initialize
+  std::vector<std::string> environment;  // NAME=VALUE, all that the module's process gets
+  bool serialise = false;
+};
+// Status kRefused when cmkd cannot use the device.
+int HsmCheck(const Context& context, const HsmCheckOptions& options);
+
 // `code`: a name such as KEY_DISABLED or CKR_PIN_INCORRECT, or a number; empty: everything there is.
 int Explain(const Context& context, const std::string& code);
 
