@@ -5,6 +5,7 @@
 #include <string>
 #include <thread>
 
+#include "daemon/custody/reconcile.h"
 #include "daemon/custody/scheduler.h"
 #include "daemon/dispatch/dispatcher.h"
 #include "daemon/hsm/backend_factory.h"
@@ -24,14 +25,18 @@ namespace cmkd::daemon {
 namespace {
 
 constexpr const char* kUsage =
-    "usage: cmkd [--config FILE] [--check]\n"
+    "usage: cmkd [--config FILE] [--check | --accept-older-store]\n"
     "  --config FILE  read this configuration (default /etc/cmkd/cmkd.toml)\n"
     "  --check        read the configuration, say what is wrong with it, and end\n"
+    "  --accept-older-store\n"
+    "                 a backup was put in place: start though the store is older than the HSM and the audit log\n"
+    "                 remember. What was changed since is undone\n"
     "  --version      say the version and end\n";
 
 struct Arguments {
   std::string config = "/etc/cmkd/cmkd.toml";
   bool check = false;
+  OlderStore older = OlderStore::kRefused;
 };
 
 int Fatal(const std::string& sentence) {
@@ -76,7 +81,7 @@ ServerOptions ServerOptionsFrom(const Config& config) {
   return options;
 }
 
-int Serve(const Config& config, const sigset_t& stop_signals) {
+int Serve(const Config& config, OlderStore older, const sigset_t& stop_signals) {
   const SystemClock wall_clock;
   if (const auto prepared = PrepareStateDirectory(config.daemon.state_directory); !prepared.ok())
     return Fatal(prepared.error());
@@ -91,9 +96,11 @@ int Serve(const Config& config, const sigset_t& stop_signals) {
   Backends backends;
   if (const auto started = StartBackends(config, backends); !started.ok()) return Fatal(started.error());
   const auto home = backends.Get(config.hsms.front().name);
-  auto opened = OpenStore(config.daemon.state_directory, **home, wall_clock, (*audit)->GetState().store_generation);
+  auto opened =
+      OpenStore(config.daemon.state_directory, **home, wall_clock, (*audit)->GetState().store_generation, older);
   if (!opened.ok()) return Fatal(opened.error());
   store::Store& store = *opened->store;
+  for (const auto& [name, backend] : backends.all()) backend->SetOwner(OwnerWords(store.id()));
 
   Records records(store);
   TimeKeeper clock(store, wall_clock, BootIdBytes());
@@ -103,7 +110,7 @@ int Serve(const Config& config, const sigset_t& stop_signals) {
                      [&scheduled](const cmk::CmkId& id, cmk::KeyVersionNumber version, cmk::UsageVerdict verdict) {
                        scheduled->NearLimit(id, version, verdict);
                      });
-  Scheduler scheduler(store, clock, custodian, counter, **audit);
+  Scheduler scheduler(store, clock, custodian, counter, **audit, opened->anchor.get());
   scheduled = &scheduler;
   PinCache pins;
   Daemon* self = nullptr;
@@ -126,7 +133,8 @@ int Serve(const Config& config, const sigset_t& stop_signals) {
   Dispatcher dispatcher(daemon);
   Server server(ServerOptionsFrom(config), dispatcher);
   if (const auto listening = server.Listen(); !listening.ok()) return Fatal(listening.error());
-  RecordService(**audit, store, "start");
+  RecordService(**audit, store,
+                older == OlderStore::kAccepted ? "start, an older store was to be accepted" : "start");
   scheduler.Start();
   std::thread serving([&server] { server.Serve(); });
   LogInfo("serving on " + config.daemon.socket);
@@ -141,6 +149,8 @@ int Serve(const Config& config, const sigset_t& stop_signals) {
   if (const Status saved = counter.Save(true); !saved.ok())
     LogWarning("uses could not be written: " + saved.error().why);
   if (const Status saved = clock.Save(); !saved.ok()) LogWarning("the time could not be written: " + saved.error().why);
+  if (const Status noted = opened->anchor->Write(store.Generation()); !noted.ok())
+    LogWarning("the HSM does not note the store's generation: " + noted.error().why);
   RecordService(**audit, store, "stop");
   return 0;
 }
@@ -165,7 +175,7 @@ int Main(const Arguments& arguments) {
   ::sigaddset(&stop_signals, SIGINT);
   ::sigaddset(&stop_signals, SIGHUP);
   ::pthread_sigmask(SIG_BLOCK, &stop_signals, nullptr);
-  return Serve(*config, stop_signals);
+  return Serve(*config, arguments.older, stop_signals);
 }
 
 }  // namespace
@@ -180,6 +190,8 @@ int main(int argc, char** argv) {
       arguments.config = argv[++i];
     } else if (argument == "--check") {
       arguments.check = true;
+    } else if (argument == "--accept-older-store") {
+      arguments.older = cmkd::daemon::OlderStore::kAccepted;
     } else if (argument == "--version") {
       std::cout << "cmkd " << int{cmkd::spec::kLibraryVersion.major} << "." << int{cmkd::spec::kLibraryVersion.minor}
                 << "\n";

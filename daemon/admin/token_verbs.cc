@@ -68,10 +68,39 @@ Fallible<Json> ListTokens(const AdminCall& call) {
   return Json{{"tokens", std::move(list)}};
 }
 
+Json DescribeEpoch(const AdminCall& call, const store::TokenRecord& token) {
+  const Custodian::EpochProgress progress = call.daemon().custodian.ProgressOf(token);
+  return {{"token", token.label},
+          {"epoch", progress.current},
+          {"in_progress", progress.in_progress},
+          {"rewrapped", progress.rewrapped},
+          {"left_behind", progress.left_behind},
+          {"due", TimeOrNull(token.epoch_due)}};
+}
+
+Fallible<Json> NewEpoch(const AdminCall& call) {
+  ASSIGN_OR_RETURN(const std::string name, TextArgument(call.arguments, "token", ""));
+  ASSIGN_OR_RETURN(const auto token, FindToken(call, name));
+  call.WillChange();
+  ASSIGN_OR_RETURN(const bool begun, call.daemon().custodian.BeginEpoch(token->id));
+  ASSIGN_OR_RETURN(const auto now, call.daemon().records.GetToken(token->id));
+  Json epoch = DescribeEpoch(call, *now);
+  epoch["begun"] = begun;
+  return Json{{"epoch", std::move(epoch)}};
+}
+
+Fallible<Json> ShowEpoch(const AdminCall& call) {
+  ASSIGN_OR_RETURN(const std::string name, TextArgument(call.arguments, "token", ""));
+  ASSIGN_OR_RETURN(const auto token, FindToken(call, name));
+  return Json{{"epoch", DescribeEpoch(call, *token)}};
+}
+
 constexpr Verb kVerbs[] = {
     {"status", &GetStatus},
     {"token.create", &CreateToken},
     {"token.list", &ListTokens},
+    {"token.new-epoch", &NewEpoch},
+    {"token.epoch", &ShowEpoch},
 };
 
 }  // namespace

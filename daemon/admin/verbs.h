@@ -67,5 +67,6 @@ std::span<const Verb> KeyVerbs();
 std::span<const Verb> LifeVerbs();
 std::span<const Verb> ImportVerbs();
 std::span<const Verb> AuditVerbs();
+std::span<const Verb> HsmVerbs();
 
 }  // namespace cmkd::daemon

@@ -316,6 +316,8 @@ void ReadTokens(Section& section, TokensConfig& config) {
   const auto days = [](Duration duration) { return static_cast<std::uint64_t>(duration.seconds / Days(1).seconds); };
   section.Integer("deletion_window_days", config.deletion_window_days, days(bounds.window_min),
                   days(bounds.window_max));
+  section.Boolean("automatic_epochs", config.automatic_epochs);
+  section.Integer("new_epoch_hours", config.new_epoch_hours, 0, 8760);
   section.Boolean("create_by_init_token", config.create_by_init_token);
   section.Integer("pin_bytes_min", config.pin_bytes_min, kPinBytesMin, kPinBytesMax);
 }

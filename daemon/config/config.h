@@ -71,6 +71,10 @@ struct TokensConfig {
   TokenProfile default_profile = TokenProfile::kGeneral;
   BoundsProfile bounds_profile = BoundsProfile::kDefault;
   std::uint32_t deletion_window_days = 30;
+  // After destructions a new wrapping key follows, so that no copy of the store brings back what was destroyed: so many
+  // hours after the first of them.
+  bool automatic_epochs = true;
+  std::uint32_t new_epoch_hours = 24;
   // Shows an uninitialised slot, so that C_InitToken makes a token.
   bool create_by_init_token = true;
   std::uint32_t pin_bytes_min = 4;

@@ -12,8 +12,10 @@ namespace cmkd::daemon {
 
 class Backends {
  public:
+  // The first is the home: it keeps the root key.
   void Add(std::unique_ptr<Backend> backend) {
     const std::string name = backend->name();
+    if (by_name_.empty()) home_ = backend.get();
     by_name_[name] = std::move(backend);
   }
   // CKR_DEVICE_ERROR when the configuration has no HSM of this name (any more).
@@ -24,10 +26,12 @@ class Backends {
     }
     return it->second.get();
   }
+  const Backend* home() const { return home_; }
   const std::map<std::string, std::unique_ptr<Backend>>& all() const { return by_name_; }
 
  private:
   std::map<std::string, std::unique_ptr<Backend>> by_name_;
+  Backend* home_ = nullptr;
 };
 
 }  // namespace cmkd::daemon

@@ -51,13 +51,6 @@ Status Remember(store::WriteTxn& txn, const RequestName& name, Timestamp now) {
   return {};
 }
 
-Fallible<WrappingKey> CurrentWrappingKey(const store::TokenRecord& token) {
-  for (const store::WrappingEpoch& epoch : token.epochs) {
-    if (epoch.state == store::EpochState::kCurrent) return WrappingKey{epoch.number, epoch.hsm_reference};
-  }
-  return Fail(CKR_DEVICE_ERROR, "the token has no current wrapping key", spec::kInternal);
-}
-
 KeyName NameOf(const cmk::CmkId& id, cmk::KeyVersionNumber version) {
   KeyName name;
   name.id = id.bytes;
@@ -139,6 +132,7 @@ Status Custodian::InitToken(CK_SLOT_ID slot, const std::string& label, Bytes so_
     if (found != tokens.end()) {
       token = *found;
       RETURN_IF_ERROR(WipeToken(*txn, token, destroyed));
+      if (!destroyed.empty()) NoteDestroyed(token);
     } else {
       STORE_OR_RETURN(const auto meta, txn->ReadMeta());
       if (slot != meta.next_slot || !config_.create_by_init_token) return Fail(CKR_SLOT_ID_INVALID, "no such slot");
@@ -157,32 +151,14 @@ Status Custodian::InitToken(CK_SLOT_ID slot, const std::string& label, Bytes so_
   return EnsureWrappingKey(id);
 }
 
-// The wrapping key is named in the store before it counts: an interrupted attempt leaves a pending epoch behind, whose
-// key is destroyed when the next one is made.
-Status Custodian::EnsureWrappingKey(const cmk::TokenId& id) {
-  store::TokenRecord token;
-  {
-    STORE_OR_RETURN(const auto read, store_.BeginRead());
-    STORE_OR_RETURN(token, read->GetToken(id));
-  }
-  if (CurrentWrappingKey(token).ok()) return {};
-  ASSIGN_OR_RETURN(Backend * backend, backends_.Get(token.hsm));
-  ASSIGN_OR_RETURN(const WrappingKey made, backend->MakeWrappingKey(token.next_epoch));
-  const Status stored = EditToken("token.epoch", id, [&](store::TokenRecord& t) {
-    t.epochs.push_back({made.epoch, made.reference, store::EpochState::kCurrent});
-    t.next_epoch = made.epoch + 1;
-  });
-  if (!stored.ok()) (void)backend->DestroyWrappingKey(made);
-  return stored;
-}
-
-template <class Function>
-Status Custodian::EditToken(const char* label, const cmk::TokenId& id, Function edit) {
+Status Custodian::EditToken(const char* label, const cmk::TokenId& id,
+                            const std::function<void(store::TokenRecord&)>& edit) {
   STORE_OR_RETURN(const Txn txn, store_.BeginWrite(label));
   STORE_OR_RETURN(store::TokenRecord token, txn->GetToken(id));
   edit(token);
   RETURN_IF_STORE_ERROR(txn->PutToken(token));
   RETURN_IF_STORE_ERROR(txn->Commit());
+  urgent_ = true;
   return {};
 }
 
@@ -220,6 +196,7 @@ Fallible<std::vector<CK_OBJECT_HANDLE>> Custodian::Add(const cmk::TokenId& id, N
   STORE_OR_RETURN(const store::TokenRecord token, txn->GetToken(id));
   if (objects.key) {
     cmk::Cmk& key = *objects.key;
+    for (const cmk::KeyVersion& version : key.versions) RETURN_IF_ERROR(CheckEpoch(token, version.material));
     key.id = NewId<cmk::CmkId>();
     key.token = id;
     key.profile = token.profile;
@@ -325,7 +302,7 @@ Status Custodian::DestroyNow(const Object& object) {
   std::string hsm;
   {
     STORE_OR_RETURN(const Txn txn, store_.BeginWrite("object.destroy"));
-    STORE_OR_RETURN(const store::TokenRecord token, txn->GetToken(object.token));
+    STORE_OR_RETURN(store::TokenRecord token, txn->GetToken(object.token));
     hsm = token.hsm;
     RETURN_IF_STORE_ERROR(txn->DeleteObject({object.handle}));
     if (object.cmk && object.has_material()) {
@@ -340,6 +317,7 @@ Status Custodian::DestroyNow(const Object& object) {
           RETURN_IF_STORE_ERROR(txn->PutObject(half));
         }
         RETURN_IF_STORE_ERROR(txn->DeleteCmk(gone->id));
+        RETURN_IF_ERROR(NoteDestroyed(*txn, token));
       }
     }
     RETURN_IF_STORE_ERROR(txn->Commit());
@@ -385,7 +363,7 @@ Fallible<cmk::Cmk> Custodian::Change(const cmk::CmkId& id, const cmk::Request& r
     ASSIGN_OR_RETURN(const auto earlier, Earlier(*txn, name, clock_.Now()));
     if (earlier) return *found;
     as_before = *found;
-    STORE_OR_RETURN(const store::TokenRecord token, txn->GetToken(found->token));
+    STORE_OR_RETURN(store::TokenRecord token, txn->GetToken(found->token));
     hsm = token.hsm;
     RETURN_IF_ERROR(Remember(*txn, name, clock_.Now()));
     ASSIGN_OR_RETURN(changed, Decided(*found, request, clock_.NowWithDoubt(), BoundsOf(token), std::nullopt, &effect));
@@ -394,8 +372,11 @@ Fallible<cmk::Cmk> Custodian::Change(const cmk::CmkId& id, const cmk::Request& r
       ASSIGN_OR_RETURN(const auto objects, ObjectsOf(*txn, changed));
       for (const ObjectPtr& object : objects) RETURN_IF_STORE_ERROR(txn->DeleteObject({object->handle}));
     }
+    if (changed.state == cmk::CmkState::kDestroyed || effect == cmk::Effect::kWipeImported)
+      RETURN_IF_ERROR(NoteDestroyed(*txn, token));
     RETURN_IF_STORE_ERROR(txn->PutCmk(changed));
     RETURN_IF_STORE_ERROR(txn->Commit());
+    urgent_ = true;
   }
   // Out of use, out of the device: a key that may not be used has no business being unwrapped there.
   if (effect == cmk::Effect::kNone && changed.state != cmk::CmkState::kEnabled) (void)DropMaterial(hsm, changed, false);
@@ -461,6 +442,7 @@ Fallible<cmk::Cmk> Custodian::ChangeVersion(const cmk::CmkId& id, cmk::KeyVersio
     return {};
   };
   ASSIGN_OR_RETURN(cmk::Cmk changed, Edit("key.version", id, edit, name));
+  urgent_ = true;
   if (event == cmk::VersionEvent::kDestroy) {
     auto finished = FinishCondemned(id);
     // The scheduler finishes what the device would not do now.
@@ -481,6 +463,7 @@ Fallible<cmk::Cmk> Custodian::FinishCondemned(const cmk::CmkId& id) {
   for (const cmk::Material& material : cmk::CondemnedMaterial(*key)) {
     RETURN_IF_ERROR(backend->DestroyMaterial(material));
   }
+  RETURN_IF_ERROR(EditToken("token.epoch-due", token->id, [this](store::TokenRecord& t) { NoteDestroyed(t); }));
   return Edit("key.version-gone", id, [](cmk::Cmk& record, const store::TokenRecord&) -> Status {
     record = cmk::ForgetDestroyed(std::move(record));
     return {};

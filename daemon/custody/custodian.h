@@ -4,10 +4,15 @@
 // All functions are safe from any thread.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <functional>
+#include <map>
+#include <mutex>
 #include <vector>
 
 #include "daemon/custody/backends.h"
+#include "daemon/custody/makers.h"
 #include "daemon/custody/records.h"
 #include "daemon/custody/time_keeper.h"
 #include "keystore/cmk/lifecycle.h"
@@ -51,6 +56,44 @@ class Custodian {
   // Counts a wrong PIN, or forgets the count after a right one. Durable before it returns.
   Status CountFailure(const cmk::TokenId& token, Pin pin);
   Status ForgetFailures(const cmk::TokenId& token, Pin pin);
+
+  // ---- Wrapping keys (epochs.cc)
+
+  // Token keys are wrapped under the epoch's key; session objects, which no store holds, under one that stays.
+  enum class Keep : std::uint8_t { kToken, kSession };
+  // The wrapping key for material that is about to be made. To be held until the material is in the store, or given
+  // up: its epoch does not end before.
+  struct Under {
+    WrappingKey key;
+    Makers::Hold hold;
+    operator const WrappingKey&() const { return key; }  // NOLINT: it is one, with a hold on it
+  };
+  Fallible<Under> WrappingKeyFor(const cmk::TokenId& token, Keep keep);
+
+  // Expires when everybody who is making a key now has written its record, or given up.
+  Makers::Mark MarkMakers() { return makers_.MarkNow(); }
+
+  // Begins a new epoch; the steps carry it through. False when one is under way already.
+  Fallible<bool> BeginEpoch(const cmk::TokenId& token);
+  // One bounded step of a new epoch, if one is under way or due. Safe to interrupt anywhere and to repeat.
+  enum class EpochStep : std::uint8_t {
+    kNothing,  // there is nothing to do
+    kBegun,    // a new epoch that was due has begun
+    kWorked,   // there is more to do
+    kWaits,    // for those who were making keys, or for the grace time: look again soon
+    kDone,     // the old wrapping key is destroyed, verified gone
+  };
+  Fallible<EpochStep> StepEpoch(const cmk::TokenId& token);
+  struct EpochProgress {
+    std::uint32_t current = 0;
+    bool in_progress = false;
+    std::size_t rewrapped = 0;    // by this daemon since it started
+    std::size_t left_behind = 0;  // that the device would not wrap again: the old wrapping key stays for them
+  };
+  EpochProgress ProgressOf(const store::TokenRecord& token) const;
+
+  // Whether something has changed since the last question that must not be undone by an old copy of the store.
+  bool TakeUrgent() { return urgent_.exchange(false); }
 
   // ---- Objects
 
@@ -107,9 +150,28 @@ class Custodian {
 
   Fallible<store::TokenRecord> MakeToken(store::WriteTxn& txn, cmk::TokenProfile profile, const std::string& hsm);
   Status WipeToken(store::WriteTxn& txn, const store::TokenRecord& token, std::vector<cmk::Cmk>& destroyed);
+  Status EditToken(const char* label, const cmk::TokenId& id, const std::function<void(store::TokenRecord&)>& edit);
+
+  // Where the carrying through of an epoch is. What must outlive the daemon is in the token's record.
+  struct EpochRun {
+    cmk::CmkId cursor;
+    Makers::Mark earlier_makers;
+    bool pass_is_last = false;
+    std::size_t found_in_pass = 0;
+    std::size_t left_behind = 0;
+    std::size_t rewrapped = 0;
+    std::optional<std::chrono::nanoseconds> condemned_at;
+  };
   Status EnsureWrappingKey(const cmk::TokenId& id);
-  template <class Function>
-  Status EditToken(const char* label, const cmk::TokenId& id, Function edit);
+  Status EnsureSessionKey(const cmk::TokenId& id);
+  Status MakePending(const cmk::TokenId& id);
+  Fallible<EpochStep> RewrapSome(const store::TokenRecord& token);
+  Fallible<EpochStep> DestroyCondemned(const store::TokenRecord& token);
+  // Material that is kept must be wrapped under a key that the store still counts on.
+  static Status CheckEpoch(const store::TokenRecord& token, const cmk::Material& material);
+  // Material of this token was destroyed: a new epoch will make that final.
+  void NoteDestroyed(store::TokenRecord& token) const;
+  Status NoteDestroyed(store::WriteTxn& txn, store::TokenRecord& token) const;
   // Takes a key out of the HSM's cache, and destroys what is resident there: verified gone, or an error.
   Status DropMaterial(const std::string& hsm, const cmk::Cmk& key, bool destroy);
   Fallible<cmk::Cmk> RotateBy(cmk::CmkEvent event, const cmk::CmkId& id, const RequestName& name);
@@ -126,9 +188,14 @@ class Custodian {
   Backends& backends_;
   const TimeKeeper& clock_;
   const struct TokensConfig& config_;
+
+  std::atomic<bool> urgent_{false};
+  Makers makers_;
+  mutable std::mutex epochs_mutex_;  // one step at a time; held across calls of the HSM
+  std::map<cmk::TokenId, EpochRun> epoch_runs_;
 };
 
-// The wrapping key under which a token's new material goes.
+// The wrapping key under which a token's new material goes; WrappingKeyFor for whoever makes some.
 Fallible<WrappingKey> CurrentWrappingKey(const store::TokenRecord& token);
 // The name of a CMK's version in the HSM's key cache.
 KeyName NameOf(const cmk::CmkId& id, cmk::KeyVersionNumber version);

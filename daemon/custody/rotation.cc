@@ -7,13 +7,10 @@ namespace cmkd::daemon {
 // The new version must do what the old one did before anything depends on it: it is loaded and, for ciphers, used once.
 Status Custodian::VerifyNewVersion(Backend& backend, const cmk::Cmk& key, const Object& object,
                                    const cmk::Material& material) {
-  ASSIGN_OR_RETURN(const auto token, records_.GetToken(key.token));
-  ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
   KeyMaterial fresh;
   fresh.object_class = object.object_class;
   fresh.key_type = object.key_type;
   fresh.material = material;
-  fresh.wrapping_reference = under.reference;
   const KeyName name = NameOf(key.id, {key.versions.empty() ? 1 : key.versions.back().number.value + 1});
   const Status loaded = backend.Run([&](CK_FUNCTION_LIST_PTR, Backend::Lease& lease) -> CK_RV {
     const auto handle = lease.Load(name, fresh);
@@ -50,7 +47,7 @@ Fallible<cmk::Cmk> Custodian::RotateBy(cmk::CmkEvent event, const cmk::CmkId& id
     return Fail(CKR_ACTION_PROHIBITED, "only secret keys rotate in place",
                 static_cast<CK_ULONG>(cmk::Refusal::kNotRotatable));
   }
-  ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
+  ASSIGN_OR_RETURN(const Under under, WrappingKeyFor(token->id, Keep::kToken));
   CK_MECHANISM mechanism{object->key_type == CKK_AES ? CKM_AES_KEY_GEN : CKM_GENERIC_SECRET_KEY_GEN, nullptr, 0};
   const CK_ULONG value_bytes = object->attributes.Ulong(CKA_VALUE_LEN).value_or(0);
   ASSIGN_OR_RETURN(const Made made, backend->GenerateKey(mechanism, object->key_type, value_bytes, under));
@@ -171,7 +168,7 @@ Fallible<cmk::Cmk> Custodian::RotateByLabel(const cmk::CmkId& id, const RequestN
   if (object == nullptr)
     return Fail(CKR_ACTION_PROHIBITED, "only secret keys move their label",
                 static_cast<CK_ULONG>(cmk::Refusal::kNotRotatable));
-  ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
+  ASSIGN_OR_RETURN(const Under under, WrappingKeyFor(token->id, Keep::kToken));
   CK_MECHANISM mechanism{object->key_type == CKK_AES ? CKM_AES_KEY_GEN : CKM_GENERIC_SECRET_KEY_GEN, nullptr, 0};
   ASSIGN_OR_RETURN(Made made, backend->GenerateKey(mechanism, object->key_type,
                                                    object->attributes.Ulong(CKA_VALUE_LEN).value_or(0), under));
@@ -236,7 +233,7 @@ Fallible<cmk::Cmk> Custodian::RotatePair(const cmk::CmkId& id, Duration overlap,
   if (private_half == nullptr || public_half == nullptr)
     return Fail(CKR_ACTION_PROHIBITED, "both halves of the pair must be there",
                 static_cast<CK_ULONG>(cmk::Refusal::kNotRotatable));
-  ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
+  ASSIGN_OR_RETURN(const Under under, WrappingKeyFor(token->id, Keep::kToken));
   const CK_MECHANISM mechanism{PairMechanism(private_half->key_type), nullptr, 0};
   spec::Attributes parameters;
   for (const CK_ATTRIBUTE_TYPE type : {CKA_MODULUS_BITS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS}) {

@@ -12,6 +12,7 @@ using std::chrono::seconds;
 constexpr seconds kLookEvery{1};
 constexpr seconds kSaveEvery{60};
 constexpr seconds kRetryAfter{60};
+constexpr std::chrono::milliseconds kEpochTurn{200};
 constexpr std::size_t kDueAtOnce = 4096;
 // Keys that became due while no daemon ran are rotated one by one over this time, not all in the first second.
 constexpr std::int64_t kSpreadSeconds = 600;
@@ -40,12 +41,14 @@ std::string WhatHappened(const Custodian::Ticked& ticked) {
 
 }  // namespace
 
-Scheduler::Scheduler(store::Store& store, TimeKeeper& clock, Custodian& custodian, UseCounter& counter, AuditLog& audit)
+Scheduler::Scheduler(store::Store& store, TimeKeeper& clock, Custodian& custodian, UseCounter& counter, AuditLog& audit,
+                     Anchor* anchor)
     : store_(store),
       clock_(clock),
       custodian_(custodian),
       counter_(counter),
       audit_(audit),
+      anchor_(anchor),
       started_(clock.Now()),
       saved_at_(clock.Monotonic()) {}
 
@@ -72,7 +75,7 @@ void Scheduler::Run() {
       LogError(std::string("the scheduler met an exception: ") + e.what());
     }
     lock.lock();
-    wake_.wait_for(lock, kLookEvery, [this] { return stop_ || !asked_.empty(); });
+    wake_.wait_for(lock, kLookEvery, [this] { return stop_ || more_to_do_ || !asked_.empty(); });
   }
 }
 
@@ -93,6 +96,51 @@ void Scheduler::Tick() {
     if (auto found = (*read)->DueBefore(clock_.Now(), kDueAtOnce); found.ok()) due = std::move(*found);
   }
   for (const store::DueCmk& each : due) Serve(each);
+  more_to_do_ = CarryEpochsOn();
+  FollowWithAnchor();
+}
+
+void Scheduler::FollowWithAnchor() {
+  if (anchor_ == nullptr) return;
+  const std::uint64_t generation = store_.Generation();
+  const Status noted = anchor_->Follow(generation, custodian_.TakeUrgent(), clock_.Monotonic());
+  // A device that keeps no notes says so each time; once is enough.
+  if (!noted.ok() && !anchor_fails_)
+    LogWarning("the HSM does not note the store's generation: " + noted.error().why);
+  anchor_fails_ = !noted.ok();
+}
+
+bool Scheduler::CarryEpochsOn() {
+  std::vector<store::TokenRecord> tokens;
+  if (const auto read = store_.BeginRead(); read.ok()) {
+    if (auto found = (*read)->ListTokens(); found.ok()) tokens = std::move(*found);
+  }
+  bool more = false;
+  for (const store::TokenRecord& token : tokens) {
+    if (const auto retry = retry_epoch_at_.find(token.id); retry != retry_epoch_at_.end()) {
+      if (clock_.Monotonic() < retry->second) continue;
+      retry_epoch_at_.erase(retry);
+    }
+    // What is due for keys is looked at between the turns of a long epoch.
+    const auto until = clock_.Monotonic() + kEpochTurn;
+    auto step = custodian_.StepEpoch(token.id);
+    while (step.ok() && (*step == Custodian::EpochStep::kWorked || *step == Custodian::EpochStep::kBegun)) {
+      if (*step == Custodian::EpochStep::kBegun)
+        Record(AuditKind::kChange, {}, token.id, "a new wrapping key follows, so that destroyed keys stay destroyed");
+      if (clock_.Monotonic() >= until) {
+        more = true;
+        break;
+      }
+      step = custodian_.StepEpoch(token.id);
+    }
+    if (step.ok() && *step == Custodian::EpochStep::kDone)
+      Record(AuditKind::kChange, {}, token.id, "the old wrapping key is destroyed");
+    if (step.ok()) continue;
+    retry_epoch_at_[token.id] = clock_.Monotonic() + kRetryAfter;
+    LogWarning("the wrapping key of token " + token.label + " could not be replaced yet: " + step.error().why);
+    Record(AuditKind::kAlarm, {}, token.id, "the wrapping key could not be replaced yet", &step.error());
+  }
+  return more;
 }
 
 void Scheduler::Serve(const store::DueCmk& due) {

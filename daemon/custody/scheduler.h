@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "daemon/audit/audit_log.h"
+#include "daemon/custody/anchor.h"
 #include "daemon/custody/custodian.h"
 #include "daemon/custody/time_keeper.h"
 #include "daemon/custody/use_counter.h"
@@ -17,7 +18,9 @@ namespace cmkd::daemon {
 
 class Scheduler {
  public:
-  Scheduler(store::Store& store, TimeKeeper& clock, Custodian& custodian, UseCounter& counter, AuditLog& audit);
+  // `anchor`: the note in the HSM that follows the store; nullptr: there is none.
+  Scheduler(store::Store& store, TimeKeeper& clock, Custodian& custodian, UseCounter& counter, AuditLog& audit,
+            Anchor* anchor = nullptr);
   ~Scheduler() { Stop(); }
 
   // Looks every second until Stop.
@@ -34,6 +37,9 @@ class Scheduler {
   void Run();
   void Serve(const store::DueCmk& due);
   void RotateAsked();
+  // Carries new epochs on, for a moment; true when there is more to do at once.
+  bool CarryEpochsOn();
+  void FollowWithAnchor();
   void Record(AuditKind kind, const cmk::CmkId& id, const cmk::TokenId& token, const std::string& text,
               const Error* error = nullptr);
 
@@ -42,9 +48,13 @@ class Scheduler {
   Custodian& custodian_;
   UseCounter& counter_;
   AuditLog& audit_;
+  Anchor* const anchor_;
+  bool anchor_fails_ = false;
   const Timestamp started_;
   std::chrono::nanoseconds saved_at_;
   std::map<cmk::CmkId, std::chrono::nanoseconds> retry_at_;  // after a failure that was not the key's own
+  std::map<cmk::TokenId, std::chrono::nanoseconds> retry_epoch_at_;
+  bool more_to_do_ = false;
 
   std::mutex mutex_;
   std::condition_variable wake_;

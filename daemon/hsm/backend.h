@@ -45,8 +45,12 @@ struct KeyName {
 // A wrapping key of the device.
 struct WrappingKey {
   std::uint32_t epoch = 0;
-  Bytes reference;  // its CKA_ID
+  Bytes reference;       // its CKA_ID
+  bool session = false;  // for session objects: what resides in the device instead is labelled so
 };
+
+// A random CKA_ID for a wrapping key that is to be made.
+Bytes NewReference();
 
 // What making a key gave: its material, and the attributes that follow from it (CKA_VALUE_LEN, CKA_MODULUS,
 // CKA_EC_POINT, CKA_PUBLIC_KEY_INFO, CKA_CHECK_VALUE of secret keys, …).
@@ -65,6 +69,12 @@ struct SecondKey {
   KeyName name;
   KeyMaterial material;
   CK_OBJECT_HANDLE* handle;
+};
+
+// An object of the device's token as an examination finds it.
+struct DeviceObject {
+  CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+  spec::Attributes attributes;  // what it is, is called and may do; never a secret part
 };
 
 class Backend {
@@ -103,8 +113,11 @@ class Backend {
   // it runs.
   virtual Fallible<std::unique_ptr<Lease>> Begin(const Work& work) = 0;
 
-  // Makes the wrapping key of a new epoch: AES-256, a token object of the device, sensitive, never extractable.
-  virtual Fallible<WrappingKey> MakeWrappingKey(std::uint32_t epoch) = 0;
+  // Makes the wrapping key of a new epoch: AES-256, a token object of the device, sensitive, never extractable. Its
+  // reference is NewReference's and can be written down before; nothing of a failed attempt stays behind.
+  virtual Status MakeWrappingKey(const WrappingKey& planned) = 0;
+  // The same with a reference of its own.
+  Fallible<WrappingKey> MakeWrappingKey(std::uint32_t epoch);
   // Destroys it; verified gone.
   virtual Status DestroyWrappingKey(const WrappingKey& key) = 0;
 
@@ -116,7 +129,8 @@ class Backend {
                                              const spec::Attributes& parameters, const WrappingKey& under) = 0;
   // A key given in the clear: CKA_CLASS, CKA_KEY_TYPE and the parts that the key type has.
   virtual Fallible<Made> Import(const spec::Attributes& key, const WrappingKey& under) = 0;
-  // The same key once more under another wrapping key or for another name (C_CopyObject, new epoch).
+  // The same key once more under another wrapping key or for another name (C_CopyObject, new epoch): unwrapped and
+  // wrapped in the device, and seen to open there.
   virtual Fallible<cmk::Material> Rewrap(const KeyName& name, const KeyMaterial& key, const WrappingKey& under) = 0;
 
   // C_UnwrapKey and C_DeriveKey in the device, the new key wrapped under `under` and gone from the device again.
@@ -147,6 +161,18 @@ class Backend {
   virtual void Forget(const KeyName& name) = 0;
   // Destroys material that is resident in the device; wrapped material has nothing there. Verified gone.
   virtual Status DestroyMaterial(const cmk::Material& material) = 0;
+
+  // ---- What lies in the device's token
+
+  // The label of what is made there from now on begins with these words, so that an examination knows whose it is.
+  virtual void SetOwner(const std::string& words) = 0;
+  // The token objects that the login sees.
+  virtual Fallible<std::vector<DeviceObject>> ListObjects() = 0;
+  // Destroys what ListObjects gave, if it is still the same; verified gone where it has an id.
+  virtual Status DestroyObject(const DeviceObject& object) = 0;
+  // Notes: data objects of this name. Replacing leaves one, and leaves at least one at every moment.
+  virtual Fallible<std::vector<Bytes>> ReadNotes(std::string_view name) = 0;
+  virtual Status ReplaceNote(std::string_view name, ByteView value) = 0;
 
   virtual Status FillRandom(MutableBytes out) = 0;
 

@@ -130,6 +130,7 @@ void FillTemplate(const ObjectPlan& plan, Generosity generosity, ObjectTemplate&
     out.AddBool(CKA_PRIVATE, false);
   }
   if (!plan.resident_id.empty()) out.AddBytes(CKA_ID, plan.resident_id);
+  if (!plan.resident_label.empty()) out.AddBytes(CKA_LABEL, plan.resident_label);
   if (plan.value_bytes != 0) out.AddUlong(CKA_VALUE_LEN, plan.value_bytes);
   if (plan.parts != nullptr) AddParts(plan, kind, out);
   if (generosity != Generosity::kNone) AddUsages(kind.common, out);

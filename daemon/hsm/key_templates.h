@@ -41,6 +41,7 @@ struct ObjectPlan {
   bool sensitive = true;
   bool extractable = false;
   ByteView resident_id;                     // not empty: a token object with this CKA_ID
+  ByteView resident_label;                  // and this CKA_LABEL
   CK_ULONG value_bytes = 0;                 // not 0: CKA_VALUE_LEN
   const spec::Attributes* parts = nullptr;  // the material or parameters to give, borrowed; nullptr: none
 };

@@ -53,7 +53,8 @@ class Pkcs11Backend final : public Backend {
   Status Run(const Work& work) override;
   Fallible<std::unique_ptr<Lease>> Begin(const Work& work) override;
 
-  Fallible<WrappingKey> MakeWrappingKey(std::uint32_t epoch) override;
+  using Backend::MakeWrappingKey;
+  Status MakeWrappingKey(const WrappingKey& planned) override;
   Status DestroyWrappingKey(const WrappingKey& key) override;
 
   Fallible<Made> GenerateKey(const CK_MECHANISM& mechanism, CK_KEY_TYPE type, CK_ULONG value_bytes,
@@ -81,6 +82,11 @@ class Pkcs11Backend final : public Backend {
 
   void Forget(const KeyName& name) override { cache_.Forget(name); }
   Status DestroyMaterial(const cmk::Material& material) override;
+  void SetOwner(const std::string& words) override;
+  Fallible<std::vector<DeviceObject>> ListObjects() override;
+  Status DestroyObject(const DeviceObject& object) override;
+  Fallible<std::vector<Bytes>> ReadNotes(std::string_view name) override;
+  Status ReplaceNote(std::string_view name, ByteView value) override;
   Status FillRandom(MutableBytes out) override;
   bool IsWrongKey(CK_MECHANISM_TYPE mechanism, CK_RV rv) const override;
 
@@ -125,6 +131,8 @@ class Pkcs11Backend final : public Backend {
   // Does `resident` under a fresh CKA_ID and sees to it that a failure leaves no object of this id behind.
   Status KeepResident(CK_OBJECT_CLASS object_class, const std::function<Status(Session&, ByteView id)>& resident,
                       cmk::Material& material);
+  std::string LabelOf(std::string_view what) const;
+  std::string ResidentLabel(const WrappingKey& under) const { return LabelOf(under.session ? "session key" : "key"); }
   Status WrapUnder(Session& session, const ObjectPlan& plan, CK_OBJECT_HANDLE key, const WrappingKey& under,
                    cmk::Material& material);
   // Whether what was wrapped comes back: asked once for each kind of key.
@@ -156,6 +164,8 @@ class Pkcs11Backend final : public Backend {
   std::array<std::atomic<Keeping>, kKeyKinds> keeping_{};
   std::map<CK_MECHANISM_TYPE, CK_MECHANISM_INFO> mechanisms_;
   QuirkSet quirks_;
+  mutable std::mutex owner_mutex_;
+  std::string owner_ = "cmkd";
   std::mutex leftovers_mutex_;
   std::vector<Leftover> leftovers_;
   std::atomic<bool> has_leftovers_{false};

@@ -69,22 +69,30 @@ bool NeedsLength(CK_MECHANISM_TYPE mechanism) {
 
 // ---- Wrapping keys
 
-Fallible<WrappingKey> Pkcs11Backend::MakeWrappingKey(std::uint32_t epoch) {
-  WrappingKey made{epoch, {}};
+Bytes NewReference() {
   const Id16 id = RandomId();
-  made.reference.assign(id.begin(), id.end());
-  const std::string label = "cmkd wrapping key, epoch " + std::to_string(epoch);
+  return {id.begin(), id.end()};
+}
+
+Fallible<WrappingKey> Backend::MakeWrappingKey(std::uint32_t epoch) {
+  WrappingKey planned{epoch, NewReference(), false};
+  RETURN_IF_ERROR(MakeWrappingKey(planned));
+  return planned;
+}
+
+Status Pkcs11Backend::MakeWrappingKey(const WrappingKey& planned) {
+  const std::string label = LabelOf("wrapping key, epoch " + std::to_string(planned.epoch));
   bool again = false;
   const Status status = Attempt([&](Session& session) -> Status {
     // A first attempt may have got as far as the key.
     if (std::exchange(again, true)) {
-      RETURN_IF_ERROR(link_.device().DestroyById(session.session(), CKO_SECRET_KEY, made.reference));
+      RETURN_IF_ERROR(link_.device().DestroyById(session.session(), CKO_SECRET_KEY, planned.reference));
     }
     ObjectTemplate attributes;
     attributes.AddUlong(CKA_CLASS, CKO_SECRET_KEY);
     attributes.AddUlong(CKA_KEY_TYPE, CKK_AES);
     attributes.AddUlong(CKA_VALUE_LEN, kWrappingKeyBytes);
-    attributes.AddBytes(CKA_ID, made.reference);
+    attributes.AddBytes(CKA_ID, planned.reference);
     attributes.AddBytes(CKA_LABEL, AsBytes(label));
     for (const CK_ATTRIBUTE_TYPE yes : {CKA_TOKEN, CKA_PRIVATE, CKA_SENSITIVE, CKA_WRAP, CKA_UNWRAP}) {
       attributes.AddBool(yes, true);
@@ -99,11 +107,8 @@ Fallible<WrappingKey> Pkcs11Backend::MakeWrappingKey(std::uint32_t epoch) {
     if (rv != CKR_OK) return DeviceRefused("C_GenerateKey", rv);
     return {};
   });
-  if (!status.ok()) {
-    DestroyLater(CKO_SECRET_KEY, made.reference);
-    return Failure<Error>{status.error()};
-  }
-  return made;
+  if (!status.ok()) DestroyLater(CKO_SECRET_KEY, planned.reference);
+  return status;
 }
 
 Status Pkcs11Backend::DestroyWrappingKey(const WrappingKey& key) {
@@ -137,11 +142,13 @@ Fallible<Made> Pkcs11Backend::MakeKey(ObjectPlan plan, const WrappingKey& under,
     lost = length_is_lost;
   }
   made = {};
+  const std::string label = ResidentLabel(under);
   const Status kept = KeepResident(
       plan.object_class,
       [&](Session& session, ByteView id) {
         ObjectPlan resident = plan;
         resident.resident_id = id;
+        resident.resident_label = AsBytes(label);
         // Who can log in to the device could unwrap any key that it wraps so that it may be read; this one is no worse.
         resident.sensitive = !lost;
         resident.extractable = lost;
@@ -377,11 +384,13 @@ Fallible<MadePair> Pkcs11Backend::GenerateKeyPair(const CK_MECHANISM& mechanism,
     private_plan.extractable = false;
   }
   made = {};
+  const std::string label = ResidentLabel(under);
   const Status kept = KeepResident(
       CKO_PRIVATE_KEY,
       [&](Session& session, ByteView id) {
         ObjectPlan resident = private_plan;
         resident.resident_id = id;
+        resident.resident_label = AsBytes(label);
         bool wrapping = false;
         return MakePair(session, mechanism, public_plan, resident, under, made, wrapping);
       },
@@ -436,14 +445,17 @@ Fallible<cmk::Material> Pkcs11Backend::Rewrap(const KeyName& name, const KeyMate
   (void)name;  // the copy in the cache cannot be wrapped; a fresh one is made
   cmk::Material material;
   if (key.material.kind == cmk::Material::Kind::kResident) {
+    const std::string label = ResidentLabel(under);
     RETURN_IF_ERROR(KeepResident(
         key.object_class,
         [&](Session& session, ByteView id) -> Status {
           ASSIGN_OR_RETURN(const CK_OBJECT_HANDLE from,
                            link_.device().FindOne(session.session(), key.object_class, key.material.blob));
-          CK_ATTRIBUTE changed{CKA_ID, const_cast<std::uint8_t*>(id.data()), id.size()};
+          ObjectTemplate changed;
+          changed.AddBytes(CKA_ID, id);
+          changed.AddBytes(CKA_LABEL, AsBytes(label));
           CK_OBJECT_HANDLE copy = CK_INVALID_HANDLE;
-          const CK_RV rv = functions()->C_CopyObject(session.session(), from, &changed, 1, &copy);
+          const CK_RV rv = functions()->C_CopyObject(session.session(), from, changed.data(), changed.size(), &copy);
           if (rv != CKR_OK) return DeviceRefused("C_CopyObject", rv);
           return {};
         },
@@ -457,9 +469,14 @@ Fallible<cmk::Material> Pkcs11Backend::Rewrap(const KeyName& name, const KeyMate
   RETURN_IF_ERROR(Attempt([&](Session& session) -> Status {
     TemporaryObject copy(functions(), session.session());
     ASSIGN_OR_RETURN(*copy.out(), UnwrapBlob(session.session(), session.generation(), key.material.blob, plan));
-    const Status status = WrapUnder(session, plan, copy.handle(), under, material);
+    Status status = WrapUnder(session, plan, copy.handle(), under, material);
     if (copy.Destroy() != CKR_OK) session.Break();
-    return status;
+    RETURN_IF_ERROR(std::move(status));
+    // The old blob goes for good: the new one must be seen to open.
+    TemporaryObject seen(functions(), session.session());
+    ASSIGN_OR_RETURN(*seen.out(), UnwrapBlob(session.session(), session.generation(), material.blob, plan));
+    if (seen.Destroy() != CKR_OK) session.Break();
+    return {};
   }));
   return material;
 }

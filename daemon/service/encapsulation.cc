@@ -182,7 +182,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_EncapsulateKey>& call
   RETURN_IF_ERROR(CheckEncapsulation(invocation, *row, *key, attributes));
   ASSIGN_OR_RETURN(const Candidate with, CurrentCandidate(invocation, *key, cmk::Use::kProtect, Moment::kDerive));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
-  ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
+  ASSIGN_OR_RETURN(const Custodian::Under under, UnderFor(invocation, attributes));
   const Encapsulation how{mechanism, *row, *key, type, attributes.Ulong(CKA_VALUE_LEN).value_or(0)};
   ASSIGN_OR_RETURN(Encapsulated made,
                    IsEcdh(*row) ? EncapsulateEcdh(*backend, how, under) : EncapsulateRsa(*backend, how, with, under));

@@ -89,7 +89,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GenerateKey>& call) {
   spec::GiveRole(attributes);
   RETURN_IF_ERROR(CheckNewObject(invocation, *token, attributes));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
-  ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
+  ASSIGN_OR_RETURN(const Custodian::Under under, UnderFor(invocation, attributes));
   ASSIGN_OR_RETURN(Made made,
                    backend->GenerateKey(mechanism, type, attributes.Ulong(CKA_VALUE_LEN).value_or(0), under));
   ASSIGN_OR_RETURN(*call.key.value, KeepKey(invocation, std::move(attributes), std::move(made), cmk::Origin::kLocal));
@@ -119,7 +119,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GenerateKeyPair>& cal
   RETURN_IF_ERROR(CheckNewObject(invocation, *token, public_attributes));
   RETURN_IF_ERROR(CheckNewObject(invocation, *token, private_attributes, &public_attributes));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
-  ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
+  ASSIGN_OR_RETURN(const Custodian::Under under, UnderFor(invocation, private_attributes));
   ASSIGN_OR_RETURN(MadePair made, backend->GenerateKeyPair(mechanism, type, public_attributes, under));
   ASSIGN_OR_RETURN(const PairHandles handles,
                    KeepPair(invocation, std::move(public_attributes), std::move(private_attributes), std::move(made)));
@@ -202,7 +202,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_DeriveKey>& call) {
   RETURN_IF_ERROR(CheckNewObject(invocation, *token, attributes));
   ASSIGN_OR_RETURN(const Candidate from, CurrentCandidate(invocation, *base, cmk::Use::kProcess, Moment::kDerive));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
-  ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
+  ASSIGN_OR_RETURN(const Custodian::Under under, UnderFor(invocation, attributes));
   ASSIGN_OR_RETURN(Made made, backend->DeriveKey(mechanism, from.name, from.material,
                                                  second.object == nullptr ? nullptr : &second.key, type,
                                                  attributes.Ulong(CKA_VALUE_LEN).value_or(0), under));

@@ -67,6 +67,11 @@ Fallible<std::vector<CK_OBJECT_HANDLE>> Store(Invocation& invocation, NewObjects
 
 }  // namespace
 
+Fallible<Custodian::Under> UnderFor(const Invocation& invocation, const spec::Attributes& attributes) {
+  const auto keep = IsTokenObject(attributes) ? Custodian::Keep::kToken : Custodian::Keep::kSession;
+  return invocation.daemon.custodian.WrappingKeyFor(invocation.session->token, keep);
+}
+
 cmk::Cmk NewCmk(const spec::Attributes& attributes, cmk::Material material, cmk::Origin origin, Timestamp now) {
   cmk::Cmk key;
   key.name = attributes.Text(CKA_LABEL);

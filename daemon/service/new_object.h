@@ -17,6 +17,8 @@ void AllowRotatingMechanisms(spec::Attributes& attributes);
 // The record of a new key with one version.
 cmk::Cmk NewCmk(const spec::Attributes& attributes, cmk::Material material, cmk::Origin origin, Timestamp now);
 
+// The wrapping key for a key with these attributes, held until it is kept: to be asked for before it is made.
+Fallible<Custodian::Under> UnderFor(const Invocation& invocation, const spec::Attributes& attributes);
 // Keeps an object without secret material: data, certificate, public key.
 Fallible<CK_OBJECT_HANDLE> Keep(Invocation& invocation, spec::Attributes attributes);
 // Keeps a secret or private key. Secret parts are taken out of the attributes; what the device computed is put in.

@@ -59,7 +59,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_CreateObject>& call) 
                 spec::kDenied);
   }
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
-  ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
+  ASSIGN_OR_RETURN(const Custodian::Under under, UnderFor(invocation, attributes));
   ASSIGN_OR_RETURN(Made made, backend->Import(attributes, under));
   RETURN_IF_ERROR(spec::CheckAgainstMaterial(call.attributes.view(), made.computed));
   ASSIGN_OR_RETURN(*call.object.value,
@@ -89,14 +89,17 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_CopyObject>& call) {
     ASSIGN_OR_RETURN(*call.new_object.value, Keep(invocation, std::move(attributes)));
     return {};
   }
+  // Before the look at the material, so that it is not wrapped again and lost while it is copied.
+  ASSIGN_OR_RETURN(const Custodian::Under under, UnderFor(invocation, attributes));
   ASSIGN_OR_RETURN(const Candidate current,
                    CurrentCandidate(invocation, *source, cmk::Use::kDescribe, Moment::kManage));
   Made made;
   made.material = current.material.material;
-  if (made.material.kind == cmk::Material::Kind::kResident) {
-    // Each object has material of its own, or destroying one would take it from the other.
+  const bool changes_place = source->is_token() != attributes.Bool(CKA_TOKEN);
+  if (made.material.kind == cmk::Material::Kind::kResident || changes_place) {
+    // Each object has resident material of its own, or destroying one would take it from the other; and session objects
+    // are wrapped under another key than token objects.
     ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
-    ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
     ASSIGN_OR_RETURN(made.material, backend->Rewrap(current.name, current.material, under));
   }
   ASSIGN_OR_RETURN(*call.new_object.value,

@@ -77,7 +77,7 @@ Status OpenKey(Invocation& invocation, const Opening& opening, std::span<const C
   ASSIGN_OR_RETURN(const auto candidates,
                    Candidates(invocation, *opening.key, cmk::Use::kProcess, opening.row->versions, Moment::kUnwrap));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
-  ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
+  ASSIGN_OR_RETURN(const Custodian::Under under, UnderFor(invocation, made_attributes));
   for (const Candidate& candidate : candidates) {
     auto made = open(*backend, candidate, kind.object_class, kind.key_type,
                      made_attributes.Ulong(CKA_VALUE_LEN).value_or(0), under);

@@ -1,17 +1,25 @@
 // Root key and store, made and opened together.
 #include "daemon/startup/open_store.h"
 
+#include <algorithm>
+
 #include "daemon/crypto/digest.h"
 #include "daemon/crypto/random.h"
 #include "daemon/startup/root_key.h"
+#include "daemon/system/log.h"
 #include "keystore/store/lmdb_store.h"
 
 namespace cmkd::daemon {
 
 namespace {
 
-OpenedStore MakeSealers(const SecretBytes& root) {
+// The store that is given up may have gone on for some commits behind what was remembered of it.
+constexpr std::uint64_t kGenerationLeap = 1'000'000;
+
+OpenedStore MakeSealers(const SecretBytes& root, Backend& home) {
   OpenedStore opened;
+  opened.anchor =
+      std::make_unique<Anchor>(home, "cmkd anchor " + Hex(DeriveKey(root.view(), "cmkd anchor name").view().first(8)));
   opened.store_sealer = std::make_unique<AesGcmSealer>(root.view(), kSealStore);
   opened.ticket_sealer = std::make_unique<AesGcmSealer>(root.view(), kSealTicket);
   opened.object_sealer = std::make_unique<AesGcmSealer>(root.view(), kSealSessionObject);
@@ -20,7 +28,21 @@ OpenedStore MakeSealers(const SecretBytes& root) {
 }
 
 std::string Sentence(const store::StoreError& error) {
-  return "store: " + std::string(store::Name(error.kind)) + ": " + error.sentence;
+  std::string sentence = "store: " + std::string(store::Name(error.kind)) + ": " + error.sentence;
+  if (error.kind == store::StoreErrorKind::kTooOld)
+    sentence += ". If it is a backup that you restore on purpose, start the daemon once with --accept-older-store";
+  return sentence;
+}
+
+Result<void, std::string> RaiseGeneration(store::Store& store, std::uint64_t above) {
+  LogWarning("an older store was accepted: generation " + std::to_string(store.Generation()) + ", seen before: " +
+             std::to_string(above));
+  auto txn = store.BeginWrite("store.accept-older");
+  if (!txn.ok()) return Failure{Sentence(txn.error())};
+  auto done = (*txn)->RaiseGeneration(above + kGenerationLeap);
+  if (done.ok()) done = (*txn)->Commit();
+  if (!done.ok()) return Failure{Sentence(done.error())};
+  return {};
 }
 
 // The order of a first start: root key pending, store, root key ready. Whatever was interrupted is finished from there.
@@ -43,15 +65,21 @@ Result<SecretBytes, std::string> FindOrMakeRoot(const std::string& directory, Ba
 }  // namespace
 
 Result<OpenedStore, std::string> OpenStore(const std::string& state_directory, Backend& home, const Clock& clock,
-                                           std::uint64_t known_generation) {
+                                           std::uint64_t known_generation, OlderStore older) {
   const std::string path = state_directory + "/store";
   const RootKeyState state = FindRootKey(state_directory);
   const bool exists = store::LmdbStoreExists(path);
   ASSIGN_OR_RETURN(const SecretBytes root, FindOrMakeRoot(state_directory, home, state, exists));
-  OpenedStore opened = MakeSealers(root);
+  OpenedStore opened = MakeSealers(root, home);
   store::LmdbOptions options;
+  std::uint64_t seen = 0;
   // A store that is made now is not the one of which an older audit log speaks.
-  if (exists) options.minimum_generation = known_generation;
+  if (exists) {
+    const auto noted = opened.anchor->Read();
+    if (!noted.ok()) LogWarning("HSM \"" + home.name() + "\" does not show its notes: " + noted.error().why);
+    seen = std::max(known_generation, noted.ok() ? *noted : 0);
+  }
+  if (older == OlderStore::kRefused) options.minimum_generation = seen;
   if (!exists) {
     store::StoreId id;
     id.bytes = RandomId();
@@ -62,6 +90,7 @@ Result<OpenedStore, std::string> OpenStore(const std::string& state_directory, B
   auto store = store::OpenLmdbStore(path, *opened.store_sealer, options);
   if (!store.ok()) return Failure{Sentence(store.error())};
   opened.store = std::move(*store);
+  if (opened.store->Generation() < seen) RETURN_IF_ERROR(RaiseGeneration(*opened.store, seen));
   if (state != RootKeyState::kReady) RETURN_IF_ERROR(ConfirmRootKey(state_directory));
   return opened;
 }

@@ -7,6 +7,7 @@
 
 #include "common/time.h"
 #include "daemon/crypto/sealer.h"
+#include "daemon/custody/anchor.h"
 #include "daemon/hsm/backend.h"
 #include "keystore/store/store.h"
 
@@ -18,13 +19,22 @@ struct OpenedStore {
   std::unique_ptr<AesGcmSealer> ticket_sealer;
   std::unique_ptr<AesGcmSealer> object_sealer;
   SecretBytes rejection_key;
+  std::unique_ptr<Anchor> anchor;
   std::unique_ptr<store::Store> store;
 };
 
+// Whether a store that is older than the HSM and the audit log remember is opened.
+enum class OlderStore : std::uint8_t {
+  kRefused,
+  // An operator has put a backup in place. Its generation is raised above everything that was seen, so that from then
+  // on it is the newest, and the one that it replaced is the old copy.
+  kAccepted,
+};
+
 // The error is a sentence for the operator: half made, foreign, older than it may be, damaged, or in use.
-// `known_generation`: what the audit log says the store had reached; an older store is a copy from before and refused.
-// 0: nothing is known.
+// `known_generation`: what the audit log says the store had reached; 0: nothing is known. `home`, the HSM that keeps
+// the root key, remembers the same (Anchor).
 Result<OpenedStore, std::string> OpenStore(const std::string& state_directory, Backend& home, const Clock& clock,
-                                           std::uint64_t known_generation);
+                                           std::uint64_t known_generation, OlderStore older = OlderStore::kRefused);
 
 }  // namespace cmkd::daemon

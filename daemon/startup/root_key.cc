@@ -133,6 +133,15 @@ Result<SecretBytes, std::string> LoadRootKey(const std::string& state_directory,
   return ReadRoot(backend, key, RootName());
 }
 
+Bytes RootKeyReference(const std::string& state_directory) {
+  const auto content = ReadFile(ReadyPath(state_directory));
+  if (!content.ok()) return {};
+  wire::Reader r(*content);
+  if (AsText(r.Raw(kMagic.size())) != kMagic) return {};
+  (void)r.Blob();
+  return ToBytes(r.Blob());
+}
+
 Result<void, std::string> ConfirmRootKey(const std::string& state_directory) {
   if (::rename(PendingPath(state_directory).c_str(), ReadyPath(state_directory).c_str()) != 0) {
     return Failure{Reason("cannot keep the root key")};

@@ -25,6 +25,8 @@ RootKeyState FindRootKey(const std::string& state_directory);
 Result<SecretBytes, std::string> MakeRootKey(const std::string& state_directory, Backend& backend);
 // Reads the root key, pending or ready.
 Result<SecretBytes, std::string> LoadRootKey(const std::string& state_directory, Backend& backend, RootKeyState state);
+// CKA_ID of the HSM's key that wraps it; empty when there is no root key that can be read.
+Bytes RootKeyReference(const std::string& state_directory);
 // The store that goes with the pending key is whole: the key is ready.
 Result<void, std::string> ConfirmRootKey(const std::string& state_directory);
 

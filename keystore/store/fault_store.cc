@@ -57,6 +57,9 @@ class FaultWriteTxn : public WriteTxn {
   StoreResult<void> PutTime(const cmk::TimeRecord& time) override {
     return Step([&] { return inner_->PutTime(time); });
   }
+  StoreResult<void> RaiseGeneration(std::uint64_t generation) override {
+    return Step([&] { return inner_->RaiseGeneration(generation); });
+  }
   StoreResult<void> PutToken(const TokenRecord& token) override {
     return Step([&] { return inner_->PutToken(token); });
   }

@@ -132,6 +132,12 @@ class LmdbWriteTxn : public Reads<WriteTxn> {
     changed_ = true;
     return {};
   }
+  StoreResult<void> RaiseGeneration(std::uint64_t generation) override {
+    RETURN_IF_ERROR(CheckLive());
+    meta_.meta.generation = std::max(meta_.meta.generation, generation);
+    changed_ = true;
+    return {};
+  }
 
   StoreResult<void> PutToken(const TokenRecord& token) override {
     return Change([&] { return DoPutToken(token); });
@@ -471,7 +477,7 @@ StoreResult<void> CheckMeta(const MetaRecord& meta, std::uint64_t transaction, c
     return CorruptFailure("LMDB shows another state than the one last committed");
   if (meta.meta.generation < options.minimum_generation)
     return Refuse(StoreErrorKind::kTooOld, "the store is at generation " + std::to_string(meta.meta.generation) +
-                                               ", the HSM has seen " + std::to_string(options.minimum_generation) +
+                                               ", and it has been at " + std::to_string(options.minimum_generation) +
                                                ": this is a copy from before; put the right one in place");
   return {};
 }

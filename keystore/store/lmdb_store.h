@@ -22,7 +22,7 @@ struct LmdbOptions {
   // Address space reserved at first; grows ahead of need. A multiple of the page size.
   std::size_t map_bytes = std::size_t{1} << 30;
   OpenCheck check = OpenCheck::kFull;
-  // What the HSM's counter says: a store below this generation is a copy from before (kTooOld).
+  // What the HSM or the audit log remembers: a store below this generation is a copy from before (kTooOld).
   std::uint64_t minimum_generation = 0;
   // What the HSM says this store is called: another one is kForeign.
   std::optional<StoreId> expected_id;

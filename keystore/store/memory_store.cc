@@ -171,6 +171,12 @@ class MemoryWriteTxn : public Reads<WriteTxn> {
     changed_ = true;
     return {};
   }
+  StoreResult<void> RaiseGeneration(std::uint64_t generation) override {
+    RETURN_IF_ERROR(CheckLive());
+    state_.meta.generation = std::max(state_.meta.generation, generation);
+    changed_ = true;
+    return {};
+  }
 
   StoreResult<void> PutToken(const TokenRecord& token) override {
     RETURN_IF_ERROR(CheckLive());

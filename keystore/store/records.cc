@@ -32,7 +32,7 @@ const char* WhyNot(const TokenRecord& token) {
   std::uint32_t before = 0;
   for (const WrappingEpoch& epoch : token.epochs) {
     if (epoch.number <= before) return "wrapping epochs are out of order";
-    if (!Within(epoch.state, EpochState::kPending, EpochState::kDestroyed))
+    if (!Within(epoch.state, EpochState::kPending, kLastEpochState))
       return "a wrapping epoch has no known state";
     if (epoch.hsm_reference.size() > kHsmReferenceBytesMax) return "a reference to a wrapping key is too long";
     before = epoch.number;
@@ -176,7 +176,7 @@ WrappingEpoch ReadEpoch(Reader& reader) {
   WrappingEpoch epoch;
   epoch.number = reader.U32();
   epoch.hsm_reference = reader.BlockCopy(kHsmReferenceBytesMax);
-  epoch.state = reader.Enum8(EpochState::kPending, EpochState::kDestroyed);
+  epoch.state = reader.Enum8(EpochState::kPending, kLastEpochState);
   return epoch;
 }
 
@@ -359,7 +359,7 @@ std::optional<MetaRecord> DecodeMeta(const StoreId& id, ByteView bytes) {
 
 Bytes Encode(const TokenRecord& token) {
   Writer writer;
-  writer.U8(kRecordVersion);
+  writer.U8(kTokenVersion);
   writer.U64(token.slot);
   writer.Text(token.label);
   writer.Text(token.serial);
@@ -374,13 +374,14 @@ Bytes Encode(const TokenRecord& token) {
   for (const WrappingEpoch& epoch : token.epochs) WriteEpoch(writer, epoch);
   writer.U32(token.next_epoch);
   writer.Optional(token.deletion_window, [&](Duration window) { writer.Span(window); });
+  writer.Optional(token.epoch_due, [&](Timestamp due) { writer.Time(due); });
   return std::move(writer).Take();
 }
 
 std::optional<TokenRecord> DecodeToken(const cmk::TokenId& id, ByteView bytes) {
   Reader reader(bytes);
   TokenRecord token;
-  ReadVersionByte(reader);
+  const std::uint8_t layout = ReadVersionByte(reader, kTokenVersion);
   token.id = id;
   token.slot = reader.U64();
   token.label = reader.Text(TokenRecord::kLabelBytesMax);
@@ -396,6 +397,7 @@ std::optional<TokenRecord> DecodeToken(const cmk::TokenId& id, ByteView bytes) {
   for (std::size_t i = 0; i < epochs && reader.ok(); ++i) token.epochs.push_back(ReadEpoch(reader));
   token.next_epoch = reader.U32();
   token.deletion_window = reader.Optional([&] { return reader.Span(); });
+  if (layout >= 2) token.epoch_due = reader.Optional([&] { return reader.Time(); });
   return Accept(reader, std::move(token));
 }
 

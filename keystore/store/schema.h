@@ -40,6 +40,7 @@
 //     version 2  last wall time 8 | last boot time 8 | boot id 16 | observed 8 | jumped 1 | jumped at 8 | suspect since 8
 //   Token    1 | slot 8 | label text | serial text | profile 1 | bounds 1 | hsm text | pin SO | pin user | flags 4
 //              | created 8 | list epoch (number 4 | hsm reference block | state 1) | next epoch 4 | opt window 8
+//     version 2  opt epoch due 8
 //     pin      verifier block | failures 4 | generation 4 | retry after 8
 //   Object   1 | token 16 | opt cmk 16 | opt version 4 | private 1 | list attribute (type 8 | value block)
 //              | list term (kind 4 | value block)
@@ -69,6 +70,7 @@ inline constexpr std::uint8_t kStoreSchema = 1;
 // Layout versions: what is written. Version 1 of each is read, too.
 inline constexpr std::uint8_t kRecordVersion = 1;
 inline constexpr std::uint8_t kMetaVersion = 2;
+inline constexpr std::uint8_t kTokenVersion = 2;
 inline constexpr std::uint8_t kCmkVersion = 2;
 inline constexpr char kMagic[] = "cmkdstor";
 inline constexpr std::size_t kMagicBytes = 8;

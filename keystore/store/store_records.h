@@ -45,9 +45,12 @@ struct PinRecord {
 enum class EpochState : std::uint8_t {
   kPending = 1,    // its wrapping key is being made
   kCurrent = 2,    // wraps new material
-  kRetired = 3,    // unwraps only
+  kRetired = 3,    // unwraps only: what it wrapped is being wrapped again under the current one
   kDestroyed = 4,  // its wrapping key is gone, and with it whatever only it could open
+  kSession = 5,    // wraps session objects, which no store holds; no epoch follows it
+  kCondemned = 6,  // nothing in the store needs it any more: its wrapping key is being destroyed
 };
+inline constexpr EpochState kLastEpochState = EpochState::kCondemned;
 
 // One generation of a token's wrapping key.
 struct WrappingEpoch {
@@ -76,6 +79,7 @@ struct TokenRecord {
   std::vector<WrappingEpoch> epochs;  // ascending by number
   std::uint32_t next_epoch = 1;
   std::optional<Duration> deletion_window;  // the token's own default; the bounds profile's when absent
+  std::optional<Timestamp> epoch_due;       // material was destroyed: from then on a new epoch makes that final
 
   bool operator==(const TokenRecord&) const = default;
 };

@@ -59,7 +59,7 @@ class SchedulerTest : public AuditTest {
   }
 
   cmk::CmkId MakeKey(const std::string& name, Duration rotation = {}, bool rotatable = true) {
-    const WrappingKey under = *CurrentWrappingKey(*token_);
+    const Custodian::Under under = *custody_->custodian.WrappingKeyFor(token_->id, Custodian::Keep::kToken);
     Backend* backend = *backends_.Get(config_.default_hsm);
     Made made = *backend->GenerateKey({CKM_AES_KEY_GEN, nullptr, 0}, CKK_AES, 32, under);
     NewObjects objects;

@@ -165,6 +165,27 @@ TEST_F(LifecycleTest, WrappedKeysOpenAfterARotation) {
   ExpectOpens(again, sealed);
 }
 
+TEST_F(LifecycleTest, ANewEpochIsNotNoticed) {
+  const CK_OBJECT_HANDLE key = Make(name_, "AES-256", "encrypt");
+  CK_OBJECT_HANDLE session_key = 0;
+  ASSERT_EQ(p11_.GenerateAes(session_, Template().Bool(CKA_TOKEN, false), session_key), CKR_OK);
+  Bytes sealed, sealed_in_session, signature;
+  ASSERT_EQ(Encrypt(key, sealed), CKR_OK);
+  ASSERT_EQ(Encrypt(session_key, sealed_in_session), CKR_OK);
+  Gcm gcm;
+  ASSERT_EQ(p11_->C_EncryptInit(session_, &gcm.mechanism, key), CKR_OK) << "an operation goes on across the epoch";
+  EXPECT_THAT(Shown("token new-epoch"), HasSubstr("has a new wrapping key"));
+  Bytes again(256);
+  CK_ULONG length = again.size();
+  ASSERT_EQ(p11_->C_Encrypt(session_, BytePtr(kMessage), kMessage.size(), again.data(), &length), CKR_OK);
+  again.resize(length);
+  EXPECT_EQ(again, sealed);
+  ExpectOpens(key, sealed);
+  ExpectOpens(session_key, sealed_in_session);
+  Operator("key rotate " + name_);
+  ExpectOpens(key, sealed);
+}
+
 TEST_F(LifecycleTest, MacsVerifyAfterARotation) {
   const CK_OBJECT_HANDLE key = Make(name_, "HMAC-256", "sign");
   Bytes before, after;

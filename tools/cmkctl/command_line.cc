@@ -24,12 +24,14 @@ struct CommandLine {
   std::function<int(const Context&)> command;
 
   TokenCreateOptions token_create;
+  TokenEpochOptions token_epoch;
   KeyCreateOptions key_create;
   KeyListOptions key_list;
   KeyOptions key;
   KeySetOptions key_set;
   KeyVersionOptions key_version;
   KeyImportOptions key_import;
+  HsmReconcileOptions hsm_reconcile;
   AuditShowOptions audit_show;
   AuditVerifyOptions audit_verify;
   InitOptions init;
@@ -69,6 +71,12 @@ void AddTokenCommands(CLI::App& app, CommandLine& line) {
   create->add_option("--pin-file", line.token_create.pin_file, "File whose first line is the user PIN");
   create->add_option("--so-pin-file", line.token_create.so_pin_file, "File whose first line is the SO PIN");
   AddCommand(group, line, "list", "Show all tokens", "  cmkctl token list\n  cmkctl --json token list", TokenList);
+  CLI::App* epoch = AddCommand(group, line, "new-epoch",
+                               "Replace a token's wrapping key, so that no copy of the store brings deleted keys back",
+                               "  cmkctl token new-epoch orders\n  cmkctl token new-epoch orders --no-wait",
+                               [&](const Context& c) { return TokenNewEpoch(c, line.token_epoch); });
+  epoch->add_option("token", line.token_epoch.token, "Label or id; needed when there are several");
+  epoch->add_flag("--no-wait", line.token_epoch.no_wait, "Only begin; the daemon sees it through");
 }
 
 void AddKeyOptions(CLI::App* command, KeyOptions& options) {
@@ -221,6 +229,25 @@ void AddKeyCommands(CLI::App& app, CommandLine& line) {
          KeyChange::kCancelDeletion);
 }
 
+void AddHsmReconcile(CLI::App* group, CommandLine& line) {
+  CLI::App* reconcile =
+      AddCommand(group, line, "reconcile", "Hold what lies in the HSMs against what the store says",
+                 "  cmkctl hsm reconcile\n"
+                 "  cmkctl hsm reconcile --repair\n"
+                 "Nothing is changed without --repair, and nothing but superfluous objects is ever destroyed.\n"
+                 "Exit status: 0 when nothing is wrong, or all of it was put right; 1 otherwise.",
+                 [&](const Context& c) { return HsmReconcile(c, line.hsm_reconcile); });
+  CLI::Option* repair = reconcile->add_flag("--repair", line.hsm_reconcile.repair, "Destroy orphans");
+  reconcile
+      ->add_flag("--leftovers", line.hsm_reconcile.leftovers,
+                 "Also keys of sessions whose application is not connected; one that comes back misses them")
+      ->needs(repair);
+  reconcile
+      ->add_flag("--nameless", line.hsm_reconcile.nameless,
+                 "Also keys without id and label; only on a device that nobody else keeps keys in")
+      ->needs(repair);
+}
+
 void AddAuditCommands(CLI::App& app, CommandLine& line) {
   CLI::App* group = AddGroup(app, "audit", "The audit log");
   CLI::App* show = AddCommand(group, line, "show", "Show the newest records",
@@ -257,6 +284,7 @@ void AddHsmCommands(CLI::App& app, CommandLine& line) {
   check->add_option("--library-options", o.library_options, "Text that the module wants at C_Initialize (NSS)");
   check->add_option("--environment", o.environment, "NAME=VALUE for the module's process, which inherits nothing");
   check->add_flag("--serialise", o.serialise, "One call at a time");
+  AddHsmReconcile(group, line);
 }
 
 void AddSandbox(CLI::App& app, CommandLine& line) {

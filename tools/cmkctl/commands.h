@@ -32,6 +32,13 @@ struct TokenCreateOptions {
 int TokenCreate(const Context& context, const TokenCreateOptions& options);
 int TokenList(const Context& context);
 
+struct TokenEpochOptions {
+  std::string token;     // empty: the only one there is
+  bool no_wait = false;  // begin, and do not see it through
+};
+// Replaces the token's wrapping key, and waits until the old one is destroyed.
+int TokenNewEpoch(const Context& context, const TokenEpochOptions& options);
+
 // ---- Keys
 
 struct KeyCreateOptions {
@@ -136,6 +143,15 @@ struct AuditVerifyOptions {
 };
 // Offline: needs no daemon.
 int AuditVerify(const Context& context, const AuditVerifyOptions& options);
+
+// ---- What lies in the HSMs
+
+struct HsmReconcileOptions {
+  bool repair = false;     // destroy orphans
+  bool leftovers = false;  // and keys of sessions whose application is not connected
+  bool nameless = false;   // and keys without id and label
+};
+int HsmReconcile(const Context& context, const HsmReconcileOptions& options);
 
 // ---- Without a daemon
 

@@ -1,4 +1,7 @@
-// cmkctl token create, list.
+// cmkctl token create, list, new-epoch.
+#include <chrono>
+#include <thread>
+
 #include "tools/cmkctl/administrator.h"
 #include "tools/cmkctl/commands.h"
 #include "tools/cmkctl/pins.h"
@@ -71,6 +74,39 @@ int TokenCreate(const Context& context, const TokenCreateOptions& options) {
   context.screen.Show(*made, "Token " + Harmless(options.label) + " is made and initialised, on slot " +
                                  token.Text("slot") +
                                  (token.Has("profile") ? " (" + token.Text("profile") + ").\n" : ".\n"));
+  return static_cast<int>(ExitStatus::kDone);
+}
+
+int TokenNewEpoch(const Context& context, const TokenEpochOptions& options) {
+  Object arguments;
+  arguments.SetIfAny("token", options.token);
+  Administrator daemon(context.socket);
+  Outcome<Value> epoch = daemon.Ask("token.new-epoch", arguments);
+  if (epoch && !epoch->At("epoch").Flag("begun"))
+    context.screen.Note("a new epoch was under way already; this is how it goes on");
+  std::string told;
+  while (epoch && !options.no_wait && epoch->At("epoch").Flag("in_progress")) {
+    const std::string left = epoch->At("epoch").Text("left_behind");
+    if (left != "0") {
+      Problem problem;
+      problem.code = "KEYS_LEFT_BEHIND";
+      problem.message = left + " keys could not be wrapped again; the old wrapping key stays until they are.";
+      problem.remedy = "The daemon's log names the first of them. It tries again by itself.";
+      return Report(context.screen, problem);
+    }
+    const std::string done = epoch->At("epoch").Text("rewrapped");
+    if (done != told) context.screen.Note(done + " keys are wrapped again");
+    told = done;
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    epoch = daemon.Ask("token.epoch", arguments);
+  }
+  if (!epoch) return Report(context.screen, epoch.error());
+  const Value now = epoch->At("epoch");
+  const std::string name = "Token " + Harmless(now.Text("token"));
+  context.screen.Show(*epoch, now.Flag("in_progress")
+                                  ? name + " gets a new wrapping key; the daemon sees it through.\n"
+                                  : name + " has a new wrapping key (epoch " + now.Text("epoch") +
+                                        "). The old one is destroyed, and with it whatever was deleted before.\n");
   return static_cast<int>(ExitStatus::kDone);
 }
 
