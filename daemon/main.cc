@@ -133,8 +133,7 @@ int Serve(const Config& config, OlderStore older, const sigset_t& stop_signals) 
   Dispatcher dispatcher(daemon);
   Server server(ServerOptionsFrom(config), dispatcher);
   if (const auto listening = server.Listen(); !listening.ok()) return Fatal(listening.error());
-  RecordService(**audit, store,
-                older == OlderStore::kAccepted ? "start, an older store was to be accepted" : "start");
+  RecordService(**audit, store, older == OlderStore::kAccepted ? "start, an older store was to be accepted" : "start");
   scheduler.Start();
   std::thread serving([&server] { server.Serve(); });
   LogInfo("serving on " + config.daemon.socket);

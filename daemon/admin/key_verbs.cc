@@ -20,8 +20,7 @@ Fallible<Json> CreateKey(const AdminCall& call) {
   call.invocation.audit_text += " " + request.name;
   call.WillChange();
   ASSIGN_OR_RETURN(Backend * backend, daemon.backends.Get(token->hsm));
-  ASSIGN_OR_RETURN(const Custodian::Under under,
-                   daemon.custodian.WrappingKeyFor(token->id, Custodian::Keep::kToken));
+  ASSIGN_OR_RETURN(const Custodian::Under under, daemon.custodian.WrappingKeyFor(token->id, Custodian::Keep::kToken));
   const Timestamp now = daemon.clock.Now();
   RETURN_IF_ERROR(CheckKeyRequest(request, *token, now));
   ASSIGN_OR_RETURN(NewObjects objects, MakeKey(*backend, under, request, ProfileOf(*token), now));

@@ -96,11 +96,8 @@ Fallible<Json> ShowEpoch(const AdminCall& call) {
 }
 
 constexpr Verb kVerbs[] = {
-    {"status", &GetStatus},
-    {"token.create", &CreateToken},
-    {"token.list", &ListTokens},
-    {"token.new-epoch", &NewEpoch},
-    {"token.epoch", &ShowEpoch},
+    {"status", &GetStatus},         {"token.create", &CreateToken}, {"token.list", &ListTokens},
+    {"token.new-epoch", &NewEpoch}, {"token.epoch", &ShowEpoch},
 };
 
 }  // namespace

@@ -1,8 +1,9 @@
 // Anchor: the store's generation, noted in the HSM, so that an old copy of the store is not taken for the store.
 //
-// The note says "the store has been here", never where it will be: it is written after the commit, so a crash in between
-// leaves a store that is further than its note, which is right. It follows within seconds what must not be undone, and
-// everything else after a bounded number of commits or minutes; a copy that is no older than the note passes.
+// The note says "the store has been here", never where it will be: it is written after the commit, so a crash in
+// between leaves a store that is further than its note, which is right. It follows within seconds what must not be
+// undone, and everything else after a bounded number of commits or minutes; a copy that is no older than the note
+// passes.
 #pragma once
 
 #include <chrono>

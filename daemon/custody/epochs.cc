@@ -53,9 +53,7 @@ void ForEachMaterial(cmk::Cmk& key, Visit visit) {
 }
 
 void ForgetOldEpochs(store::TokenRecord& token) {
-  const auto destroyed = [](const store::WrappingEpoch& epoch) {
-    return epoch.state == store::EpochState::kDestroyed;
-  };
+  const auto destroyed = [](const store::WrappingEpoch& epoch) { return epoch.state == store::EpochState::kDestroyed; };
   auto count = static_cast<std::size_t>(std::count_if(token.epochs.begin(), token.epochs.end(), destroyed));
   std::erase_if(token.epochs, [&](const store::WrappingEpoch& epoch) {
     return destroyed(epoch) && count > kDestroyedKept && count-- > 0;
@@ -128,9 +126,8 @@ Status Custodian::EnsureSessionKey(const cmk::TokenId& id) {
   ASSIGN_OR_RETURN(Backend * backend, backends_.Get(token->hsm));
   // Under the number of a pending epoch until it exists; the pending epoch of an interrupted attempt is as good.
   if (Find(*token, store::EpochState::kPending) == nullptr) {
-    RETURN_IF_ERROR(EditToken("token.epoch", id, [](store::TokenRecord& record) {
-      Plan(record, store::EpochState::kPending);
-    }));
+    RETURN_IF_ERROR(
+        EditToken("token.epoch", id, [](store::TokenRecord& record) { Plan(record, store::EpochState::kPending); }));
   }
   ASSIGN_OR_RETURN(const auto planned, records_.GetToken(id));
   const WrappingKey key = KeyOf(*Find(*planned, store::EpochState::kPending));
@@ -172,9 +169,8 @@ Fallible<bool> Custodian::BeginEpoch(const cmk::TokenId& id) {
   ASSIGN_OR_RETURN(Backend * backend, backends_.Get(token->hsm));
   if (!backend->available()) return Fail(CKR_DEVICE_ERROR, "the HSM does not answer", spec::kHsmUnavailable);
   RETURN_IF_ERROR(EnsureSessionKey(id));
-  RETURN_IF_ERROR(EditToken("token.epoch", id, [](store::TokenRecord& record) {
-    Plan(record, store::EpochState::kPending);
-  }));
+  RETURN_IF_ERROR(
+      EditToken("token.epoch", id, [](store::TokenRecord& record) { Plan(record, store::EpochState::kPending); }));
   return true;
 }
 

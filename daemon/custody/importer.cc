@@ -178,8 +178,7 @@ Fallible<ImportParameters> MakeImportParameters(Daemon& daemon, const cmk::CmkId
   RETURN_IF_ERROR(CheckTakesMaterial(*key));
   ASSIGN_OR_RETURN(const auto token, daemon.records.GetToken(key->token));
   ASSIGN_OR_RETURN(Backend * backend, daemon.backends.Get(token->hsm));
-  ASSIGN_OR_RETURN(const Custodian::Under under,
-                   daemon.custodian.WrappingKeyFor(token->id, Custodian::Keep::kToken));
+  ASSIGN_OR_RETURN(const Custodian::Under under, daemon.custodian.WrappingKeyFor(token->id, Custodian::Keep::kToken));
   spec::Attributes wanted;
   wanted.SetUlong(CKA_MODULUS_BITS, bits);
   constexpr std::uint8_t kExponent[] = {1, 0, 1};
@@ -237,8 +236,7 @@ Fallible<cmk::Cmk> ImportMaterial(Daemon& daemon, const cmk::CmkId& id, const st
   ASSIGN_OR_RETURN(const SecretBytes material, OpenWrapped(*backend, *slot, wrapped));
   const Bytes fingerprint = FingerprintOf(daemon, id, material.view());
   RETURN_IF_ERROR(CheckMaterial(daemon, *key, material.view(), fingerprint));
-  ASSIGN_OR_RETURN(const Custodian::Under under,
-                   daemon.custodian.WrappingKeyFor(token->id, Custodian::Keep::kToken));
+  ASSIGN_OR_RETURN(const Custodian::Under under, daemon.custodian.WrappingKeyFor(token->id, Custodian::Keep::kToken));
   spec::Attributes attributes;
   attributes.SetUlong(CKA_CLASS, CKO_SECRET_KEY);
   attributes.SetUlong(CKA_KEY_TYPE, CKK_AES);

@@ -231,7 +231,8 @@ Fallible<Reconciliation> Reconcile(store::Store& store, Backends& backends, Cust
   Reconciliation result;
   for (const auto& [name, backend] : backends.all()) {
     const bool home = backends.home() == backend.get();
-    RETURN_IF_ERROR(ReconcileOne(store, *backend, custodian, registry, home ? root_reference : Bytes{}, repair, result));
+    RETURN_IF_ERROR(
+        ReconcileOne(store, *backend, custodian, registry, home ? root_reference : Bytes{}, repair, result));
   }
   return result;
 }

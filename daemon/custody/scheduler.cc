@@ -105,8 +105,7 @@ void Scheduler::FollowWithAnchor() {
   const std::uint64_t generation = store_.Generation();
   const Status noted = anchor_->Follow(generation, custodian_.TakeUrgent(), clock_.Monotonic());
   // A device that keeps no notes says so each time; once is enough.
-  if (!noted.ok() && !anchor_fails_)
-    LogWarning("the HSM does not note the store's generation: " + noted.error().why);
+  if (!noted.ok() && !anchor_fails_) LogWarning("the HSM does not note the store's generation: " + noted.error().why);
   anchor_fails_ = !noted.ok();
 }
 

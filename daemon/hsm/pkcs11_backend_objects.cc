@@ -12,10 +12,11 @@ constexpr std::size_t kFoundAtOnce = 64;
 constexpr std::size_t kNoteBytesMax = 1024;
 
 // What an examination looks at; a device shows what it has.
-constexpr CK_ATTRIBUTE_TYPE kExamined[] = {CKA_CLASS,     CKA_KEY_TYPE, CKA_ID,         CKA_LABEL,  CKA_TOKEN,
-                                           CKA_PRIVATE,   CKA_SENSITIVE, CKA_EXTRACTABLE, CKA_WRAP, CKA_UNWRAP,
-                                           CKA_ENCRYPT,   CKA_DECRYPT,  CKA_SIGN,       CKA_VERIFY, CKA_DERIVE,
-                                           CKA_VALUE_LEN, CKA_NEVER_EXTRACTABLE, CKA_LOCAL};
+constexpr CK_ATTRIBUTE_TYPE kExamined[] = {
+    CKA_CLASS,     CKA_KEY_TYPE,          CKA_ID,          CKA_LABEL,  CKA_TOKEN,
+    CKA_PRIVATE,   CKA_SENSITIVE,         CKA_EXTRACTABLE, CKA_WRAP,   CKA_UNWRAP,
+    CKA_ENCRYPT,   CKA_DECRYPT,           CKA_SIGN,        CKA_VERIFY, CKA_DERIVE,
+    CKA_VALUE_LEN, CKA_NEVER_EXTRACTABLE, CKA_LOCAL};
 
 Fallible<std::vector<CK_OBJECT_HANDLE>> FindAll(CK_FUNCTION_LIST_PTR f, CK_SESSION_HANDLE session,
                                                 ObjectTemplate& wanted) {

@@ -35,8 +35,8 @@ std::string Sentence(const store::StoreError& error) {
 }
 
 Result<void, std::string> RaiseGeneration(store::Store& store, std::uint64_t above) {
-  LogWarning("an older store was accepted: generation " + std::to_string(store.Generation()) + ", seen before: " +
-             std::to_string(above));
+  LogWarning("an older store was accepted: generation " + std::to_string(store.Generation()) +
+             ", seen before: " + std::to_string(above));
   auto txn = store.BeginWrite("store.accept-older");
   if (!txn.ok()) return Failure{Sentence(txn.error())};
   auto done = (*txn)->RaiseGeneration(above + kGenerationLeap);

@@ -32,8 +32,7 @@ const char* WhyNot(const TokenRecord& token) {
   std::uint32_t before = 0;
   for (const WrappingEpoch& epoch : token.epochs) {
     if (epoch.number <= before) return "wrapping epochs are out of order";
-    if (!Within(epoch.state, EpochState::kPending, kLastEpochState))
-      return "a wrapping epoch has no known state";
+    if (!Within(epoch.state, EpochState::kPending, kLastEpochState)) return "a wrapping epoch has no known state";
     if (epoch.hsm_reference.size() > kHsmReferenceBytesMax) return "a reference to a wrapping key is too long";
     before = epoch.number;
   }

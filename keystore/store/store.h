@@ -100,8 +100,8 @@ class WriteTxn : public ReadTxn {
   // Replaces what is remembered of time; its highest never goes back: the later of what is known and the new one stays.
   virtual StoreResult<void> PutTime(const cmk::TimeRecord& time) = 0;
 
-  // The generation after this commit is above `generation`, if it would not be anyway: an older copy of the store is put
-  // in place of a newer one on purpose, and goes on from where nobody has been.
+  // The generation after this commit is above `generation`, if it would not be anyway: an older copy of the store is
+  // put in place of a newer one on purpose, and goes on from where nobody has been.
   virtual StoreResult<void> RaiseGeneration(std::uint64_t generation) = 0;
 
   // Put… adds or replaces by id. kInvalid when a field is beyond its bound (schema.h).
@@ -125,10 +125,10 @@ class WriteTxn : public ReadTxn {
   // `request` is ignored.
   virtual StoreResult<void> PutRequest(const RequestRecord& request, Timestamp now) = 0;
 
-  // Makes the change durable before it returns; then, and only then, Generation() has moved, by one if it was not raised
-  // (a transaction that wrote nothing moves nothing). On kFull (no space, or the disk refused a write) nothing was changed and a later try
-  // may go through. On kIo it is not known whether the change was made, and the store refuses further writes until it
-  // is opened again. The transaction is over either way.
+  // Makes the change durable before it returns; then, and only then, Generation() has moved, by one if it was not
+  // raised (a transaction that wrote nothing moves nothing). On kFull (no space, or the disk refused a write) nothing
+  // was changed and a later try may go through. On kIo it is not known whether the change was made, and the store
+  // refuses further writes until it is opened again. The transaction is over either way.
   virtual StoreResult<void> Commit() = 0;
 };
 

@@ -129,8 +129,7 @@ TEST_P(EpochTest, GoesOnAfterAPowerLossAtAnyStepOfTheStore) {
 }
 
 TEST_P(EpochTest, WaitsForThoseWhoAreMakingKeys) {
-  auto hold = std::make_unique<Fallible<Custodian::Under>>(
-      custodian().WrappingKeyFor(token_, Custodian::Keep::kToken));
+  auto hold = std::make_unique<Fallible<Custodian::Under>>(custodian().WrappingKeyFor(token_, Custodian::Keep::kToken));
   ASSERT_GOOD(*hold);
   auto made = backend().GenerateKey(Plain(CKM_AES_KEY_GEN), CKK_AES, 32, **hold);
   ASSERT_GOOD(made);
