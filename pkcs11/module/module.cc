@@ -3,6 +3,7 @@
 #include "pkcs11/entry/function_lists.h"
 #include "pkcs11/module/any_size.h"
 #include "pkcs11/module/library.h"
+#include "pkcs11/module/old_parameters.h"
 #include "pkcs11/spec/product.h"
 
 namespace cmkd::module {
@@ -15,7 +16,13 @@ struct DaemonTarget {
   static CK_RV Answer(Call& call) {
     remote::Client* client = Library::Current();
     if (client == nullptr) return CKR_CRYPTOKI_NOT_INITIALIZED;
-    const CK_RV rv = AnswerAnySize(*client, call);
+    CK_RV rv;
+    if constexpr (Call::kId == spec::CallId::C_GenerateKey) {
+      const NewPasswordLength in_new_form(call);
+      rv = client->Answer(call);
+    } else {
+      rv = AnswerAnySize(*client, call);
+    }
     if constexpr (Call::kId == spec::CallId::C_GetSlotList) {
       // A daemon that has not started yet has no slots to show; the application finds them on a later look.
       if (rv == CKR_DEVICE_REMOVED && !client->connected_before()) {

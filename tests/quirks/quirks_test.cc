@@ -271,6 +271,32 @@ TEST_F(Quirk, NssFindsCertificatesByIssuerAndSerialNumber) {
               ::testing::ElementsAre(made));
 }
 
+// Its parameter of PBKDF2 is 2.20's: a pointer to the password's length where later versions have the length.
+TEST_F(Quirk, NssPointsToTheLengthOfThePassword) {
+  Bytes password = {'p', 'w'}, salt(8, 1);
+  CK_ULONG length = password.size();
+  CK_PKCS5_PBKD2_PARAMS2 parameter{
+      CKZ_SALT_SPECIFIED, salt.data(), salt.size(), 1000, CKP_PKCS5_PBKD2_HMAC_SHA256, nullptr, 0,
+      password.data(),    length};
+  CK_MECHANISM mechanism{CKM_PKCS5_PBKD2, &parameter, sizeof parameter};
+  const auto make = [&]() -> std::optional<Bytes> {
+    Template key;
+    key.Ulong(CKA_CLASS, CKO_SECRET_KEY).Ulong(CKA_KEY_TYPE, CKK_AES).Ulong(CKA_VALUE_LEN, 32).Bool(CKA_TOKEN, false);
+    key.Bool(CKA_SENSITIVE, false).Bool(CKA_EXTRACTABLE, true);
+    CK_OBJECT_HANDLE made = 0;
+    const CK_RV rv = p11_->C_GenerateKey(session_, &mechanism, key.data(), key.size(), &made);
+    if (rv == CKR_OK) return Read(made, CKA_VALUE);
+    EXPECT_EQ(rv, CKR_MECHANISM_PARAM_INVALID);
+    return std::nullopt;
+  };
+  const auto as_length = make();
+  ASSERT_TRUE(as_length.has_value());
+  parameter.ulPasswordLen = reinterpret_cast<CK_ULONG>(&length);
+  EXPECT_EQ(make(), as_length);
+  parameter.ulPasswordLen = ~CK_ULONG{0} - 7;  // neither a length nor an address
+  EXPECT_EQ(make(), std::nullopt);
+}
+
 // Its own class of trust objects: a refusal is tolerated.
 TEST_F(Quirk, NssTriesTrustObjectsOfItsOwnClass) {
   constexpr CK_ULONG kNss = 0x80000000UL | 0x4E534350UL;
