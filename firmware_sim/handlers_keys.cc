@@ -31,6 +31,15 @@ Fallible<SecretBytes> GeneratePrivate(const spec::MechanismRow& row, const spec:
     if (bits < row.key_bits_min || bits > row.key_bits_max) return Fail(CKR_KEY_SIZE_RANGE, "modulus size");
     return GenerateRsa(bits, public_attributes.View(CKA_PUBLIC_EXPONENT));
   }
+  if (IsInField(row.key_type)) {
+    Parts group;
+    group[Part::kPrime] = public_attributes.View(CKA_PRIME);
+    group[Part::kSubprime] = public_attributes.View(CKA_SUBPRIME);
+    group[Part::kBase] = public_attributes.View(CKA_BASE);
+    const std::size_t bits = spec::BitLength(group[Part::kPrime]);
+    if (bits < row.key_bits_min || bits > row.key_bits_max) return Fail(CKR_KEY_SIZE_RANGE, "size of the prime");
+    return GenerateInField(row.key_type, group);
+  }
   const spec::Curve* curve = spec::FindCurve(public_attributes.View(CKA_EC_PARAMS));
   if (curve == nullptr || curve->key_type != row.key_type)
     return Fail(CKR_CURVE_NOT_SUPPORTED, "not a curve for this mechanism");

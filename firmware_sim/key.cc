@@ -8,12 +8,13 @@ namespace cmkd::sim {
 namespace {
 
 std::size_t BitsOf(const DecodedKey& key) {
-  return key.curve != nullptr ? key.curve->bits : spec::BitLength(key.parts[Part::kModulus]);
+  if (key.curve != nullptr) return key.curve->bits;
+  return spec::BitLength(key.parts[IsInField(key.type) ? Part::kPrime : Part::kModulus]);
 }
 
 // CKA_EC_PARAMS to the curve, which must be one for this key type.
 Fallible<const spec::Curve*> CurveOf(CK_KEY_TYPE type, const Parts& parts) {
-  if (type == CKK_RSA) return static_cast<const spec::Curve*>(nullptr);
+  if (type == CKK_RSA || IsInField(type)) return static_cast<const spec::Curve*>(nullptr);
   const spec::Curve* curve = spec::FindCurve(parts[Part::kEcParams]);
   if (curve == nullptr) return Fail(CKR_CURVE_NOT_SUPPORTED, "CKA_EC_PARAMS names no known curve");
   if (curve->key_type != type) return Fail(CKR_ATTRIBUTE_VALUE_INVALID, "the curve is not one of this key type");
@@ -55,6 +56,10 @@ Fallible<KeyPtr> Key::Private(SecretBytes pkcs8) {
                      ComputePoint(*decoded.curve, decoded.parts[Part::kValue], CKR_WRAPPED_KEY_INVALID));
     decoded.parts[Part::kPoint] = key->computed_point_;
   }
+  if (IsInField(decoded.type)) {
+    ASSIGN_OR_RETURN(key->computed_point_, ComputePublicValue(decoded.parts, CKR_WRAPPED_KEY_INVALID));
+    decoded.parts[Part::kPoint] = key->computed_point_;
+  }
   ASSIGN_OR_RETURN(key->engine_, PreparePrivate(decoded.type, decoded.curve, decoded.parts, CKR_WRAPPED_KEY_INVALID));
   key->object_class_ = CKO_PRIVATE_KEY;
   key->type_ = decoded.type;
@@ -85,6 +90,9 @@ Fallible<KeyPtr> Key::PrivateFromParts(CK_KEY_TYPE type, const Parts& parts) {
   if (type == CKK_RSA) {
     ASSIGN_OR_RETURN(const RsaNumbers numbers, CompleteRsa(parts, CKR_ATTRIBUTE_VALUE_INVALID));
     key = Private(EncodePkcs8(type, nullptr, numbers.parts));
+  } else if (IsInField(type)) {
+    RETURN_IF_ERROR(CheckGroup(type, parts));
+    key = Private(EncodePkcs8(type, nullptr, parts));
   } else {
     ASSIGN_OR_RETURN(const SecretBytes scalar, FixedLengthScalar(*curve, parts[Part::kValue]));
     ASSIGN_OR_RETURN(const Bytes point, ComputePoint(*curve, scalar.view(), CKR_ATTRIBUTE_VALUE_INVALID));

@@ -12,7 +12,8 @@
 
 namespace cmkd::sim {
 
-// Numbers are big-endian and unsigned. kPoint is without DER: 04‖x‖y, or the one coordinate of RFC 7748 and RFC 8032.
+// Numbers are big-endian and unsigned. kPoint is without DER: 04‖x‖y, or the one coordinate of RFC 7748 and RFC 8032;
+// of keys in a field (DSA, Diffie-Hellman) the public value.
 enum class Part : std::uint8_t {
   kModulus,
   kPublicExponent,
@@ -24,7 +25,10 @@ enum class Part : std::uint8_t {
   kCoefficient,
   kEcParams,
   kPoint,
-  kValue,  // of a secret key; the scalar or seed of a private key on a curve
+  kPrime,
+  kSubprime,  // of DSA and X9.42
+  kBase,
+  kValue,  // of a secret key; the scalar, seed or exponent of a private key
   kCount
 };
 
@@ -68,7 +72,7 @@ class Key {
 
   CK_OBJECT_CLASS object_class() const { return object_class_; }
   CK_KEY_TYPE type() const { return type_; }
-  // As the mechanism table counts: modulus, field or 8 × value.
+  // As the mechanism table counts: modulus, field, prime or 8 × value.
   std::size_t bits() const { return bits_; }
   const spec::Curve* curve() const { return curve_; }  // nullptr when the key has none
   ByteView part(Part part) const { return parts_[part]; }

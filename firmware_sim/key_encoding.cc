@@ -12,6 +12,10 @@ using der::Writer;
 
 constexpr std::uint8_t kRsaOid[] = {0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01};  // rsaEncryption
 constexpr std::uint8_t kEcOid[] = {0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01};  // id-ecPublicKey
+// id-dsa (RFC 3279), dhKeyAgreement (PKCS #3), dhpublicnumber (X9.42).
+constexpr std::uint8_t kDsaOid[] = {0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x01};
+constexpr std::uint8_t kDhOid[] = {0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x03, 0x01};
+constexpr std::uint8_t kX942Oid[] = {0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3e, 0x02, 0x01};
 constexpr std::uint8_t kZero[] = {0};
 constexpr std::uint8_t kOne[] = {1};
 
@@ -19,9 +23,27 @@ constexpr std::uint8_t kOne[] = {1};
 constexpr Part kRsaPrivateOrder[] = {Part::kModulus, Part::kPublicExponent, Part::kPrivateExponent, Part::kPrime1,
                                      Part::kPrime2,  Part::kExponent1,      Part::kExponent2,       Part::kCoefficient};
 
-void WriteAlgorithm(Writer& w, CK_KEY_TYPE type, const spec::Curve* curve) {
+ByteView FieldOid(CK_KEY_TYPE type) {
+  if (type == CKK_DSA) return kDsaOid;
+  return type == CKK_DH ? ByteView(kDhOid) : ByteView(kX942Oid);
+}
+
+// The order of the numbers that describe the group: RFC 3279 sections 2.3.2 and 2.3.3, PKCS #3 section 9.
+std::span<const Part> GroupOrder(CK_KEY_TYPE type) {
+  static constexpr Part kDsa[] = {Part::kPrime, Part::kSubprime, Part::kBase};
+  static constexpr Part kX942[] = {Part::kPrime, Part::kBase, Part::kSubprime};
+  if (type == CKK_DSA) return kDsa;
+  return std::span(kX942).first(type == CKK_DH ? 2 : 3);
+}
+
+void WriteAlgorithm(Writer& w, CK_KEY_TYPE type, const spec::Curve* curve, const Parts& parts) {
   const std::size_t mark = w.size();
-  if (type == CKK_RSA) {
+  if (IsInField(type)) {
+    const auto order = GroupOrder(type);
+    for (std::size_t i = order.size(); i-- > 0;) w.Integer(parts[order[i]]);
+    w.Wrap(der::kSequence, mark);
+    w.Raw(FieldOid(type));
+  } else if (type == CKK_RSA) {
     w.Value(der::kNull, {});
     w.Raw(kRsaOid);
   } else {
@@ -30,6 +52,13 @@ void WriteAlgorithm(Writer& w, CK_KEY_TYPE type, const spec::Curve* curve) {
     if (HasScalar(type)) w.Raw(kEcOid);
   }
   w.Wrap(der::kSequence, mark);
+}
+
+// The group's numbers. What may follow them (the length of private values, the validation of X9.42) is not needed.
+bool ReadGroup(Reader& algorithm, DecodedKey& key) {
+  Reader r = algorithm.Enter(der::kSequence);
+  for (const Part part : GroupOrder(key.type)) key.parts[part] = r.Integer();
+  return r.ok() && algorithm.AtEnd();
 }
 
 // The type and curve that an AlgorithmIdentifier means.
@@ -41,6 +70,11 @@ bool ReadAlgorithm(Reader& r, DecodedKey& key) {
     // RFC 8017 A.1 has NULL; some encoders leave it out.
     if (!algorithm.AtEnd() && !algorithm.Value(der::kNull).empty()) return false;
     return algorithm.AtEnd();
+  }
+  for (const CK_KEY_TYPE type : {CKK_DSA, CKK_DH, CKK_X9_42_DH}) {
+    if (!Equal(oid, FieldOid(type))) continue;
+    key.type = type;
+    return ReadGroup(algorithm, key);
   }
   if (Equal(oid, kEcOid)) {
     key.curve = spec::FindCurve(algorithm.Element(der::kOid));
@@ -89,6 +123,13 @@ bool ReadCurvePrivate(ByteView encoded, Parts& parts) {
   return r.AtEnd();
 }
 
+// A private exponent or a public value: one INTEGER.
+bool ReadNumber(ByteView encoded, ByteView& number) {
+  Reader r(encoded);
+  number = r.Integer();
+  return r.AtEnd();
+}
+
 void WriteRsaPrivate(Writer& w, const Parts& parts) {
   const std::size_t mark = w.size();
   for (std::size_t i = std::size(kRsaPrivateOrder); i-- > 0;) w.Integer(parts[kRsaPrivateOrder[i]]);
@@ -128,6 +169,7 @@ Fallible<DecodedKey> DecodePkcs8(ByteView encoded, CK_RV refusal) {
   // Attributes and a public key (RFC 5958) may follow; nothing in them is needed.
   if (!outer.AtEnd()) return Fail(refusal, "bytes after the PrivateKeyInfo");
   const bool good = key.type == CKK_RSA   ? ReadRsaPrivate(inner, key.parts)
+                    : IsInField(key.type) ? ReadNumber(inner, key.parts[Part::kValue])
                     : HasScalar(key.type) ? ReadEcPrivate(inner, key)
                                           : ReadCurvePrivate(inner, key.parts);
   if (!good) return Fail(refusal, "the private key inside the PrivateKeyInfo is malformed");
@@ -142,6 +184,10 @@ Fallible<DecodedKey> DecodeSpki(ByteView encoded, CK_RV refusal) {
   const ByteView bits = r.Value(der::kBitString);
   if (!r.AtEnd() || !outer.AtEnd() || bits.empty() || bits[0] != 0)
     return Fail(refusal, "malformed SubjectPublicKeyInfo");
+  if (IsInField(key.type)) {
+    if (!ReadNumber(bits.subspan(1), key.parts[Part::kPoint])) return Fail(refusal, "malformed public value");
+    return key;
+  }
   if (key.type != CKK_RSA) {
     key.parts[Part::kPoint] = bits.subspan(1);
     return key;
@@ -159,12 +205,14 @@ SecretBytes EncodePkcs8(CK_KEY_TYPE type, const spec::Curve* curve, const Parts&
   Writer w(buffer.bytes());
   if (type == CKK_RSA)
     WriteRsaPrivate(w, parts);
+  else if (IsInField(type))
+    w.Integer(parts[Part::kValue]);
   else if (HasScalar(type))
     WriteEcPrivate(w, parts);
   else
     w.Value(der::kOctetString, parts[Part::kValue]);
   w.Wrap(der::kOctetString, 0);
-  WriteAlgorithm(w, type, curve);
+  WriteAlgorithm(w, type, curve, parts);
   w.Integer(kZero);
   w.Wrap(der::kSequence, 0);
   return SecretBytes(w.written());
@@ -177,12 +225,14 @@ Bytes EncodeSpki(CK_KEY_TYPE type, const spec::Curve* curve, const Parts& parts)
     w.Integer(parts[Part::kPublicExponent]);
     w.Integer(parts[Part::kModulus]);
     w.Wrap(der::kSequence, 0);
+  } else if (IsInField(type)) {
+    w.Integer(parts[Part::kPoint]);
   } else {
     w.Raw(parts[Part::kPoint]);
   }
   w.Byte(0);
   w.Wrap(der::kBitString, 0);
-  WriteAlgorithm(w, type, curve);
+  WriteAlgorithm(w, type, curve, parts);
   w.Wrap(der::kSequence, 0);
   return ToBytes(w.written());
 }

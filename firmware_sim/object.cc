@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "firmware_sim/der.h"
+#include "firmware_sim/engine.h"
 #include "firmware_sim/primitives.h"
 #include "firmware_sim/record.h"
 #include "pkcs11/spec/template_codec.h"
@@ -29,11 +30,14 @@ constexpr PartRow kParts[] = {
     {CKA_EXPONENT_2, Part::kExponent2},
     {CKA_COEFFICIENT, Part::kCoefficient},
     {CKA_EC_PARAMS, Part::kEcParams},
+    {CKA_PRIME, Part::kPrime},
+    {CKA_SUBPRIME, Part::kSubprime},
+    {CKA_BASE, Part::kBase},
     {CKA_VALUE, Part::kValue},
 };
 // Computed from the material when they are asked for.
-constexpr CK_ATTRIBUTE_TYPE kComputed[] = {CKA_EC_POINT, CKA_PUBLIC_KEY_INFO, CKA_CHECK_VALUE, CKA_VALUE_LEN,
-                                           CKA_MODULUS_BITS};
+constexpr CK_ATTRIBUTE_TYPE kComputed[] = {CKA_EC_POINT,  CKA_PUBLIC_KEY_INFO, CKA_CHECK_VALUE,
+                                           CKA_VALUE_LEN, CKA_MODULUS_BITS,    CKA_VALUE_BITS};
 
 struct UsageRow {
   CK_ATTRIBUTE_TYPE type;
@@ -122,6 +126,10 @@ bool Object::AllowsMechanism(CK_MECHANISM_TYPE type) const {
 
 Fallible<Bytes> Object::FromMaterial(CK_ATTRIBUTE_TYPE type) const {
   const bool secret = object_class_ == CKO_SECRET_KEY;
+  const bool field = IsInField(key_->type());
+  if (type == CKA_VALUE && field && object_class_ == CKO_PUBLIC_KEY) return ToBytes(key_->part(Part::kPoint));
+  if (type == CKA_VALUE_BITS && field && object_class_ == CKO_PRIVATE_KEY)
+    return UlongBytes(spec::BitLength(key_->part(Part::kValue)));
   for (const PartRow& row : kParts) {
     if (row.type == type) return ToBytes(key_->part(row.part));
   }
@@ -213,6 +221,7 @@ Fallible<KeyPtr> KeyFromTemplate(CK_OBJECT_CLASS object_class, CK_KEY_TYPE type,
   Parts parts;
   for (const PartRow& row : kParts) parts[row.part] = attributes.View(row.type);
   if (object_class == CKO_PRIVATE_KEY) return Key::PrivateFromParts(type, parts);
+  if (IsInField(type)) parts[Part::kPoint] = parts[Part::kValue];
   if (const spec::Curve* curve = spec::FindCurve(parts[Part::kEcParams]); type != CKK_RSA && curve != nullptr) {
     parts[Part::kPoint] = spec::PointOf(attributes.View(CKA_EC_POINT), *curve);
   }

@@ -401,6 +401,8 @@ struct Derivation {
 };
 constexpr Derivation kDerivations[] = {
     {Recipe::kEcdh1, AgreeOnCurve},
+    {Recipe::kDh, AgreeInField},
+    {Recipe::kX942Dh, AgreeInField},
     {Recipe::kHkdf, Hkdf},
     {Recipe::kHkdfData, Hkdf},
     {Recipe::kSp800Counter, Sp800Kdf},

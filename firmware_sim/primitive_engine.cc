@@ -117,6 +117,7 @@ Status DeriveRejection(const Parts& parts, MutableBytes out) {
 EnginePtr PrepareSecret() { return EnginePtr(new Engine); }
 
 Fallible<EnginePtr> PreparePrivate(CK_KEY_TYPE type, const spec::Curve* curve, const Parts& parts, CK_RV refusal) {
+  if (IsInField(type)) return PrepareInField(type, parts, true, refusal);
   EnginePtr engine(new Engine);
   if (type == CKK_RSA) {
     if (!PlausibleRsa(parts) || !PrimesGiveModulus(parts)) return Fail(refusal, "RSA numbers do not belong together");
@@ -135,6 +136,7 @@ Fallible<EnginePtr> PreparePrivate(CK_KEY_TYPE type, const spec::Curve* curve, c
 }
 
 Fallible<EnginePtr> PreparePublic(CK_KEY_TYPE type, const spec::Curve* curve, const Parts& parts) {
+  if (IsInField(type)) return PrepareInField(type, parts, false, CKR_PUBLIC_KEY_INVALID);
   EnginePtr engine(new Engine);
   if (type == CKK_RSA) {
     if (!PlausibleRsa(parts)) return Fail(CKR_PUBLIC_KEY_INVALID, "RSA modulus or exponent");

@@ -23,6 +23,7 @@ CipherResult MakeRsaUnwrap(const Key&, std::size_t value_bytes);
 
 SignatureResult MakeMac(const spec::MechanismRow&, const CK_MECHANISM&, const Key&);
 SignatureResult MakeRsaSignature(const spec::MechanismRow&, const CK_MECHANISM&, const Key&);
+SignatureResult MakeDsa(const spec::MechanismRow&, const CK_MECHANISM&, const Key&);
 SignatureResult MakeEcdsa(const spec::MechanismRow&, const CK_MECHANISM&, const Key&);
 SignatureResult MakeTlsMac(const spec::MechanismRow&, const CK_MECHANISM&, const Key&);
 SignatureResult MakeSm2Signature(const spec::MechanismRow&, const CK_MECHANISM&, const Key&);

@@ -54,6 +54,7 @@ constexpr SignatureFamily kSignatures[] = {
     {Recipe::kRsaX931, MakeRsaSignature},
     {Recipe::kSm2Sign, MakeSm2Signature},
     {Recipe::kEcdsa, MakeEcdsa},
+    {Recipe::kDsa, MakeDsa},
     {Recipe::kEddsa, MakeEddsa},
     {Recipe::kRsaPkcs, MakeRsaSignature},
     {Recipe::kRsaPss, MakeRsaSignature},

@@ -136,7 +136,11 @@ Status CheckPair(const Key& public_key, const Key& private_key) {
     if (!point.ok() || !Equal(*point, public_key.part(Part::kPoint))) return failed();
     return {};
   }
+  // The public value of a private key was computed when it was loaded.
+  if (private_key.type() == CKK_DH || private_key.type() == CKK_X9_42_DH)
+    return Equal(private_key.part(Part::kPoint), public_key.part(Part::kPoint)) ? Status{} : Status(failed());
   const CK_MECHANISM_TYPE type = private_key.type() == CKK_RSA   ? CKM_RSA_PKCS
+                                 : private_key.type() == CKK_DSA ? CKM_DSA
                                  : private_key.type() == CKK_EC  ? CKM_ECDSA
                                  : private_key.type() == CKK_SM2 ? CKM_SM2
                                                                  : CKM_EDDSA;

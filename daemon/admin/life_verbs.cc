@@ -87,7 +87,7 @@ Status SetTags(const AdminCall& call, cmk::Cmk& key) {
   if (it == call.arguments.end() || it->is_null()) return {};
   if (!it->is_object()) return Fail(CKR_ARGUMENTS_BAD, "tags must be an object of texts");
   for (const auto& [name, value] : it->items()) {
-    std::erase_if(key.tags, [&](const auto& tag) { return tag.first == name; });
+    std::erase_if(key.tags, [&name = name](const auto& tag) { return tag.first == name; });
     if (value.is_null()) continue;
     if (!value.is_string()) return Fail(CKR_ARGUMENTS_BAD, "tags must be an object of texts");
     key.tags.emplace_back(name, value.get<std::string>());

@@ -37,6 +37,13 @@ constexpr CK_ATTRIBUTE_TYPE kCurvePrivate[] = {CKA_EC_PARAMS, CKA_VALUE};
 constexpr CK_ATTRIBUTE_TYPE kCurvePublic[] = {CKA_EC_PARAMS, CKA_EC_POINT};
 constexpr CK_ATTRIBUTE_TYPE kCurveShown[] = {CKA_EC_PARAMS, CKA_EC_POINT, CKA_PUBLIC_KEY_INFO};
 
+constexpr CK_ATTRIBUTE_TYPE kDsaParts[] = {CKA_PRIME, CKA_SUBPRIME, CKA_BASE, CKA_VALUE};
+constexpr CK_ATTRIBUTE_TYPE kDsaShown[] = {CKA_PRIME, CKA_SUBPRIME, CKA_BASE, CKA_PUBLIC_KEY_INFO};
+constexpr CK_ATTRIBUTE_TYPE kDsaPublicShown[] = {CKA_PRIME, CKA_SUBPRIME, CKA_BASE, CKA_VALUE, CKA_PUBLIC_KEY_INFO};
+constexpr CK_ATTRIBUTE_TYPE kDhParts[] = {CKA_PRIME, CKA_BASE, CKA_VALUE};
+constexpr CK_ATTRIBUTE_TYPE kDhShown[] = {CKA_PRIME, CKA_BASE, CKA_VALUE_BITS, CKA_PUBLIC_KEY_INFO};
+constexpr CK_ATTRIBUTE_TYPE kDhPublicShown[] = {CKA_PRIME, CKA_BASE, CKA_VALUE, CKA_PUBLIC_KEY_INFO};
+
 struct KindRow {
   CK_OBJECT_CLASS object_class;
   CK_KEY_TYPE key_type;
@@ -55,6 +62,9 @@ constexpr std::array kKinds = {
     KindRow{CKO_PRIVATE_KEY, CKK_EC_EDWARDS, kSign, {}, kCurvePrivate, kCurveShown},
     KindRow{CKO_PRIVATE_KEY, CKK_EC_MONTGOMERY, kDerive, kUnwrap, kCurvePrivate, kCurveShown},
     KindRow{CKO_PRIVATE_KEY, CKK_SM2, kDecryptAndSign, {}, kCurvePrivate, kCurveShown},
+    KindRow{CKO_PRIVATE_KEY, CKK_DSA, kSign, {}, kDsaParts, kDsaShown},
+    KindRow{CKO_PRIVATE_KEY, CKK_DH, kDerive, {}, kDhParts, kDhShown},
+    KindRow{CKO_PRIVATE_KEY, CKK_X9_42_DH, kDerive, {}, kDsaParts, kDsaShown},
     KindRow{CKO_PRIVATE_KEY, kOthers, kSign, {}, kValue, {}},
     KindRow{CKO_PUBLIC_KEY, CKK_RSA, kEncryptAndVerify, kWrapAndRecover, kRsaPublic, kRsaShown},
     KindRow{CKO_PUBLIC_KEY, CKK_EC, kVerify, kWrap, kCurvePublic, kCurveShown},
@@ -62,6 +72,9 @@ constexpr std::array kKinds = {
     // Given to the device to work with only where that wraps with it.
     KindRow{CKO_PUBLIC_KEY, CKK_EC_MONTGOMERY, {}, kWrap, kCurvePublic, kCurveShown},
     KindRow{CKO_PUBLIC_KEY, CKK_SM2, kEncryptAndVerify, {}, kCurvePublic, kCurveShown},
+    KindRow{CKO_PUBLIC_KEY, CKK_DSA, kVerify, {}, kDsaParts, kDsaPublicShown},
+    KindRow{CKO_PUBLIC_KEY, CKK_DH, {}, {}, kDhParts, kDhPublicShown},
+    KindRow{CKO_PUBLIC_KEY, CKK_X9_42_DH, {}, {}, kDsaParts, kDsaPublicShown},
     KindRow{CKO_PUBLIC_KEY, kOthers, kVerify, {}, kValue, {}},
 };
 static_assert(kKinds.size() <= kKeyKinds);

@@ -129,13 +129,27 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GenerateKeyPair>& cal
   return {};
 }
 
+namespace {
+
+// Whether the parameter, which has passed CheckParameter, leaves the IV to the token. Its length says its layout.
+bool AsksForIv(const CK_MECHANISM& mechanism) {
+  if (mechanism.mechanism == CKM_AES_GCM && mechanism.ulParameterLen == sizeof(CK_GCM_WRAP_PARAMS))
+    return static_cast<const CK_GCM_WRAP_PARAMS*>(mechanism.pParameter)->ivGenerator != CKG_NO_GENERATE;
+  if (mechanism.mechanism == CKM_AES_CCM && mechanism.ulParameterLen == sizeof(CK_CCM_WRAP_PARAMS))
+    return static_cast<const CK_CCM_WRAP_PARAMS*>(mechanism.pParameter)->nonceGenerator != CKG_NO_GENERATE;
+  return false;
+}
+
+}  // namespace
+
 Status Handle(Invocation& invocation, spec::Call<CallId::C_WrapKey>& call) {
   const CK_MECHANISM& mechanism = *call.mechanism.value;
   ASSIGN_OR_RETURN(const spec::MechanismRow* row, CheckMechanism(invocation, mechanism, CKF_WRAP));
   ASSIGN_OR_RETURN(const ObjectPtr wrapping,
                    FindVisible(invocation, call.wrapping_key.value, CKR_WRAPPING_KEY_HANDLE_INVALID));
   ASSIGN_OR_RETURN(const ObjectPtr key, FindVisible(invocation, call.key.value, CKR_KEY_HANDLE_INVALID));
-  // The call gives no IV back, so whatever the parameter says of a generator the IV is the caller's.
+  if (AsksForIv(mechanism))
+    return Fail(CKR_MECHANISM_PARAM_INVALID, "C_WrapKey gives no IV back; C_WrapKeyAuthenticated makes one");
   RETURN_IF_ERROR(
       CheckWrapping(invocation, *row, *wrapping, *key, spec::MakesKeystream(*row) ? IvFrom::kCaller : IvFrom::kNobody));
   ASSIGN_OR_RETURN(const Candidate with, CurrentCandidate(invocation, *wrapping, cmk::Use::kProtect, Moment::kWrap));

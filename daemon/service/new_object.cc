@@ -93,6 +93,9 @@ std::string SpecName(const spec::Attributes& attributes) {
   switch (attributes.Ulong(CKA_KEY_TYPE).value_or(CK_UNAVAILABLE_INFORMATION)) {
     case CKK_AES: return "AES-" + bits;
     case CKK_RSA: return "RSA-" + bits;
+    case CKK_DSA: return "DSA-" + bits;
+    case CKK_DH:
+    case CKK_X9_42_DH: return "DH-" + bits;
     case CKK_EC:
     case CKK_EC_EDWARDS:
     case CKK_EC_MONTGOMERY: {

@@ -97,7 +97,12 @@ Fallible<Made> UnwrapWithRsaHere(Invocation& invocation, Backend& backend, const
   }
   if (object_class != CKO_SECRET_KEY)
     return Fail(CKR_WRAPPED_KEY_INVALID, "a private key does not fit into an RSA block");
-  ASSIGN_OR_RETURN(const SecretBytes value, DecryptRsaHere(invocation, row, mechanism, unwrapping, candidate, input));
+  auto opened = DecryptRsaHere(invocation, row, mechanism, unwrapping, candidate, input);
+  if (!opened.ok()) {
+    if (opened.error().rv == CKR_ENCRYPTED_DATA_LEN_RANGE) opened.error().rv = CKR_WRAPPED_KEY_LEN_RANGE;
+    return Failure{std::move(opened.error())};
+  }
+  const SecretBytes& value = *opened;
   const CK_ULONG wanted = value_bytes == 0 ? value.size() : value_bytes;
   if (value.size() != wanted || !spec::IsSecretLength(type, value.size()))
     return Fail(CKR_WRAPPED_KEY_INVALID, "what was wrapped is no such key");

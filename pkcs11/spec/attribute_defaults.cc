@@ -38,15 +38,17 @@ constexpr Usage kUsages[] = {
     {CKA_DECAPSULATE, CKF_DECAPSULATE, kUsesDerive},
 };
 
-// What the mechanisms of this project do with keys of this type. A key is not for deriving others because there is some
-// legacy way of doing that.
+// What the mechanisms of this project do with keys of this type. A key that is good for something else is not for
+// deriving others because there is some legacy way of doing that.
 CK_FLAGS OperationsOf(CK_KEY_TYPE key_type) {
-  CK_FLAGS operations = 0;
+  CK_FLAGS operations = 0, legacy = 0;
   for (const MechanismRow& row : Mechanisms()) {
-    if (row.operations == CKF_DERIVE && row.standing == Standing::kLegacy) continue;
-    if (row.key_type == key_type || row.other_key_type == key_type) operations |= row.operations;
+    if (row.key_type != key_type && row.other_key_type != key_type) continue;
+    const bool legacy_derivation = row.operations == CKF_DERIVE && row.standing == Standing::kLegacy;
+    (legacy_derivation ? legacy : operations) |= row.operations;
   }
-  return operations;
+  const bool idle = (operations & ~CK_FLAGS{CKF_GENERATE | CKF_GENERATE_KEY_PAIR}) == 0;
+  return idle ? operations | legacy : operations;
 }
 
 UsageGroups GroupsNamedIn(Template attributes) {

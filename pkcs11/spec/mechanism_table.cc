@@ -10,6 +10,7 @@
 #include "pkcs11/spec/mechanism_rows_derivation.h"
 #include "pkcs11/spec/mechanism_rows_des.h"
 #include "pkcs11/spec/mechanism_rows_digests.h"
+#include "pkcs11/spec/mechanism_rows_discrete_log.h"
 #include "pkcs11/spec/mechanism_rows_rsa.h"
 
 namespace cmkd::spec {
@@ -33,9 +34,10 @@ constexpr auto Together(const Families&... families) {
   return all;
 }
 
-constexpr auto kRows = Together(DigestFamilyRows(), rows::kOtherDigestRows, rows::kRsaRows, rows::kCurveRows,
-                                rows::kSm2Rows, rows::kAesRows, rows::kChachaRows, rows::kSm4Rows, rows::kDesRows,
-                                rows::kGenericRows, rows::kDerivationRows, rows::kTlsRows);
+constexpr auto kRows =
+    Together(DigestFamilyRows(), rows::kOtherDigestRows, rows::kRsaRows, rows::kCurveRows, rows::kSm2Rows,
+             rows::kDiscreteLogRows, rows::kAesRows, rows::kChachaRows, rows::kSm4Rows, rows::kDesRows,
+             rows::kGenericRows, rows::kDerivationRows, rows::kTlsRows);
 
 constexpr bool StrictlySorted() {
   return std::adjacent_find(kRows.begin(), kRows.end(), [](const auto& a, const auto& b) { return !Before(a, b); }) ==

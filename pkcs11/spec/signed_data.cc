@@ -46,6 +46,12 @@ Status CheckSignedData(const MechanismRow& row, ByteView data) {
   if (row.recipe == Recipe::kEcdsa && (data.empty() || data.size() > kHashBytesMax)) {
     return Fail(CKR_DATA_LEN_RANGE, "what is signed is no hash");
   }
+  // 3.2, "DSA without hashing": one of the lengths of SHA-1 and SHA-2.
+  constexpr std::size_t kDsaLengths[] = {20, 28, 32, 48, 64};
+  if (row.recipe == Recipe::kDsa &&
+      std::find(std::begin(kDsaLengths), std::end(kDsaLengths), data.size()) == std::end(kDsaLengths)) {
+    return Fail(CKR_DATA_LEN_RANGE, "what is signed is no hash");
+  }
   return {};
 }
 

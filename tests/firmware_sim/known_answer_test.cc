@@ -5,6 +5,7 @@
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/mechanism_table.h"
 #include "tests/firmware_sim/device_fixture.h"
+#include "tests/firmware_sim/field_answers.h"
 #include "tests/firmware_sim/second_source_answers.h"
 
 namespace cmkd::sim {
@@ -210,11 +211,13 @@ TEST(KnownAnswers, RowsWithoutAFileAreAllHere) {
   cover(second_source::kMacs);
   cover(second_source::kDigests);
   cover(second_source::kDerivations);
-  // In derivation_test.cc, envelope_test.cc and sm2_test.cc.
+  cover(field::kSigned);
+  // In derivation_test.cc, envelope_test.cc, field_test.cc and sm2_test.cc.
   for (const CK_MECHANISM_TYPE type :
        {CKM_CONCATENATE_BASE_AND_KEY, CKM_AES_ECB_ENCRYPT_DATA, CKM_AES_CBC_ENCRYPT_DATA, CKM_DES_ECB_ENCRYPT_DATA,
         CKM_DES_CBC_ENCRYPT_DATA, CKM_DES3_ECB_ENCRYPT_DATA, CKM_DES3_CBC_ENCRYPT_DATA, CKM_ECDH_AES_KEY_WRAP,
-        CKM_ECDH_COF_AES_KEY_WRAP, CKM_ECDH_X_AES_KEY_WRAP, CKM_PKCS5_PBKD2, CKM_SM2, CKM_SM2_SM3, CKM_SM2_ENCRYPT}) {
+        CKM_ECDH_COF_AES_KEY_WRAP, CKM_ECDH_X_AES_KEY_WRAP, CKM_PKCS5_PBKD2, CKM_DH_PKCS_DERIVE, CKM_X9_42_DH_DERIVE,
+        CKM_SM2, CKM_SM2_SM3, CKM_SM2_ENCRYPT}) {
     covered.insert(type);
   }
   for (const spec::MechanismRow& row : spec::Mechanisms()) {

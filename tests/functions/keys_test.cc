@@ -1,5 +1,6 @@
 // Keys that come with a ciphertext (C_EncapsulateKey), keys wrapped with associated data, and templates within
 // templates.
+#include "tests/firmware_sim/field_answers.h"
 #include "tests/functions/functions_fixture.h"
 
 namespace cmkd::tests {
@@ -147,6 +148,83 @@ TEST_F(KeyCallsTest, ASensitiveSecretIsEncapsulatedAsItWouldBeWrapped) {
             CKR_MECHANISM_INVALID);
 }
 
+// ---- Keys modulo a prime
+
+class FieldKeysTest : public KeyCallsTest {
+ protected:
+  static Bytes FromHex(std::string_view text) {
+    Bytes bytes;
+    for (std::size_t i = 0; i + 1 < text.size(); i += 2)
+      bytes.push_back(static_cast<std::uint8_t>(std::stoi(std::string(text.substr(i, 2)), nullptr, 16)));
+    return bytes;
+  }
+  Bytes PublicValue(CK_OBJECT_HANDLE key) {
+    Bytes value(512);
+    CK_ATTRIBUTE wanted{CKA_VALUE, value.data(), value.size()};
+    EXPECT_EQ(f_->C_GetAttributeValue(s_, key, &wanted, 1), CKR_OK);
+    value.resize(wanted.ulValueLen == CK_UNAVAILABLE_INFORMATION ? 0 : wanted.ulValueLen);
+    return value;
+  }
+  // Whether the token makes keys of so many bits.
+  bool Makes(CK_MECHANISM_TYPE type, CK_ULONG bits) {
+    CK_MECHANISM_INFO info{};
+    return f_->C_GetMechanismInfo(slot_, type, &info) == CKR_OK && info.ulMinKeySize <= bits &&
+           bits <= info.ulMaxKeySize;
+  }
+};
+
+TEST_F(FieldKeysTest, TwoPairsAgree) {
+  namespace field = sim::field;
+  const struct {
+    CK_MECHANISM_TYPE make, derive;
+    Template group;
+  } kinds[] = {{CKM_DH_PKCS_KEY_PAIR_GEN, CKM_DH_PKCS_DERIVE,
+                Template().Raw(CKA_PRIME, FromHex(field::kModpPrime)).Raw(CKA_BASE, {2})},
+               {CKM_X9_42_DH_KEY_PAIR_GEN, CKM_X9_42_DH_DERIVE,
+                Template()
+                    .Raw(CKA_PRIME, FromHex(field::kPrime))
+                    .Raw(CKA_BASE, FromHex(field::kBase))
+                    .Raw(CKA_SUBPRIME, FromHex(field::kSubprime))}};
+  for (const auto& kind : kinds) {
+    SCOPED_TRACE(kind.make);
+    if (!Makes(kind.make, 2048)) {
+      EXPECT_FALSE(software());
+      continue;
+    }
+    const Pair one = MakePair(kind.make, kind.group), two = MakePair(kind.make, kind.group);
+    const auto agree = [&](const Pair& own, const Pair& other) {
+      Bytes peer = PublicValue(other.public_key);
+      CK_X9_42_DH1_DERIVE_PARAMS x942{CKD_NULL, 0, nullptr, peer.size(), peer.data()};
+      CK_MECHANISM m{kind.derive, peer.data(), peer.size()};
+      if (kind.derive == CKM_X9_42_DH_DERIVE) m = {kind.derive, &x942, sizeof x942};
+      Template t = Secret(32);
+      CK_OBJECT_HANDLE made = 0;
+      EXPECT_EQ(f_->C_DeriveKey(s_, &m, own.private_key, t.data(), t.size(), &made), CKR_OK);
+      return Value(made);
+    };
+    const Bytes secret = agree(one, two);
+    EXPECT_EQ(secret.size(), 32u);
+    EXPECT_EQ(secret, agree(two, one));
+  }
+}
+
+TEST_F(FieldKeysTest, DsaSignsAndVerifies) {
+  namespace field = sim::field;
+  if (!Makes(CKM_DSA_KEY_PAIR_GEN, 2048)) {
+    EXPECT_FALSE(software());
+    return;
+  }
+  const Pair pair = MakePair(CKM_DSA_KEY_PAIR_GEN, Template()
+                                                       .Raw(CKA_PRIME, FromHex(field::kPrime))
+                                                       .Raw(CKA_SUBPRIME, FromHex(field::kSubprime))
+                                                       .Raw(CKA_BASE, FromHex(field::kBase)));
+  const Bytes signature = Sign(M(CKM_DSA_SHA256), pair.private_key, kText);
+  EXPECT_EQ(signature.size(), 64u);
+  EXPECT_EQ(Verify(M(CKM_DSA_SHA256), pair.public_key, kText, signature), CKR_OK);
+  EXPECT_EQ(Verify(M(CKM_DSA), pair.public_key, Digest(kText), signature), CKR_OK);
+  EXPECT_EQ(Verify(M(CKM_DSA_SHA256), pair.public_key, Bytes{1}, signature), CKR_SIGNATURE_INVALID);
+}
+
 // ---- Wrapping with associated data
 
 TEST_F(KeyCallsTest, WrappingWithAssociatedDataIsTheDevices) {
@@ -226,8 +304,23 @@ TEST_F(KeyCallsTest, SensitiveKeysAreNotWrappedUnderTheCallersIv) {
   EXPECT_EQ(f_->C_WrapKey(s_, &plain, wrapping, known, wrapped.data(), &length), CKR_MECHANISM_PARAM_INVALID);
 }
 
+TEST_F(KeyCallsTest, WrapKeySaysThatItMakesNoIv) {
+  if ((FlagsOf(CKM_AES_GCM) & CKF_WRAP) == 0) {
+    EXPECT_FALSE(software());
+    return;
+  }
+  const CK_OBJECT_HANDLE wrapping = Aes(Template().Bool(CKA_WRAP, true)), known = Open(Bytes(32, 0x77));
+  Bytes iv(12), wrapped(64);
+  CK_GCM_WRAP_PARAMS parameter{iv.data(), iv.size(), 0, CKG_GENERATE, nullptr, 0, 128};
+  CK_MECHANISM m{CKM_AES_GCM, &parameter, sizeof parameter};
+  CK_ULONG length = wrapped.size();
+  EXPECT_EQ(f_->C_WrapKey(s_, &m, wrapping, known, wrapped.data(), &length), CKR_MECHANISM_PARAM_INVALID);
+  parameter.ivGenerator = CKG_NO_GENERATE;
+  EXPECT_EQ(f_->C_WrapKey(s_, &m, wrapping, known, wrapped.data(), &length), CKR_OK);
+}
+
 TEST_F(KeyCallsTest, EveryAeadWrapsWithAssociatedData) {
-  if (!software()) GTEST_SKIP() << "SoftHSM does not know the call; the simulated device does";
+  if (!software()) return;  // SoftHSM does not know the call
   const Bytes value(32, 0x77);
   Bytes nonce(12), tag(16), aad = {1, 2, 3};
   CK_CCM_MESSAGE_PARAMS ccm{0, nonce.data(), nonce.size(), 0, CKG_GENERATE, tag.data(), tag.size()};
