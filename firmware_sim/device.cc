@@ -3,8 +3,11 @@
 
 #include <sys/mman.h>
 
+#include "firmware_sim/noise_source.h"
 #include "firmware_sim/primitives.h"
+#include "firmware_sim/rehearsal.h"
 #include "firmware_sim/self_test.h"
+#include "firmware_sim/zeroize.h"
 
 namespace cmkd::sim {
 namespace {
@@ -25,6 +28,12 @@ Slot& CurrentSlot() {
     return new (page) Slot;
   }();
   return *slot;
+}
+
+// The noise first: some known answers need random bytes on the way.
+Status RunAllTests() {
+  RETURN_IF_ERROR(NoiseSource::Get().Start());
+  return RunSelfTests();
 }
 
 std::mutex& PowerMutex() {
@@ -52,10 +61,108 @@ CK_RV Device::Stop() {
 }
 
 Fallible<std::unique_ptr<Device>> Device::PowerOn(const std::string& flash_directory) {
-  RETURN_IF_ERROR(RunSelfTests());
   std::unique_ptr<Device> device(new Device);
-  if (Status loaded = device->Load(flash_directory); !loaded.ok()) device->fault_ = loaded.error();
+  device->flash_directory_ = flash_directory;
+  device->Happen(Command::kPowerOn);
+  // Destruction does not wait for tests.
+  if (const Mark mark = FindMark(flash_directory); mark != Mark::kNone) {
+    device->Happen(Command::kMarkFound);
+    if (Status done = FinishZeroize(flash_directory); !done.ok()) {
+      device->Happen(Command::kMemoryDamaged, done.error().why);
+    } else if (mark == Mark::kZeroizing) {
+      device->Happen(Command::kZeroizeDone, "zeroized");
+    } else {
+      device->Happen(Command::kTamperZeroizeDone, "the case was opened");
+    }
+    return device;
+  }
+  RETURN_IF_ERROR(RunAllTests());
+  if (Status loaded = device->Load(flash_directory); !loaded.ok()) {
+    device->Happen(Command::kMemoryDamaged, loaded.error().why);
+  } else {
+    device->Happen(Command::kTestsPass);
+  }
   return device;
+}
+
+void Device::Happen(Command event, const std::string& why) {
+  const std::lock_guard lock(trouble_mutex_);
+  const DeviceState next = Decide(state(), event).next;
+  trouble_ = next == DeviceState::kOperational ? std::string() : why.empty() ? trouble_ : why;
+  state_.store(next, std::memory_order_release);
+}
+
+std::string Device::trouble() const {
+  const std::lock_guard lock(trouble_mutex_);
+  return trouble_;
+}
+
+Status Device::PermitOtherwise(Command command) {
+  Outcome outcome = Decide(state(), command);
+  // Who wants to work again has the device test itself first.
+  if (!outcome.allowed() && command == Command::kAuthenticate && Decide(state(), Command::kSelfTest).allowed()) {
+    RETURN_IF_ERROR(SelfTest());
+    outcome = Decide(state(), command);
+  }
+  if (outcome.allowed()) return {};
+  return Fail(outcome.rv, std::string(NameOf(state())) + ": " + trouble());
+}
+
+void Device::WorkingTestFailed(const std::string& why) { Happen(Command::kWorkingTestFailed, why); }
+
+Status Device::SelfTest() {
+  const std::lock_guard lock(self_test_mutex_);
+  if (const Outcome outcome = Decide(state(), Command::kSelfTest); !outcome.allowed())
+    return Fail(outcome.rv, trouble());
+  const Status passed = RunAllTests();
+  if (passed.ok())
+    Happen(Command::kTestsPass);
+  else
+    Happen(Command::kTestsFail, passed.error().why);
+  return passed;
+}
+
+Status Device::Zeroize(bool tampered) {
+  const std::lock_guard zeroize_lock(zeroize_mutex_);
+  const Command command = tampered ? Command::kTamperSensed : Command::kZeroize;
+  const std::string directory = flash_directory_;
+  {
+    const std::lock_guard lock(trouble_mutex_);
+    if (state() == DeviceState::kTampered && !tampered) {
+      // Its keys are gone already; what is left to forget is that it was opened.
+      RETURN_IF_ERROR(ClearTampered(directory));
+    } else {
+      const Outcome outcome = Decide(state(), command);
+      if (!outcome.allowed()) return Fail(outcome.rv, trouble_);
+      if (tampered && outcome.next != DeviceState::kZeroizing) return {};
+      RETURN_IF_ERROR(MarkForZeroize(directory, tampered));
+    }
+    trouble_ = tampered ? "the case was opened" : "zeroized";
+    state_.store(DeviceState::kZeroizing, std::memory_order_release);
+  }
+  if (flash_ != nullptr) flash_->Forget();
+  DropSessions();
+  for (const CK_OBJECT_HANDLE handle : objects_.Select([](const Object&) { return true; })) objects_.Remove(handle);
+  if (token_ != nullptr) token_->Forget();
+  RETURN_IF_ERROR(FinishZeroize(directory));
+  Happen(tampered ? Command::kTamperZeroizeDone : Command::kZeroizeDone);
+  return {};
+}
+
+void Device::DropSessions() {
+  for (const CK_SESSION_HANDLE handle : sessions_.Handles()) {
+    const SessionPtr session = sessions_.Find(handle);
+    if (session == nullptr) continue;
+    const std::lock_guard lock(session->mutex());
+    CloseSession(*session);
+  }
+}
+
+void Device::Apply(const faults::Effects& effects) {
+  if (effects.drop_sessions) DropSessions();
+  if (effects.logout) (void)Logout();
+  if (effects.tamper) (void)Zeroize(true);
+  if (effects.power_cut) Rehearsal::CutPower();
 }
 
 Status Device::Load(const std::string& flash_directory) {

@@ -6,6 +6,8 @@
 #include <memory>
 #include <mutex>
 
+#include "firmware_sim/device_state.h"
+#include "firmware_sim/faults/plan.h"
 #include "firmware_sim/flash.h"
 #include "firmware_sim/object_store.h"
 #include "firmware_sim/session.h"
@@ -18,9 +20,9 @@ enum class LoginState : std::uint8_t { kPublic, kUser, kSecurityOfficer };
 // Any thread, unless said otherwise.
 class Device {
  public:
-  // Runs the self-tests, opens the flash and loads what is in it. A damaged flash does not keep the device from
-  // starting: it comes up in the error state, says so in C_GetTokenInfo, and serves nothing else. Errors:
-  // CKR_FIPS_SELF_TEST_FAILED.
+  // Runs the self-tests, opens the flash and loads what is in it; a destruction of keys that was interrupted goes on
+  // first. A damaged flash or an opened case do not keep the device from starting: it comes up in an error state, says
+  // so in C_GetTokenInfo, and serves nothing else. Errors: CKR_FIPS_SELF_TEST_FAILED.
   static Fallible<std::unique_ptr<Device>> PowerOn(const std::string& flash_directory);
 
   // The device of this process between C_Initialize and C_Finalize; nullptr otherwise, and in a forked child.
@@ -28,8 +30,26 @@ class Device {
   static CK_RV Start(const std::string& flash_directory);
   static CK_RV Stop();
 
-  // Why the device is in the error state; CKR_OK in its rv when it is not.
-  const Error& fault() const { return fault_; }
+  DeviceState state() const { return state_.load(std::memory_order_acquire); }
+  // Whether the state allows a command (device_state.h). Errors: its refusal, with what led there.
+  Status Permit(Command command) {
+    if (state() == DeviceState::kOperational) [[likely]]
+      return {};
+    return PermitOtherwise(command);
+  }
+  // Why the device is not operational; empty when it is.
+  std::string trouble() const;
+
+  // A conditional or periodic test failed while working: no service until all self-tests pass.
+  void WorkingTestFailed(const std::string& why);
+  // Runs all self-tests and looks at the noise source anew; leads out of a soft error. Errors:
+  // CKR_FIPS_SELF_TEST_FAILED, CKR_DEVICE_ERROR.
+  Status SelfTest();
+  // Destroys all keys, objects and PINs, in memory and in flash. After a tampering the device remembers it; otherwise
+  // it is as from the factory at the next power-on. Errors: CKR_DEVICE_ERROR when it has to go on at the next power-on.
+  Status Zeroize(bool tampered);
+  // What a fault script does to sessions and logins. The caller holds no session.
+  void Apply(const faults::Effects& effects);
 
   Token& token() { return *token_; }
   ObjectStore& objects() { return objects_; }
@@ -67,7 +87,17 @@ class Device {
   Status Load(const std::string& flash_directory);
   Status DestroyTokenObjects();
 
-  Error fault_{CKR_OK, {}, 0};
+  Status PermitOtherwise(Command command);
+  // Moves as the table says; `why` is kept when that leads into trouble.
+  void Happen(Command event, const std::string& why = {});
+  void DropSessions();
+
+  std::atomic<DeviceState> state_{DeviceState::kOff};
+  mutable std::mutex trouble_mutex_;  // changes of the state, and why
+  std::string trouble_;
+  std::mutex self_test_mutex_;  // one test at a time
+  std::mutex zeroize_mutex_;    // one destruction at a time
+  std::string flash_directory_;
   std::unique_ptr<Flash> flash_;
   std::unique_ptr<Token> token_;
   ObjectStore objects_;

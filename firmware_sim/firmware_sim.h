@@ -19,4 +19,9 @@ CK_FUNCTION_LIST_PTR FunctionList();
 // environment variable CMKD_FIRMWARE_SIM_DIR is read. One process at a time may use a directory.
 void Configure(const std::string& flash_directory);
 
+// A script of faults for a device that was configured (docs/faults.md); empty: none. Counts from the next C_Initialize
+// on. A module that nobody configures reads the environment variable CMKD_FIRMWARE_SIM_FAULTS. A power cut ends the
+// process.
+void ConfigureFaults(const std::string& script);
+
 }  // namespace cmkd::sim

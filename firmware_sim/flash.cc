@@ -11,30 +11,16 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "firmware_sim/file.h"
 #include "firmware_sim/primitives.h"
+#include "firmware_sim/rehearsal.h"
+#include "firmware_sim/zeroize.h"
 
 namespace cmkd::sim {
 namespace {
 
-constexpr char kDeviceKeyFile[] = "device.key";
-constexpr char kLockFile[] = "lock";
-constexpr char kTemporary[] = ".tmp";
 constexpr std::string_view kMagic = "cmkd-sim flash 1\n";
 constexpr std::size_t kFileBytesMax = std::size_t{64} << 20;
-
-class FileDescriptor {
- public:
-  explicit FileDescriptor(int fd) : fd_(fd) {}
-  ~FileDescriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(const FileDescriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 Failure<Error> DeviceFailure(const std::string& what) {
   const bool full = errno == ENOSPC || errno == EDQUOT;
@@ -44,14 +30,10 @@ Failure<Error> DeviceFailure(const std::string& what) {
 // The name is part of what is sealed: a file cannot stand in for another.
 Bytes SealContext(const std::string& name) { return ToBytes(AsBytes(std::string(kMagic) + name)); }
 
-bool WriteAll(int fd, ByteView bytes) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return false;
-    bytes = bytes.subspan(static_cast<std::size_t>(n));
-  }
-  return true;
+// Before each step of a write. Only a script of faults has anything to say then.
+Status Step(std::uint32_t step) {
+  Rehearsal* const rehearsal = Rehearsal::Current();
+  return rehearsal == nullptr ? Status() : rehearsal->AtFlashStep(step);
 }
 
 }  // namespace
@@ -124,18 +106,31 @@ Fallible<std::optional<Bytes>> Flash::ReadFile(const std::string& name) const {
 
 Status Flash::WriteFile(const std::string& name, ByteView bytes) {
   const std::string temporary = name + kTemporary;
+  RETURN_IF_ERROR(Step(1));
   {
     const FileDescriptor file(
         ::openat(directory_fd_, temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (file.get() < 0) return DeviceFailure(temporary);
-    if (!WriteAll(file.get(), bytes) || ::fsync(file.get()) != 0) return DeviceFailure(temporary);
+    RETURN_IF_ERROR(Step(2));
+    if (!WriteAll(file.get(), bytes)) return DeviceFailure(temporary);
+    RETURN_IF_ERROR(Step(3));
+    if (::fsync(file.get()) != 0) return DeviceFailure(temporary);
   }
+  RETURN_IF_ERROR(Step(4));
   if (::renameat(directory_fd_, temporary.c_str(), directory_fd_, name.c_str()) != 0) return DeviceFailure(name);
+  RETURN_IF_ERROR(Step(5));
   if (::fsync(directory_fd_) != 0) return DeviceFailure(name);
   return {};
 }
 
+void Flash::Forget() {
+  const std::unique_lock lock(key_mutex_);
+  device_key_ = SecretBytes();
+}
+
 Fallible<std::optional<SecretBytes>> Flash::Read(const std::string& name) const {
+  const std::shared_lock lock(key_mutex_);
+  if (device_key_.empty()) return Fail(CKR_DEVICE_ERROR, "flash: destroyed");
   ASSIGN_OR_RETURN(const std::optional<Bytes> file, ReadFile(name));
   if (!file) return std::optional<SecretBytes>();
   const ByteView bytes = *file;
@@ -148,6 +143,8 @@ Fallible<std::optional<SecretBytes>> Flash::Read(const std::string& name) const 
 }
 
 Status Flash::Write(const std::string& name, ByteView content) {
+  const std::shared_lock lock(key_mutex_);
+  if (device_key_.empty()) return Fail(CKR_DEVICE_ERROR, "flash: destroyed");
   ASSIGN_OR_RETURN(const Bytes sealed, Seal(device_key_.view(), SealContext(name), content));
   Bytes file = ToBytes(AsBytes(kMagic));
   file.insert(file.end(), sealed.begin(), sealed.end());
@@ -155,7 +152,11 @@ Status Flash::Write(const std::string& name, ByteView content) {
 }
 
 Status Flash::Remove(const std::string& name) {
+  const std::shared_lock lock(key_mutex_);
+  if (device_key_.empty()) return Fail(CKR_DEVICE_ERROR, "flash: destroyed");
+  RETURN_IF_ERROR(Step(6));
   if (::unlinkat(directory_fd_, name.c_str(), 0) != 0 && errno != ENOENT) return DeviceFailure(name);
+  RETURN_IF_ERROR(Step(7));
   if (::fsync(directory_fd_) != 0) return DeviceFailure(name);
   return {};
 }
@@ -166,8 +167,8 @@ Fallible<std::vector<std::string>> Flash::List(const std::string& prefix) const 
   std::vector<std::string> names;
   while (const dirent* item = ::readdir(directory)) {
     const std::string name = item->d_name;
-    const bool own =
-        name == "." || name == ".." || name == kLockFile || name == kDeviceKeyFile || name.ends_with(kTemporary);
+    const bool own = name == "." || name == ".." || name == kLockFile || name == kDeviceKeyFile ||
+                     name == kFaultCountsFile || IsMark(name) || name.ends_with(kTemporary);
     if (!own && name.starts_with(prefix)) names.push_back(name);
   }
   ::closedir(directory);

@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <optional>
+#include <shared_mutex>
 #include <string>
 #include <vector>
 
@@ -27,9 +28,16 @@ class Flash {
   // What was last written under this name; nullopt when nothing was.
   Fallible<std::optional<SecretBytes>> Read(const std::string& name) const;
 
-  // Durable when it returns, and never half written: temporary file, fsync, rename, fsync of the directory.
+  // Durable when it returns, and never half written. A script of faults may cut the power before each step of a write
+  // (1 make a temporary file, 2 fill it, 3 make it durable, 4 rename it, 5 make the name durable) and of a removal
+  // (6 remove, 7 make that durable).
   Status Write(const std::string& name, ByteView content);
   Status Remove(const std::string& name);
+
+  // Everything is to be destroyed: the device key in memory now, what is on the medium by zeroize.h. When it returns no
+  // write goes on, and none succeeds any more.
+  void Forget();
+  const std::string& directory() const { return directory_; }
 
   // Names that begin so.
   Fallible<std::vector<std::string>> List(const std::string& prefix) const;
@@ -44,7 +52,8 @@ class Flash {
   std::string directory_;
   int directory_fd_;
   int lock_fd_ = -1;
-  SecretBytes device_key_;
+  mutable std::shared_mutex key_mutex_;  // held, shared, for the length of a read or write
+  SecretBytes device_key_;               // empty when it was forgotten
 };
 
 }  // namespace cmkd::sim

@@ -81,7 +81,7 @@ Status Handle(Context& context, spec::Call<CallId::C_GetTokenInfo>& call) {
   info.ulMinPinLen = kPinBytesMin;
   info.ulSessionCount = context.device.sessions().open();
   info.ulRwSessionCount = context.device.sessions().read_write();
-  if (context.device.fault().rv != CKR_OK) {
+  if (context.device.state() != DeviceState::kOperational) {
     info.flags = CKF_ERROR_STATE;
     return {};
   }
@@ -109,7 +109,6 @@ Status Handle(Context&, spec::Call<CallId::C_GetMechanismInfo>& call) {
 
 Status Handle(Context& context, spec::Call<CallId::C_InitToken>& call) {
   RETURN_IF_ERROR(CheckSlot(call.slot.value));
-  if (context.device.fault().rv != CKR_OK) return Failure{context.device.fault()};
   return context.device.InitToken(call.so_pin.view(), call.label.view());
 }
 

@@ -35,7 +35,6 @@ Status LogIn(Context& context, CK_USER_TYPE type, ByteView pin) {
 
 Status Handle(Context& context, spec::Call<CallId::C_OpenSession>& call) {
   if (call.slot.value != kSlot) return Fail(CKR_SLOT_ID_INVALID, "the device has slot 0 only");
-  if (context.device.fault().rv != CKR_OK) return Failure{context.device.fault()};
   if ((call.flags.value & CKF_SERIAL_SESSION) == 0)
     return Fail(CKR_SESSION_PARALLEL_NOT_SUPPORTED, "CKF_SERIAL_SESSION");
   if ((call.flags.value & ~(CKF_SERIAL_SESSION | CKF_RW_SESSION)) != 0) {

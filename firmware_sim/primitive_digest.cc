@@ -9,7 +9,9 @@
 
 #include <string>
 
+#include "firmware_sim/noise_source.h"
 #include "firmware_sim/primitive_factories.h"
+#include "firmware_sim/rehearsal.h"
 #include "pkcs11/spec/mechanism_parameters.h"
 
 namespace cmkd::sim {
@@ -93,7 +95,24 @@ Fallible<std::unique_ptr<Digest>> MakeRowDigest(const spec::MechanismRow& row, c
   return MakeDigest(row.digest);
 }
 
+namespace {
+
+// How often a thread asks for random bytes before fresh noise is stirred in; in a rehearsal always, so that a fault of
+// the noise source shows at once.
+constexpr std::uint32_t kRefreshInterval = 256;
+
+Status StirNoise() {
+  thread_local std::uint32_t calls = 0;
+  NoiseSource& noise = NoiseSource::Get();
+  if (noise.alarmed()) return noise.Alarm();
+  if (++calls % kRefreshInterval != 0 && Rehearsal::Current() == nullptr) return {};
+  return noise.Refresh();
+}
+
+}  // namespace
+
 Status RandomBytes(MutableBytes out) {
+  RETURN_IF_ERROR(StirNoise());
   if (!out.empty() && RAND_priv_bytes_ex(Library(), out.data(), out.size(), 0) != 1) return LibraryFailure("random");
   return {};
 }

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "firmware_sim/firmware_sim.h"
+#include "firmware_sim/noise_source.h"
 #include "pkcs11/entry/function_lists.h"
 
 namespace cmkd::sim {
@@ -19,11 +20,41 @@ std::string& ConfiguredDirectory() {
   return *directory;
 }
 
-std::string FlashDirectory() {
+std::string& ConfiguredScript() {
+  static std::string* const script = new std::string;
+  return *script;
+}
+
+std::string FromEnvironment(const char* name) {
+  const char* value = ::secure_getenv(name);
+  return value == nullptr ? std::string() : std::string(value);
+}
+
+// The environment counts only for a module that nobody has configured: what a daemon inherits must not break its own
+// device.
+struct Places {
+  std::string flash;
+  std::string script;
+};
+Places FindPlaces() {
   const std::lock_guard lock(DirectoryMutex());
-  if (!ConfiguredDirectory().empty()) return ConfiguredDirectory();
-  const char* from_environment = ::secure_getenv("CMKD_FIRMWARE_SIM_DIR");
-  return from_environment == nullptr ? std::string() : std::string(from_environment);
+  if (!ConfiguredDirectory().empty()) return {ConfiguredDirectory(), ConfiguredScript()};
+  return {FromEnvironment("CMKD_FIRMWARE_SIM_DIR"), FromEnvironment("CMKD_FIRMWARE_SIM_FAULTS")};
+}
+
+// C_Initialize in a rehearsal.
+CK_RV StartDevice() {
+  const Places places = FindPlaces();
+  if (Device::Current() != nullptr) return CKR_CRYPTOKI_ALREADY_INITIALIZED;
+  if (const Status started = Rehearsal::Start(places.script, places.flash); !started.ok()) return started.error().rv;
+  Rehearsal* const rehearsal = Rehearsal::Current();
+  if (rehearsal == nullptr) return Device::Start(places.flash);
+  const faults::Decision fault = rehearsal->AtCall(CallId::C_Initialize);
+  if (fault.before.power_cut) Rehearsal::CutPower();
+  if (fault.refuse != CKR_OK) return fault.refuse;
+  const CK_RV rv = Device::Start(places.flash);
+  if (rv == CKR_OK && fault.after.any()) Device::Current()->Apply(fault.after);
+  return rv == CKR_OK ? fault.answer : rv;
 }
 
 bool EndsOperation(const spec::CallRow& row) {
@@ -44,11 +75,13 @@ CK_RV CheckInitializeArguments(const CK_C_INITIALIZE_ARGS* arguments) {
 
 }  // namespace
 
-SessionGate EnterSession(Device& device, CK_SESSION_HANDLE handle, spec::Gate gate) {
+SessionGate EnterSession(Device& device, CK_SESSION_HANDLE handle, const spec::CallRow& row) {
   SessionGate entered;
-  if (device.fault().rv != CKR_OK) {
-    entered.rv = device.fault().rv;
-    return entered;
+  if (device.state() != DeviceState::kOperational) [[unlikely]] {
+    if (const Status permitted = device.Permit(CommandOf(row)); !permitted.ok()) {
+      entered.rv = permitted.error().rv;
+      return entered;
+    }
   }
   entered.session = device.sessions().Find(handle);
   if (entered.session == nullptr) {
@@ -59,14 +92,16 @@ SessionGate EnterSession(Device& device, CK_SESSION_HANDLE handle, spec::Gate ga
   entered.session->FollowLogin(device.login_epoch());
   if (entered.session->closed)
     entered.rv = CKR_SESSION_HANDLE_INVALID;
-  else if (gate == spec::Gate::kReadWriteSession && !entered.session->read_write())
+  else if (row.gate == spec::Gate::kReadWriteSession && !entered.session->read_write())
     entered.rv = CKR_SESSION_READ_ONLY;
   return entered;
 }
 
-CK_RV Conclude(Session* session, const spec::CallRow& row, const Status& answer) {
+CK_RV Conclude(Device& device, Session* session, const spec::CallRow& row, const Status& answer) {
   if (answer.ok()) return CKR_OK;
   const CK_RV rv = answer.error().rv;
+  // A test that fails while working ends all work, not only this call.
+  if (rv == CKR_FIPS_SELF_TEST_FAILED || NoiseSource::Get().alarmed()) device.WorkingTestFailed(answer.error().why);
   if (session == nullptr) return rv;
   session->device_error = answer.error().detail;
   // "…always terminates the active operation unless it returns CKR_BUFFER_TOO_SMALL" (PKCS#11 3.2 section 5.2 and each
@@ -79,7 +114,7 @@ CK_RV Target::Initialize(CK_VOID_PTR arguments) noexcept {
   try {
     if (const CK_RV rv = CheckInitializeArguments(static_cast<CK_C_INITIALIZE_ARGS*>(arguments)); rv != CKR_OK)
       return rv;
-    return Device::Start(FlashDirectory());
+    return StartDevice();
   } catch (const std::bad_alloc&) {
     return CKR_HOST_MEMORY;
   } catch (...) {
@@ -89,7 +124,9 @@ CK_RV Target::Initialize(CK_VOID_PTR arguments) noexcept {
 
 CK_RV Target::Finalize(CK_VOID_PTR reserved) noexcept {
   if (reserved != nullptr) return CKR_ARGUMENTS_BAD;
-  return Device::Stop();
+  const CK_RV rv = Device::Stop();
+  Rehearsal::Stop();
+  return rv;
 }
 
 // The slot's token is never removed, so nothing ever happens.
@@ -102,6 +139,11 @@ CK_RV Target::WaitForSlotEvent(CK_FLAGS flags, CK_SLOT_ID*, CK_VOID_PTR reserved
 void Configure(const std::string& flash_directory) {
   const std::lock_guard lock(DirectoryMutex());
   ConfiguredDirectory() = flash_directory;
+}
+
+void ConfigureFaults(const std::string& script) {
+  const std::lock_guard lock(DirectoryMutex());
+  ConfiguredScript() = script;
 }
 
 CK_FUNCTION_LIST_PTR FunctionList() { return entry::FunctionLists<Target>::V240(); }

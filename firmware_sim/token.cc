@@ -60,6 +60,12 @@ Token::Info Token::info() const {
   return {record_.initialized, user.set, so.tries, user.tries, record_.label, record_.serial};
 }
 
+void Token::Forget() {
+  const std::lock_guard lock(mutex_);
+  for (Pin& pin : record_.pins) Wipe(pin.hash);
+  record_ = Record();
+}
+
 Status Token::Commit(const Record& record) {
   RecordWriter writer;
   writer.Number(kRecordVersion);

@@ -51,6 +51,9 @@ class Token {
   // Errors: CKR_PIN_INCORRECT, CKR_PIN_LOCKED, CKR_USER_PIN_NOT_INITIALIZED.
   Status CheckPin(Role role, ByteView pin);
 
+  // The record is destroyed: what is in memory goes too.
+  void Forget();
+
   // Errors: CKR_PIN_LEN_RANGE.
   Status SetPin(Role role, ByteView pin);
 

@@ -30,9 +30,10 @@ const std::vector<Layer>& Layers() {
       {"pkcs11/module", {"pkcs11/remote"}},
       {"keystore/cmk", {"common"}},
       {"keystore/store", {"keystore/cmk"}},
-      {"firmware_sim", {"pkcs11/entry"}},
+      {"firmware_sim/faults", {"pkcs11/spec"}},
+      {"firmware_sim", {"pkcs11/entry", "firmware_sim/faults"}},
       {"daemon", {"pkcs11/remote", "pkcs11/wire", "keystore/store"}},
-      {"tools", {"pkcs11/remote", "keystore/cmk"}},  // of the keys, their states' names
+      {"tools", {"pkcs11/remote", "keystore/cmk", "firmware_sim/faults"}},  // of the keys, their states' names
       {"conformance", {"pkcs11/spec"}},
       {"tests", {"pkcs11/module", "keystore/store", "firmware_sim", "daemon", "tools", "conformance"}},
   };

@@ -299,14 +299,18 @@ void AddSandbox(CLI::App& app, CommandLine& line) {
       "--list-mechanisms'\n"
       "  cmkctl sandbox --hsm softhsm2 --profile managed -- ./my-tests\n"
       "  cmkctl sandbox --restart-after 200 -- ./my-tests\n"
+      "  cmkctl sandbox --hsm firmware_sim --faults outage.faults -- ./my-tests\n"
       "COMMAND finds P11_MODULE, P11_TOKEN (label), P11_PIN, P11_SO_PIN, CMKD_SOCKET, CMKD_SANDBOX_DIR and\n"
-      "CMKD_DAEMON_PID in its environment. The exit status is COMMAND's; 125 when the sandbox itself failed.",
+      "CMKD_DAEMON_PID in its environment, and with --faults CMKD_FAULTS, a copy of the script that it may change.\n"
+      " The exit status is COMMAND's; 125 when the sandbox itself failed.",
       [&](const Context& c) { return Sandbox(c, line.sandbox); });
   sandbox->add_option("--profile", o.profile, "Profile of the token: managed or general (general)")
       ->check(CLI::IsMember({"managed", "general"}));
   sandbox->add_option("--hsm", o.hsm, "software (in the daemon), firmware_sim (its own process) or softhsm2 (software)")
       ->transform(CLI::Transformer(kHsms).description(""))
       ->type_name("TEXT");
+  sandbox->add_option("--faults", o.faults, "What goes wrong in the simulated device (docs/faults.md)")
+      ->type_name("FILE");
   sandbox->add_option("--label", o.label, "Label of the token (cmkd-sandbox)")->check([](const std::string& label) {
     return label.empty() || label.size() > kTokenLabelBytesMax ? std::string("a label has 1 to 32 bytes")
                                                                : std::string();
@@ -419,6 +423,11 @@ int RunCmkctl(const std::vector<std::string>& arguments, std::ostream& out, std:
                   UsageProblem(takes_command ? "A sandbox needs a command to run." : "There is nothing to run here.",
                                "Only a sandbox has a command: cmkctl sandbox [OPTIONS] -- COMMAND...")
                       .error);
+  }
+  if (!line.sandbox.faults.empty() && line.sandbox.hsm != SandboxHsm::kFirmwareSim) {
+    return Report(screen, UsageProblem("Only the simulated device can be made to fail.",
+                                       "cmkctl sandbox --hsm firmware_sim --faults FILE -- COMMAND...")
+                              .error);
   }
   return line.command({line.socket, screen});
 }

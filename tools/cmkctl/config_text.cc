@@ -24,9 +24,11 @@ std::string HsmTable(const SandboxConfig& config) {
   const std::string table = "[[hsm]]\n" + Line("name", HsmName(config.hsm));
   if (config.hsm == SandboxHsm::kSoftware) return table + "kind = \"firmware_sim\"\n";
   const auto [variable, value] = HsmEnvironment(config.hsm, config.directory);
+  const std::string faults =
+      config.faults ? ", CMKD_FIRMWARE_SIM_FAULTS = " + TomlString(config.directory + '/' + kSandboxFaults) : "";
   return table + "kind = \"pkcs11\"\n" + Line("module", config.hsm_module) + Line("token_label", kSandboxHsmLabel) +
          Line("pin_file", config.directory + '/' + kSandboxHsmPinFile) + "environment = { " + variable + " = " +
-         TomlString(value) + " }\n";
+         TomlString(value) + faults + " }\n";
 }
 
 }  // namespace

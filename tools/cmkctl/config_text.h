@@ -24,6 +24,7 @@ struct SandboxConfig {
   SandboxHsm hsm = SandboxHsm::kSoftware;
   std::string directory;   // of the sandbox
   std::string hsm_module;  // the PKCS#11 module behind kFirmwareSim and kSoftHsm2
+  bool faults = false;     // whether kFirmwareSim has a script of faults (kSandboxFaults)
 };
 
 // The names of what a sandbox's directory holds.
@@ -35,6 +36,7 @@ inline constexpr char kSandboxState[] = "state";
 inline constexpr char kSandboxHsmData[] = "hsm";  // where the HSM's module keeps its token
 inline constexpr char kSandboxHsmPinFile[] = "hsm.pin";
 inline constexpr char kSandboxHsmSocket[] = "hsm.sock";  // while the HSM's token is made
+inline constexpr char kSandboxFaults[] = "faults";       // the script, which may be changed while the sandbox lives
 inline constexpr char kSoftHsmConfigFile[] = "softhsm2.conf";
 // The label of the token inside the HSM.
 inline constexpr char kSandboxHsmLabel[] = "cmkd-hsm";

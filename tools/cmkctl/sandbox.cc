@@ -7,7 +7,9 @@
 
 #include <array>
 #include <fstream>
+#include <iterator>
 
+#include "firmware_sim/faults/script.h"
 #include "tools/cmkctl/administrator.h"
 #include "tools/cmkctl/child_process.h"
 #include "tools/cmkctl/places.h"
@@ -85,7 +87,9 @@ class SandboxRun {
     directory_ = std::move(directory).value();
     if (options_.keep) directory_->Keep();
     RETURN_IF_ERROR(SetUpHsm());
-    RETURN_IF_ERROR(Write(kSandboxConfigFile, SandboxConfigText({options_.hsm, directory_->path(), hsm_module_})));
+    RETURN_IF_ERROR(SetUpFaults());
+    RETURN_IF_ERROR(Write(kSandboxConfigFile, SandboxConfigText({options_.hsm, directory_->path(), hsm_module_,
+                                                                 !options_.faults.empty()})));
     daemon_.emplace(ServerProcess::Options{{program_, "--config", In(kSandboxConfigFile)},
                                            {},
                                            In(kSandboxSocket),
@@ -168,6 +172,20 @@ class SandboxRun {
     return InitialiseToken(owner, slot, kSandboxHsmLabel, so_pin, user_pin);
   }
 
+  // The device reads a copy, so that the command may change it while it runs.
+  Outcome<void> SetUpFaults() {
+    if (options_.faults.empty()) return {};
+    std::ifstream file(options_.faults, std::ios::binary);
+    if (!file) return SetupProblem(options_.faults + " cannot be read.");
+    const std::string text(std::istreambuf_iterator<char>(file), {});
+    if (const auto script = sim::faults::ParseScript(text); !script.ok()) {
+      return SetupProblem(
+          options_.faults + ':' + std::to_string(script.error().line) + ": " + script.error().what + '.',
+          "docs/faults.md explains such scripts.");
+    }
+    return Write(kSandboxFaults, text);
+  }
+
   Outcome<void> BringUp(ServerProcess& server, const std::string& name) {
     if (!server.Start()) return SetupProblem("There can be no further process.");
     const Clock::time_point limit = Clock::now() + kStartLimit;
@@ -211,6 +229,7 @@ class SandboxRun {
                          {"CMKD_SOCKET", In(kSandboxSocket)},
                          {"CMKD_SANDBOX_DIR", directory_->path()},
                          {"CMKD_DAEMON_PID", std::to_string(daemon_->pid())}};
+    if (!options_.faults.empty()) child.environment.emplace_back("CMKD_FAULTS", In(kSandboxFaults));
     const std::optional<pid_t> pid = StartChild(child, waiter_);
     if (!pid) {
       context_.screen.Note("there can be no further process");

@@ -15,6 +15,7 @@ struct SandboxOptions {
   std::string label = "cmkd-sandbox";
   std::string profile = "general";
   SandboxHsm hsm = SandboxHsm::kSoftware;
+  std::string faults;  // a script for the simulated device; only with kFirmwareSim
   bool keep = false;
   std::uint32_t restart_after_ms = 0;  // 0: never; otherwise again and again
   bool restart_graceful = false;
