@@ -169,6 +169,8 @@ Status Device::Load(const std::string& flash_directory) {
   ASSIGN_OR_RETURN(flash_, Flash::Open(flash_directory));
   token_ = std::make_unique<Token>(*flash_);
   RETURN_IF_ERROR(token_->Load());
+  counter_ = std::make_unique<Counter>(*flash_);
+  RETURN_IF_ERROR(counter_->Load());
   ASSIGN_OR_RETURN(const std::vector<std::string> names, flash_->List(kObjectPrefix));
   for (const std::string& name : names) {
     ASSIGN_OR_RETURN(const std::optional<SecretBytes> record, flash_->Read(name));

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 
+#include "firmware_sim/counter.h"
 #include "firmware_sim/device_state.h"
 #include "firmware_sim/faults/plan.h"
 #include "firmware_sim/flash.h"
@@ -52,6 +53,7 @@ class Device {
   void Apply(const faults::Effects& effects);
 
   Token& token() { return *token_; }
+  Counter& counter() { return *counter_; }
   ObjectStore& objects() { return objects_; }
   SessionTable& sessions() { return sessions_; }
 
@@ -100,6 +102,7 @@ class Device {
   std::string flash_directory_;
   std::unique_ptr<Flash> flash_;
   std::unique_ptr<Token> token_;
+  std::unique_ptr<Counter> counter_;
   ObjectStore objects_;
   SessionTable sessions_;
   std::mutex login_mutex_;          // opening and closing sessions, logging in and out: never during cryptography

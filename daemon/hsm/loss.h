@@ -21,6 +21,7 @@ constexpr Loss ClassifyLoss(CK_RV rv) {
     case CKR_SESSION_HANDLE_INVALID:
     case CKR_SESSION_CLOSED:
     case CKR_USER_NOT_LOGGED_IN:
+    case CKR_OPERATION_NOT_INITIALIZED:  // what we had begun went with the login
     case CKR_DEVICE_REMOVED:
     case CKR_DEVICE_ERROR:
     case CKR_TOKEN_NOT_PRESENT:

@@ -243,6 +243,9 @@ Status Pkcs11Backend::WrapUnder(Session& session, const ObjectPlan& plan, CK_OBJ
                    wrapping_.Find(session.session(), session.generation(), under.reference));
   const CK_MECHANISM mechanism{MechanismOf(format), nullptr, 0};
   ASSIGN_OR_RETURN(const Bytes wrapped, link_.device().WrapKey(session.session(), mechanism, wrapping, key));
+  // AES key wrap makes whole blocks of 8 bytes (RFC 3394, RFC 5649). Anything else would be a key that is lost.
+  if (wrapped.size() < 16 || wrapped.size() % 8 != 0)
+    return Fail(CKR_DEVICE_ERROR, "C_WrapKey gave what cannot be a wrapped key");
   material.kind = cmk::Material::Kind::kWrapped;
   material.epoch = under.epoch;
   material.blob = EncodeBlob({format, under.reference, wrapped});

@@ -115,6 +115,15 @@ Fallible<std::size_t> LengthFor(const Operation& operation, std::size_t input) {
 
 bool LengthIsExact(const Operation& operation) { return operation.kind != OperationKind::kDecrypt; }
 
+// Whether a device can have made so many bytes where the mechanism's row says `length`. One that says otherwise gave no
+// answer: what is missing or too much would be a wrong ciphertext or MAC.
+bool IsPlausible(const Operation& operation, std::size_t length, CK_ULONG made) {
+  const spec::OutputRule rule = operation.row->output;
+  const bool exact =
+      LengthIsExact(operation) || rule == spec::OutputRule::kPlusTag || rule == spec::OutputRule::kSameLength;
+  return exact ? made == length : made <= length;
+}
+
 // ---- RSA paddings that come off here (rsa_padding.h)
 
 bool MustUnpadHere(const Invocation& invocation, const Operation& operation) {
@@ -294,7 +303,8 @@ Status TransformWhole(Invocation& invocation, Operation& operation, ByteView inp
   CK_ULONG made = room;
   RETURN_IF_ERROR(RunOnce(invocation, operation, [&](CK_FUNCTION_LIST_PTR device, CK_SESSION_HANDLE session) {
     made = room;
-    return (device->*RowOf(operation.kind).single)(session, Mutable(input), input.size(), into, &made);
+    const CK_RV rv = (device->*RowOf(operation.kind).single)(session, Mutable(input), input.size(), into, &made);
+    return rv == CKR_OK && !IsPlausible(operation, length, made) ? CKR_DEVICE_ERROR : rv;
   }));
   if (!fits) return Deliver(invocation, operation, output, {into, made}, input);
   *output.length = made;
