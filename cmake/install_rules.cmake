@@ -1,5 +1,5 @@
 # Where things go when they are installed: the module where p11-kit looks, the daemon in sbin, its helper out of the way.
-foreach(program IN ITEMS "cmkd:${CMAKE_INSTALL_SBINDIR}" "cmkctl:${CMAKE_INSTALL_BINDIR}"
+foreach(program IN ITEMS "cmkd:${CMAKE_INSTALL_SBINDIR}" "cmkctl:${CMAKE_INSTALL_BINDIR}" "cmkd-sim:${CMAKE_INSTALL_BINDIR}"
     "cmkd-hsm-host:${CMAKE_INSTALL_LIBEXECDIR}/cmkd")
   string(REPLACE ":" ";" program "${program}")
   list(GET program 0 name)

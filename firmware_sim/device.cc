@@ -5,8 +5,10 @@
 
 #include "firmware_sim/noise_source.h"
 #include "firmware_sim/primitives.h"
+#include "firmware_sim/record.h"
 #include "firmware_sim/rehearsal.h"
 #include "firmware_sim/self_test.h"
+#include "firmware_sim/signing.h"
 #include "firmware_sim/zeroize.h"
 
 namespace cmkd::sim {
@@ -28,6 +30,10 @@ Slot& CurrentSlot() {
     return new (page) Slot;
   }();
   return *slot;
+}
+
+std::int64_t Seconds() {
+  return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 // The noise first: some known answers need random bytes on the way.
@@ -77,6 +83,7 @@ Fallible<std::unique_ptr<Device>> Device::PowerOn(const std::string& flash_direc
     return device;
   }
   RETURN_IF_ERROR(RunAllTests());
+  device->tested_.store(Seconds());
   if (Status loaded = device->Load(flash_directory); !loaded.ok()) {
     device->Happen(Command::kMemoryDamaged, loaded.error().why);
   } else {
@@ -115,6 +122,7 @@ Status Device::SelfTest() {
   if (const Outcome outcome = Decide(state(), Command::kSelfTest); !outcome.allowed())
     return Fail(outcome.rv, trouble());
   const Status passed = RunAllTests();
+  tested_.store(Seconds());
   if (passed.ok())
     Happen(Command::kTestsPass);
   else
@@ -171,6 +179,8 @@ Status Device::Load(const std::string& flash_directory) {
   RETURN_IF_ERROR(token_->Load());
   counter_ = std::make_unique<Counter>(*flash_);
   RETURN_IF_ERROR(counter_->Load());
+  maintenance_ = std::make_unique<Maintenance>(*flash_, token_->info().serial);
+  RETURN_IF_ERROR(maintenance_->Load());
   ASSIGN_OR_RETURN(const std::vector<std::string> names, flash_->List(kObjectPrefix));
   for (const std::string& name : names) {
     ASSIGN_OR_RETURN(const std::optional<SecretBytes> record, flash_->Read(name));
@@ -197,10 +207,12 @@ Status Device::DestroyTokenObjects() {
 }
 
 Fallible<SessionPtr> Device::OpenSession(CK_FLAGS flags) {
+  if (Seconds() - tested_.load() >= test_interval_.load()) RETURN_IF_ERROR(SelfTest());
   const std::lock_guard lock(login_mutex_);
   if ((flags & CKF_RW_SESSION) == 0 && login() == LoginState::kSecurityOfficer) {
     return Fail(CKR_SESSION_READ_WRITE_SO_EXISTS, "the security officer is logged in");
   }
+  if (sessions_.open() >= kSessionsMax) return Fail(CKR_SESSION_COUNT, "the device has no room for more sessions");
   return sessions_.Open(flags, login_epoch());
 }
 
@@ -281,6 +293,49 @@ Status Device::DestroyObject(CK_OBJECT_HANDLE handle) {
   }
   if (objects_.Remove(handle) == nullptr) return Fail(CKR_OBJECT_HANDLE_INVALID, "no such object");
   return {};
+}
+
+Fallible<Maintenance::Quote> Device::Attest(ByteView nonce) {
+  RETURN_IF_ERROR(Permit(Command::kUse));
+  const Token::Info token = token_->info();
+  RecordWriter configuration;
+  configuration.Number(token.initialized);
+  configuration.Number(token.user_pin_set);
+  configuration.String(AsBytes(token.label));
+  configuration.String(Maintenance::QuorumArgument(maintenance_->quorum()));
+  ASSIGN_OR_RETURN(const Bytes digest, DigestOf(configuration.bytes()));
+  return maintenance_->Attest(nonce, NameOf(state()), digest, counter_->last());
+}
+
+Fallible<Bytes> Device::Backup(const Approved& approved, std::uint64_t now) {
+  RETURN_IF_ERROR(Permit(Command::kUse));
+  const std::lock_guard lock(object_change_mutex_);
+  std::vector<ObjectRecord> records;
+  for (const CK_OBJECT_HANDLE handle : objects_.Select([](const Object& object) { return object.is_token(); })) {
+    const ObjectPtr object = objects_.Find(handle);
+    if (object != nullptr) records.push_back({object->name(), object->Encode()});
+  }
+  return maintenance_->Backup(records, approved, now);
+}
+
+Fallible<std::size_t> Device::Restore(ByteView backup, const Approved& approved, std::uint64_t now) {
+  RETURN_IF_ERROR(Permit(Command::kUse));
+  ASSIGN_OR_RETURN(const std::vector<ObjectRecord> records, maintenance_->OpenBackup(backup, approved, now));
+  std::vector<ObjectPtr> objects;
+  for (const ObjectRecord& record : records) {
+    ASSIGN_OR_RETURN(ObjectPtr object, Object::Decode(record.record.view(), record.name));
+    objects.push_back(std::move(object));
+  }
+  const std::lock_guard lock(object_change_mutex_);
+  std::size_t added = 0;
+  for (ObjectPtr& object : objects) {
+    const auto same = [&](const Object& other) { return other.is_token() && other.name() == object->name(); };
+    if (!objects_.Select(same).empty()) continue;
+    RETURN_IF_ERROR(flash_->Write(kObjectPrefix + object->name(), object->Encode().view()));
+    objects_.Add(std::move(object));
+    ++added;
+  }
+  return added;
 }
 
 Fallible<std::string> Device::NewObjectName(bool token) {

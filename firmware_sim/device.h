@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <mutex>
 
@@ -10,6 +11,7 @@
 #include "firmware_sim/device_state.h"
 #include "firmware_sim/faults/plan.h"
 #include "firmware_sim/flash.h"
+#include "firmware_sim/maintenance.h"
 #include "firmware_sim/object_store.h"
 #include "firmware_sim/session.h"
 #include "firmware_sim/token.h"
@@ -43,6 +45,8 @@ class Device {
 
   // A conditional or periodic test failed while working: no service until all self-tests pass.
   void WorkingTestFailed(const std::string& why);
+  // All self-tests run again when a session is opened so long after the last time (a day).
+  void TestEvery(std::chrono::seconds interval) { test_interval_.store(interval.count()); }
   // Runs all self-tests and looks at the noise source anew; leads out of a soft error. Errors:
   // CKR_FIPS_SELF_TEST_FAILED, CKR_DEVICE_ERROR.
   Status SelfTest();
@@ -54,6 +58,13 @@ class Device {
 
   Token& token() { return *token_; }
   Counter& counter() { return *counter_; }
+  Maintenance& maintenance() { return *maintenance_; }
+
+  // What maintenance does to the device as a whole; refused unless it is operational.
+  Fallible<Maintenance::Quote> Attest(ByteView nonce);
+  Fallible<Bytes> Backup(const Approved& approved, std::uint64_t now);
+  // Adds the objects of a backup that are not there; how many those were.
+  Fallible<std::size_t> Restore(ByteView backup, const Approved& approved, std::uint64_t now);
   ObjectStore& objects() { return objects_; }
   SessionTable& sessions() { return sessions_; }
 
@@ -98,11 +109,14 @@ class Device {
   mutable std::mutex trouble_mutex_;  // changes of the state, and why
   std::string trouble_;
   std::mutex self_test_mutex_;  // one test at a time
-  std::mutex zeroize_mutex_;    // one destruction at a time
+  std::atomic<std::int64_t> test_interval_{24 * 3600};
+  std::atomic<std::int64_t> tested_{0};  // when, in seconds of the monotonic clock
+  std::mutex zeroize_mutex_;             // one destruction at a time
   std::string flash_directory_;
   std::unique_ptr<Flash> flash_;
   std::unique_ptr<Token> token_;
   std::unique_ptr<Counter> counter_;
+  std::unique_ptr<Maintenance> maintenance_;
   ObjectStore objects_;
   SessionTable sessions_;
   std::mutex login_mutex_;          // opening and closing sessions, logging in and out: never during cryptography

@@ -70,11 +70,11 @@ Status Handle(Context& context, spec::Call<CallId::C_GetTokenInfo>& call) {
   info = {};
   spec::PadText(info.label, "");
   spec::PadText(info.serialNumber, "");
-  spec::PadText(info.manufacturerID, spec::kManufacturer);
+  spec::PadText(info.manufacturerID, "cmkd (simulation, not validated)");
   spec::PadText(info.model, "firmware-sim");
   spec::PadText(info.utcTime, "");
   info.firmwareVersion = info.hardwareVersion = spec::kLibraryVersion;
-  info.ulMaxSessionCount = info.ulMaxRwSessionCount = CK_EFFECTIVELY_INFINITE;
+  info.ulMaxSessionCount = info.ulMaxRwSessionCount = kSessionsMax;
   info.ulTotalPublicMemory = info.ulFreePublicMemory = CK_UNAVAILABLE_INFORMATION;
   info.ulTotalPrivateMemory = info.ulFreePrivateMemory = CK_UNAVAILABLE_INFORMATION;
   info.ulMaxPinLen = kPinBytesMax;
@@ -86,6 +86,8 @@ Status Handle(Context& context, spec::Call<CallId::C_GetTokenInfo>& call) {
     return {};
   }
   const Token::Info token = context.device.token().info();
+  const std::uint64_t firmware = context.device.maintenance().firmware().version;
+  if (firmware != 0) info.firmwareVersion = {static_cast<CK_BYTE>(firmware >> 8), static_cast<CK_BYTE>(firmware)};
   spec::PadText(info.label, token.label);
   spec::PadText(info.serialNumber, token.serial);
   info.flags = TokenFlags(token);

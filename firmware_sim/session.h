@@ -72,6 +72,9 @@ class Session {
 using SessionPtr = std::shared_ptr<Session>;
 
 // All sessions by handle. Any thread.
+// A device has room for so many.
+inline constexpr CK_ULONG kSessionsMax = 4096;
+
 class SessionTable {
  public:
   SessionPtr Open(CK_FLAGS flags, std::uint64_t login_epoch) {

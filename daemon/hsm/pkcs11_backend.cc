@@ -12,6 +12,9 @@ namespace cmkd::daemon {
 
 namespace {
 
+// So many sessions in a row in which somebody left an operation active are no accident.
+constexpr int kDirtySessionsMax = 4;
+
 // Codes with which a device says that it is at its wits' end rather than that the call is wrong.
 bool IsFault(CK_RV rv) {
   return rv == CKR_GENERAL_ERROR || rv == CKR_FUNCTION_FAILED || rv == CKR_DEVICE_ERROR || rv == CKR_DEVICE_MEMORY ||
@@ -111,7 +114,8 @@ Status Pkcs11Backend::Attempt(const Job& job) {
 }
 
 Fallible<std::unique_ptr<Pkcs11Backend::Session>> Pkcs11Backend::AttemptAndKeep(const Job& job) {
-  for (bool again = false;; again = true) {
+  bool again = false;
+  for (int dirty_sessions = 0;;) {
     ASSIGN_OR_RETURN(std::unique_ptr<Session> session, TakeSession());
     if (has_leftovers_.load(std::memory_order_relaxed)) DestroyLeftovers(*session);
     Status status = job(*session);
@@ -123,18 +127,20 @@ Fallible<std::unique_ptr<Pkcs11Backend::Session>> Pkcs11Backend::AttemptAndKeep(
     if (loss == Loss::kKey) {
       session->ForgetPinned();
       wrapping_.Clear();
-    } else if (loss == Loss::kSession || dirty) {
-      session->Break();
     }
-    if (loss == Loss::kNone && (again || !dirty)) {
+    // After such an answer nobody knows what the device has done: an Init may have begun its operation after all.
+    if (loss != Loss::kNone || dirty || IsFault(error.rv)) session->Break();
+    if (dirty && ++dirty_sessions < kDirtySessionsMax) continue;
+    if (loss == Loss::kNone) {
+      if (dirty) error.rv = CKR_FUNCTION_FAILED;
       if (error.detail == 0 && IsFault(error.rv)) error.detail = spec::kHsmRefused;
       return Failure<Error>{std::move(error)};
     }
     const std::uint64_t generation = session->generation();
     session.reset();
     // Also for a key: without a login, a device does not see its private objects.
-    if (loss != Loss::kNone) RETURN_IF_ERROR(link_.Recover(generation));
-    if (!again) continue;
+    RETURN_IF_ERROR(link_.Recover(generation));
+    if (!std::exchange(again, true)) continue;
     return Fail(loss == Loss::kKey ? CKR_FUNCTION_FAILED : CKR_DEVICE_ERROR, std::move(error.why), spec::kHsmRefused);
   }
 }

@@ -153,6 +153,19 @@ TEST_F(DeviceStateTest, InAnErrorStateEveryFunctionButInformationIsRefused) {
   EXPECT_EQ(Random(), CKR_OK);
 }
 
+TEST_F(DeviceStateTest, SaysThatItIsASimulationAndHowManySessionsItHas) {
+  CK_TOKEN_INFO info{};
+  ASSERT_EQ(f->C_GetTokenInfo(0, &info), CKR_OK);
+  EXPECT_EQ(std::string(reinterpret_cast<char*>(info.manufacturerID), 32), "cmkd (simulation, not validated)");
+  CK_SESSION_HANDLE opened = 0;
+  CK_ULONG count = info.ulSessionCount;
+  while (f->C_OpenSession(0, CKF_SERIAL_SESSION, nullptr, nullptr, &opened) == CKR_OK) ++count;
+  EXPECT_EQ(count, info.ulMaxSessionCount);
+  EXPECT_EQ(f->C_OpenSession(0, CKF_SERIAL_SESSION, nullptr, nullptr, &opened), CKR_SESSION_COUNT);
+  EXPECT_EQ(f->C_CloseSession(session), CKR_OK);
+  EXPECT_EQ(f->C_OpenSession(0, CKF_SERIAL_SESSION, nullptr, nullptr, &opened), CKR_OK);
+}
+
 TEST_F(DeviceStateTest, TamperDestroysEverythingAndIsRemembered) {
   GenerateAes(32, T().Bool(CKA_TOKEN, true));
   ASSERT_EQ(Records(), 3u);

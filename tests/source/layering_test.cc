@@ -143,14 +143,14 @@ struct ForbiddenWord {
 };
 
 const std::vector<ForbiddenWord>& ForbiddenWords() {
-  static const Folders kPure = {"common", "pkcs11/spec", "keystore/cmk"};
+  static const Folders kPure = {"common", "pkcs11/spec", "keystore/cmk", "firmware_sim/faults"};
   static const Folders kGuest = {"common",      "pkcs11/spec",   "pkcs11/entry", "pkcs11/wire",
                                  "pkcs11/lane", "pkcs11/remote", "pkcs11/module"};
   static const std::vector<ForbiddenWord> words = {
       {"dlopen", {"daemon/hsm_host", "tests", "conformance"}, {}, "foreign code is loaded in the HSM host only"},
       {"dlmopen", {"daemon/hsm_host", "tests", "conformance"}, {}, "foreign code is loaded in the HSM host only"},
       {"system_clock",
-       {"daemon/system", "tests", "tools", "conformance"},
+       {"daemon/system", "firmware_sim/tool", "tests", "tools", "conformance"},
        {},
        "the time of day is a parameter (common/time.h)"},
       {"steady_clock", {}, kPure, "pure code takes the time as a parameter"},
