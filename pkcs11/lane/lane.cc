@@ -4,6 +4,7 @@
 #include <boost/interprocess/mapped_region.hpp>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -46,6 +47,8 @@ struct Lane::Half::Words {
   alignas(kLine) std::uint32_t turn;    // counts frames; the futex
   alignas(kLine) std::uint32_t place;   // of the frame of this turn
   alignas(kLine) std::uint32_t sleeps;  // the reader wants to be woken
+  alignas(kLine) std::uint32_t taken;   // the turn whose frame the reader has copied
+  alignas(kLine) std::uint32_t cpu;     // where the writer ran
 };
 
 struct Lane::Memory {
@@ -92,7 +95,8 @@ std::unique_ptr<Lane> Lane::Map(int descriptor) {
     // Frames carry PINs and plaintexts: neither in dumps, nor in children, nor, where the limit allows, in swap.
     ::madvise(address, kLaneBytes, MADV_DONTDUMP);
     ::madvise(address, kLaneBytes, MADV_DONTFORK);
-    ::mlock2(address, kLaneBytes, MLOCK_ONFAULT);
+    ::mlock2(address, kWordsBytes + kSmallBytesMax, MLOCK_ONFAULT);
+    ::mlock2(memory->area(1), kSmallBytesMax, MLOCK_ONFAULT);
     return std::unique_ptr<Lane>(new Lane(std::move(memory)));
   } catch (const std::exception&) {
     return nullptr;
@@ -107,12 +111,17 @@ void Lane::set_may_spin(bool may) {
 }
 
 void Lane::Half::Announce(Place place) {
-  Store(words_->place, static_cast<std::uint32_t>(place));
+  const auto relaxed = [](std::uint32_t& word, std::uint32_t value) {
+    std::atomic_ref(word).store(value, std::memory_order_relaxed);
+  };
+  relaxed(words_->place, static_cast<std::uint32_t>(place));
+  relaxed(words_->cpu, ThisProcessor());
   Store(words_->turn, Load(words_->turn) + 1);
   if (Load(words_->sleeps) != 0) FutexWake(&words_->turn);
 }
 
 void Lane::Half::Post(ByteView frame) {
+  if (frame.size() > kSmallBytesMax) long_frames_ = true;
   std::memcpy(area_, frame.data(), frame.size());
   Announce(Place::kLane);
 }
@@ -123,13 +132,23 @@ std::uint32_t Lane::Half::turn() const { return Load(words_->turn); }
 
 Place Lane::Half::place() const { return Load(words_->place) == 0 ? Place::kLane : Place::kSocket; }
 
+std::uint32_t Lane::Half::cpu() const { return std::atomic_ref(words_->cpu).load(std::memory_order_relaxed); }
+
 bool Lane::Half::Take(wire::FrameHeader& header, wire::Buffer& payload) {
   std::memcpy(&header, area_, sizeof header);
   if (header.payload_bytes > kFrameBytesMax - sizeof header) return false;
   payload.Clear();
   std::memcpy(payload.Extend(header.payload_bytes), area_ + sizeof header, header.payload_bytes);
   Wipe({area_, sizeof header + header.payload_bytes});
+  Store(words_->taken, Load(words_->turn));
   return true;
+}
+
+void Lane::Half::ReleaseMemory() {
+  // A reader who lies about what he has taken spoils his own answer.
+  if (!long_frames_ || Load(words_->taken) != Load(words_->turn)) return;
+  ::madvise(area_ + kSmallBytesMax, kFrameBytesMax - kSmallBytesMax, MADV_REMOVE);
+  long_frames_ = false;
 }
 
 void Lane::Half::Sleep(std::uint32_t seen, std::chrono::milliseconds timeout) {
@@ -143,6 +162,8 @@ void Lane::Half::Nudge() {
   std::atomic_ref(words_->turn).fetch_add(0x8000'0000u, std::memory_order_seq_cst);
   FutexWake(&words_->turn);
 }
+
+std::uint32_t ThisProcessor() { return static_cast<std::uint32_t>(::sched_getcpu()); }
 
 void Patience::Pause() {
 #if defined(__x86_64__) || defined(__i386__)

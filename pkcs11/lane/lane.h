@@ -15,31 +15,39 @@
 
 namespace cmkd::lane {
 
-// Frames up to this size, header included, travel in the lane; longer ones over the socket, announced in the lane.
-inline constexpr std::size_t kFrameBytesMax = 64 * 1024;
+// Frames up to this size, header included, travel in the lane; longer ones over the socket, announced in the lane. A
+// lane costs memory only as far as frames have reached into it.
+inline constexpr std::size_t kFrameBytesMax = (1024 + 64) * 1024;
+// Of each direction; this much stays locked in memory, and what lies behind is given back to the system after a rest.
+inline constexpr std::size_t kSmallBytesMax = 64 * 1024;
 
 // Where the frame of a turn is.
 enum class Place : std::uint32_t { kLane = 0, kSocket = 1 };
 
-// How long it has paid to wait for the other side without sleeping. One for each waiting place; one thread.
+// Whether to wait for the other side without sleeping: when that has lately brought it, and for no longer than a sleep
+// and its wake-up would take. One for each waiting place; one thread.
 class Patience {
  public:
-  // Calls `arrived` until it says true, or for as long as that has lately been worth it. `allowed`: a processor is
-  // free.
+  // Calls `arrived` until it says true; false after a while, or at once when waiting has not been worth it lately: then
+  // the caller sleeps. `allowed`: a processor is free. `cpu`: where the other side ran when it was last heard of.
   template <class Arrived>
-  bool Spin(bool allowed, Arrived arrived);
+  bool Spin(bool allowed, std::uint32_t cpu, Arrived arrived);
 
  private:
   using Clock = std::chrono::steady_clock;
-  static constexpr std::chrono::nanoseconds kLongest{20'000};
-  static constexpr std::chrono::nanoseconds kShortest{1'000};
-  static constexpr int kLooks = 16;            // between two looks at the clock
-  static constexpr unsigned kRetryAfter = 32;  // waits that slept before spinning is tried once more
+  // Longer than it takes the other side to wake up: two that both sleep between turns would else never meet awake.
+  static constexpr std::chrono::nanoseconds kLongest{60'000};
+  static constexpr int kLooks = 16;           // between two looks at the clock
+  static constexpr unsigned kWorstScore = 4;  // vain waits until there are no more
+  static constexpr unsigned kRetryAfter = 32;
   static void Pause();
 
-  std::chrono::nanoseconds budget_ = kLongest;
-  unsigned slept_ = 0;
+  unsigned vain_ = 0;   // of the last waits; one that was not takes one off
+  unsigned slept_ = 0;  // since the last try
 };
+
+// The processor that the caller runs on.
+std::uint32_t ThisProcessor();
 
 class Lane {
  public:
@@ -60,10 +68,14 @@ class Lane {
     // The reader: the counter of turns, to be compared with the one seen before.
     std::uint32_t turn() const;
     Place place() const;
-    // Copies the frame of this turn out and wipes it there. False when it is not one.
+    // Where the writer ran when it posted this turn.
+    std::uint32_t cpu() const;
+    // Copies the frame of this turn out, wipes it there, and says that it was taken. False when it is not one.
     bool Take(wire::FrameHeader& header, wire::Buffer& payload);
     // Sleeps until the turn is not `seen` any more, a wake-up, or the timeout (0: for ever).
     void Sleep(std::uint32_t seen, std::chrono::milliseconds timeout);
+    // The writer, when nobody has anything to do: gives the memory of long frames back. Not while a frame waits there.
+    void ReleaseMemory();
     // Ends a Sleep of another thread of this process, now or when it begins.
     void Nudge();
 
@@ -72,6 +84,7 @@ class Lane {
     struct Words;
     Words* words_ = nullptr;
     std::uint8_t* area_ = nullptr;
+    bool long_frames_ = false;  // posted here since the last ReleaseMemory
     void Announce(Place place);
   };
   Half& requests() { return requests_; }
@@ -91,23 +104,23 @@ class Lane {
 };
 
 template <class Arrived>
-bool Patience::Spin(bool allowed, Arrived arrived) {
+bool Patience::Spin(bool allowed, std::uint32_t cpu, Arrived arrived) {
   if (arrived()) return true;
-  if (!allowed) return false;
-  if (budget_ < kShortest && ++slept_ < kRetryAfter) return false;
+  // Who spins on the processor that the other side wants waits for himself.
+  if (!allowed || cpu == ThisProcessor()) return false;
+  if (vain_ >= kWorstScore && ++slept_ < kRetryAfter) return false;
   slept_ = 0;
-  const auto budget = std::max(budget_, kShortest);
   const auto begin = Clock::now();
   do {
     for (int i = 0; i < kLooks; ++i) {
+      Pause();
       if (arrived()) {
-        budget_ = std::min(kLongest, budget * 2);
+        if (vain_ != 0) --vain_;
         return true;
       }
-      Pause();
     }
-  } while (Clock::now() - begin < budget);
-  budget_ = budget / 2;
+  } while (Clock::now() - begin < kLongest);
+  if (vain_ < kWorstScore) ++vain_;
   return false;
 }
 

@@ -19,13 +19,16 @@ using wire::Receive;
 constexpr std::chrono::milliseconds kFirstLook{5};
 constexpr std::chrono::milliseconds kLook{50};
 
-// Server threads that are awake with a lane. Each has a client that is likely awake as well: when there are more of
-// them than processors, waiting without sleep only takes time from those who work.
+// A server's lane that was not used for so long gives the memory of long frames back.
+constexpr std::chrono::milliseconds kRest{1000};
+
+// Server threads that are awake with a lane. When there are more of them than processors, waiting without sleep only
+// takes time from those who work.
 std::atomic<int> g_awake{0};
 
 bool ProcessorsAreFree() {
   static const int processors = std::max(1, ::get_nprocs());
-  return g_awake.load(std::memory_order_relaxed) * 2 <= processors;
+  return g_awake.load(std::memory_order_relaxed) <= processors;
 }
 
 // A frame header without payload, and a descriptor with it or not.
@@ -90,9 +93,14 @@ constexpr std::uint64_t kWishId = 0;
 
 // ---- The client's end
 
+const wire::Socket& ClientLink::TimedSocket() {
+  socket_.SetDeadline(deadline_);
+  return socket_;
+}
+
 bool ClientLink::OpenLane() {
   wire::FrameHeader header{0, 0, wire::kLane, kWishId};
-  if (!SendWithDescriptor(socket_, header, -1)) return false;
+  if (!SendWithDescriptor(TimedSocket(), header, -1)) return false;
   wire::Socket descriptor;
   if (!ReceiveWithDescriptor(socket_, header, descriptor)) return false;
   if (header.flags != (wire::kLane | wire::kResponse) || header.payload_bytes != 0) return false;
@@ -108,7 +116,7 @@ bool ClientLink::Ended() const {
 }
 
 bool ClientLink::Send(ByteView frame) {
-  if (lane_ == nullptr) return wire::SendAll(socket_, frame);
+  if (lane_ == nullptr) return wire::SendAll(TimedSocket(), frame);
   // Before the request is out: the answer may be there before Post returns.
   seen_ = lane_->responses().turn();
   if (frame.size() <= kFrameBytesMax) {
@@ -116,14 +124,14 @@ bool ClientLink::Send(ByteView frame) {
     return true;
   }
   lane_->requests().PostElsewhere();
-  return wire::SendAll(socket_, frame);
+  return wire::SendAll(TimedSocket(), frame);
 }
 
 Receive ClientLink::AwaitTurn() {
   Lane::Half& half = lane_->responses();
   const auto arrived = [&] { return half.turn() != seen_; };
-  if (patience_.Spin(lane_->may_spin(), arrived)) return Receive::kFrame;
-  const auto allowed = socket_.deadline();
+  if (patience_.Spin(lane_->may_spin(), half.cpu(), arrived)) return Receive::kFrame;
+  const auto allowed = deadline_;
   std::chrono::milliseconds waited{0};
   for (std::chrono::milliseconds look = kFirstLook; !arrived(); look = kLook) {
     if (Ended() && !arrived()) return Receive::kClosed;
@@ -135,9 +143,9 @@ Receive ClientLink::AwaitTurn() {
 }
 
 Receive ClientLink::ReceiveFrame(wire::FrameHeader& header, wire::Buffer& payload) {
-  if (lane_ == nullptr) return wire::ReceiveFrame(socket_, header, payload);
+  if (lane_ == nullptr) return wire::ReceiveFrame(TimedSocket(), header, payload);
   if (const Receive turn = AwaitTurn(); turn != Receive::kFrame) return turn;
-  if (lane_->responses().place() == Place::kSocket) return wire::ReceiveFrame(socket_, header, payload);
+  if (lane_->responses().place() == Place::kSocket) return wire::ReceiveFrame(TimedSocket(), header, payload);
   return lane_->responses().Take(header, payload) ? Receive::kFrame : Receive::kMalformed;
 }
 
@@ -183,12 +191,13 @@ Receive ServerLink::ReceiveFrame(int first, wire::FrameHeader& header, wire::Buf
 Receive ServerLink::ReceiveFromLane(Lane& lane, wire::FrameHeader& header, wire::Buffer& payload) {
   Lane::Half& half = lane.requests();
   const auto arrived = [&] { return half.turn() != seen_; };
-  bool here = patience_.Spin(ProcessorsAreFree(), arrived);
+  bool here = patience_.Spin(ProcessorsAreFree(), half.cpu(), arrived);
   if (!here) SetAwake(false);
   // The client's end, and ours, come as a nudge: nobody has to look at the socket.
-  while (!here && !ended_.load()) {
-    half.Sleep(seen_, std::chrono::milliseconds(0));
+  for (std::chrono::milliseconds rest = kRest; !here && !ended_.load(); rest = std::chrono::milliseconds(0)) {
+    half.Sleep(seen_, rest);
     here = arrived();
+    if (!here) lane.responses().ReleaseMemory();
   }
   if (ended_.load()) return Receive::kClosed;
   SetAwake(true);

@@ -18,7 +18,7 @@ class ClientLink {
 
   bool valid() const { return socket_.valid(); }
   // Of one frame out or one answer in.
-  void SetDeadline(std::chrono::milliseconds deadline) { socket_.SetDeadline(deadline); }
+  void SetDeadline(std::chrono::milliseconds deadline) { deadline_ = deadline; }
 
   // Asks the server for a lane. False when the connection is of no use any more; true also when there is no lane for
   // us.
@@ -34,8 +34,11 @@ class ClientLink {
 
  private:
   wire::Receive AwaitTurn();
+  // The socket with the deadline set, which costs system calls when it changes; a lane needs none.
+  const wire::Socket& TimedSocket();
 
   wire::Socket socket_;
+  std::chrono::milliseconds deadline_{0};
   std::unique_ptr<Lane> lane_;
   Patience patience_;
   std::uint32_t seen_ = 0;

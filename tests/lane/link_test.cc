@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <thread>
@@ -199,6 +200,27 @@ TEST(Lane, ALengthThatLiesIsNotFollowed) {
     EXPECT_FALSE(lane->requests().Take(header, payload));
     EXPECT_EQ(payload.size(), 0u);
   }
+}
+
+TEST(Lane, GivesTheMemoryOfLongFramesBackOnceTheyWereTaken) {
+  wire::Socket descriptor;
+  const std::unique_ptr<Lane> lane = Lane::Make(descriptor);
+  ASSERT_NE(lane, nullptr);
+  const auto blocks = [&] {
+    struct stat facts {};
+    EXPECT_EQ(::fstat(descriptor.fd(), &facts), 0);
+    return facts.st_blocks * 512;
+  };
+  lane->responses().Post(Frame(kMostInLane, 1));
+  EXPECT_GT(blocks(), static_cast<off_t>(kMostInLane));
+  lane->responses().ReleaseMemory();
+  EXPECT_GT(blocks(), static_cast<off_t>(kMostInLane)) << "nobody has read it yet";
+  wire::FrameHeader header{};
+  wire::Buffer payload;
+  ASSERT_TRUE(lane->responses().Take(header, payload));
+  EXPECT_EQ(payload.size(), kMostInLane);
+  lane->responses().ReleaseMemory();
+  EXPECT_LT(blocks(), static_cast<off_t>(2 * kSmallBytesMax));
 }
 
 TEST(Lane, WhatWasTakenIsWiped) {
