@@ -7,6 +7,9 @@
 namespace cmkd::spec {
 namespace {
 
+// Of an object; more make the vector grow.
+constexpr std::size_t kUsualCount = 40;
+
 template <class Items>
 auto Position(Items& items, CK_ATTRIBUTE_TYPE type) {
   return std::lower_bound(items.begin(), items.end(), type,
@@ -85,7 +88,9 @@ ByteView Attributes::View(CK_ATTRIBUTE_TYPE type) const {
 void Attributes::Set(CK_ATTRIBUTE_TYPE type, ByteView value) {
   const auto item = Position(items_, type);
   if (item == items_.end() || item->type != type) {
-    items_.insert(item, Attribute{type, ToBytes(value)});
+    const auto place = item - items_.begin();
+    if (items_.capacity() == 0) items_.reserve(kUsualCount);
+    items_.insert(items_.begin() + place, Attribute{type, ToBytes(value)});
     return;
   }
   Bytes fresh = ToBytes(value);  // before the wipe: the view may look into this very value
