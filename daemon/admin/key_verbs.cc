@@ -6,6 +6,7 @@
 #include "daemon/admin/key_making.h"
 #include "daemon/admin/verbs.h"
 #include "daemon/service/access.h"
+#include "daemon/service/lifecycle_attributes.h"
 
 namespace cmkd::daemon {
 
@@ -56,7 +57,8 @@ Fallible<Json> ListKeys(const AdminCall& call) {
   ASSIGN_OR_RETURN(const std::string after_text, TextArgument(call.arguments, "after", ""));
   ASSIGN_OR_RETURN(const auto limit_given, NumberArgument(call.arguments, "limit"));
   const std::size_t limit = static_cast<std::size_t>(std::clamp<std::int64_t>(limit_given.value_or(200), 1, 1000));
-  if (!state.empty() && !cmk::CmkStateFromName(state)) return Fail(CKR_ARGUMENTS_BAD, "there is no state " + state);
+  if (!state.empty() && state != kUnavailable && !cmk::CmkStateFromName(state))
+    return Fail(CKR_ARGUMENTS_BAD, "there is no state " + state);
   cmk::CmkId after = cmk::CmkId::FromHex(after_text).value_or(cmk::CmkId{});
   std::optional<cmk::TokenId> token;
   if (!token_name.empty()) {
@@ -70,7 +72,7 @@ Fallible<Json> ListKeys(const AdminCall& call) {
     for (const cmk::Cmk& key : page) {
       after = key.id;
       if (!HasTag(key, tag)) continue;
-      if (!state.empty() && cmk::Name(cmk::EffectiveState(key, call.daemon().clock.Now())) != state) continue;
+      if (!state.empty() && ShownState(call.daemon(), key) != state) continue;
       list.push_back(DescribeKey(call.invocation, key, false));
       if (list.size() == limit) break;
     }

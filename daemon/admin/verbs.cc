@@ -178,7 +178,7 @@ Json DescribeKey(const Invocation& invocation, const cmk::Cmk& key, bool whole) 
                     {"name", key.name},
                     {"spec", key.spec},
                     {"usage", object == nullptr ? "" : UsageText(*object)},
-                    {"state", cmk::Name(cmk::EffectiveState(key, invocation.daemon.clock.Now()))},
+                    {"state", ShownState(invocation.daemon, key)},
                     {"current_version", key.current.value},
                     {"versions", key.versions.size()},
                     {"created", TimeText(key.created)},

@@ -34,6 +34,10 @@ struct Operation {
   ObjectPtr key;  // none for a digest
   std::size_t key_bits = 0;
 
+  // The digest mechanism by which the device digests before it signs with CKM_ECDSA, where it cannot do both in one; or
+  // 0.
+  CK_MECHANISM_TYPE digest_apart = 0;
+
   // CKA_ALWAYS_AUTHENTICATE: a context-specific login must come between Init and use.
   bool needs_login = false;
 

@@ -115,7 +115,7 @@ bool DeviceLink::LooksWell() {
     CK_SESSION_INFO info{};
     if (device_.functions()->C_GetSessionInfo(home.session, &info) != CKR_OK) {
       // A module that hangs in so small a call would also hang in every call of the clearing up.
-      if (Clock::now() - asked > kTooSlow && options_.reset) options_.reset();
+      if (Clock::now() - asked > kTooSlow && options_.reset) options_.reset("it does not answer");
       return false;
     }
     const bool logged_in = info.state == CKS_RW_USER_FUNCTIONS || info.state == CKS_RO_USER_FUNCTIONS;
@@ -157,7 +157,8 @@ bool DeviceLink::Rebuild(bool patient) {
       return false;
     }
     device_errors = rv == CKR_DEVICE_ERROR ? device_errors + 1 : 0;
-    if (device_errors == kErrorsBeforeReset && options_.reset) options_.reset();
+    if (device_errors == kErrorsBeforeReset && options_.reset) options_.reset("it fails again and again");
+    if (rv == CKR_TOKEN_NOT_PRESENT && !patient && options_.reset) options_.reset("it does not see the token");
     if (!patient || Clock::now() + pause > begun + options_.grace || !Pause(pause)) return false;
   }
 }

@@ -24,8 +24,9 @@ struct LinkOptions {
   TokenChoice token;
   // Asked at each login. Empty function: the token needs no login.
   std::function<Result<SecretBytes, std::string>()> pin;
-  // Called when the device is there but does not come back to its senses; may be empty.
-  std::function<void()> reset;
+  // Called when the module has to begin anew, with the reason: the device is there but does not come back to its
+  // senses, or the token is not there, for many modules look for their tokens only when they start. May be empty.
+  std::function<void(const char* why)> reset;
   // How long callers wait for a lost device before they are told that it is away.
   std::chrono::milliseconds grace{2000};
   // How often the keeper looks unasked, and the longest pause between attempts while the device is away.

@@ -15,6 +15,7 @@
 #include <cstring>
 #include <filesystem>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "daemon/system/log.h"
@@ -153,10 +154,12 @@ int HostProcess::pid() const {
   return pid_;
 }
 
-void HostProcess::Kill() {
+void HostProcess::Kill(const std::string& why) {
   const std::lock_guard lock(mutex_);
   if (pid_ <= 0) return;
-  LogError("HSM " + options_.name + ": the host does not answer and is killed");
+  if (why != last_why_) LogWarning("HSM " + options_.name + ": the host is started anew: " + why);
+  last_why_ = why;
+  killed_ = true;
   ::kill(pid_, SIGKILL);
 }
 
@@ -182,9 +185,10 @@ void HostProcess::Watch() {
     {
       const std::lock_guard lock(mutex_);
       if (stopping_) return;
+      if (!std::exchange(killed_, false))
+        LogError("HSM " + options_.name + ": the host " + (error.empty() ? end : "does not start: " + error) +
+                 "; it is started again");
     }
-    LogError("HSM " + options_.name + ": the host " + (error.empty() ? end : "does not start: " + error) +
-             "; it is started again");
     if (!Pause(backoff)) return;
     backoff = std::min(backoff * 2, kLongestBackoff);
   }

@@ -41,8 +41,8 @@ class HostProcess {
   // Counts the hosts that have listened; moves at each restart.
   std::uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
   int pid() const;
-  // Kills a host that does not answer; another is started.
-  void Kill();
+  // Kills the host; another is started. `why` is logged, but not again and again.
+  void Kill(const std::string& why);
 
  private:
   // A daemon that was killed leaves a host that is still ending, with the device in its hands.
@@ -63,6 +63,8 @@ class HostProcess {
   std::condition_variable changed_;
   int pid_ = -1;  // not yet reaped
   bool listening_ = false;
+  bool killed_ = false;  // by us
+  std::string last_why_;
   bool stopping_ = false;
   bool first_done_ = false;
   std::string first_error_;

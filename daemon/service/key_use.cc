@@ -103,9 +103,16 @@ Fallible<Candidate> CurrentCandidate(const Invocation& invocation, const Object&
   return std::move(candidates.front());
 }
 
+std::optional<CK_MECHANISM_TYPE> MechanismOnDevice(const Backend& backend, const spec::MechanismRow& row) {
+  if (backend.FindMechanism(row.type) != nullptr) return row.type;
+  const bool made_of_two = row.recipe == spec::Recipe::kEcdsa && row.digest != 0 &&
+                           backend.FindMechanism(CKM_ECDSA) != nullptr && backend.FindMechanism(row.digest) != nullptr;
+  return made_of_two ? std::optional<CK_MECHANISM_TYPE>(CKM_ECDSA) : std::nullopt;
+}
+
 bool IsOffered(const store::TokenRecord* token, const Backend& backend, const spec::MechanismRow& row) {
   const bool managed = token != nullptr && token->profile == cmk::TokenProfile::kManaged;
-  return (row.standing == spec::Standing::kApproved || !managed) && backend.FindMechanism(row.type) != nullptr;
+  return (row.standing == spec::Standing::kApproved || !managed) && MechanismOnDevice(backend, row);
 }
 
 namespace {
@@ -128,8 +135,9 @@ bool Has(const Backend& backend, CK_MECHANISM_TYPE type, CK_FLAGS operation) {
 }  // namespace
 
 CK_FLAGS ServedOperations(const Backend& backend, const spec::MechanismRow& row) {
-  const CK_MECHANISM_INFO* device = backend.FindMechanism(row.type);
-  if (device == nullptr) return 0;
+  const auto mechanism = MechanismOnDevice(backend, row);
+  if (!mechanism) return 0;
+  const CK_MECHANISM_INFO* device = backend.FindMechanism(*mechanism);
   // Flags that are about curves are the row's own.
   constexpr CK_FLAGS kDevices = CKF_ENCRYPT | CKF_DECRYPT | CKF_DIGEST | CKF_SIGN | CKF_VERIFY | CKF_WRAP | CKF_UNWRAP |
                                 CKF_DERIVE | CKF_GENERATE | CKF_GENERATE_KEY_PAIR;

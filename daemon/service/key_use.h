@@ -27,6 +27,11 @@ Fallible<std::vector<Candidate>> Candidates(const Invocation& invocation, const 
 // The first candidate: for uses that have only one.
 Fallible<Candidate> CurrentCandidate(const Invocation& invocation, const Object& key, cmk::Use use, Moment moment);
 
+// The mechanism by which the device does this one: itself, or CKM_ECDSA for a signature over a digest that the device
+// cannot make in one go; then the digest is made before, by the same device (operation_run.h). Empty: the device cannot
+// do it.
+std::optional<CK_MECHANISM_TYPE> MechanismOnDevice(const Backend& backend, const spec::MechanismRow& row);
+
 // Whether tokens of this profile offer the mechanism at all: it is in the table, the device has it, and legacy ones
 // (whose cryptography is past its time) only where any PKCS#11 program must find what it expects.
 bool IsOffered(const store::TokenRecord* token, const Backend& backend, const spec::MechanismRow& row);

@@ -37,6 +37,15 @@ std::string_view OriginText(cmk::Origin origin) {
   return "";
 }
 
+std::string_view ShownState(const Daemon& daemon, const cmk::Cmk& key) {
+  const cmk::CmkState state = cmk::EffectiveState(key, daemon.clock.Now());
+  if (state != cmk::CmkState::kEnabled && state != cmk::CmkState::kArchived) return cmk::Name(state);
+  const auto token = daemon.records.GetToken(key.token);
+  if (!token.ok()) return cmk::Name(state);
+  const auto backend = daemon.backends.Get((*token)->hsm);
+  return backend.ok() && (*backend)->available() ? cmk::Name(state) : kUnavailable;
+}
+
 spec::Attributes LifecycleAttributes(const Invocation& invocation, const Object& object,
                                      std::span<const CK_ATTRIBUTE> wanted) {
   spec::Attributes shown;
@@ -47,7 +56,7 @@ spec::Attributes LifecycleAttributes(const Invocation& invocation, const Object&
   const auto key = invocation.daemon.records.GetCmk(*object.cmk);
   if (!key.ok()) return shown;
   const cmk::Cmk& record = **key;
-  shown.SetText(CKA_CMKD_STATE, cmk::Name(cmk::EffectiveState(record, invocation.daemon.clock.Now())));
+  shown.SetText(CKA_CMKD_STATE, ShownState(invocation.daemon, record));
   shown.SetUlong(CKA_CMKD_VERSION, object.version ? object.version->value : record.current.value);
   shown.SetUlong(CKA_CMKD_VERSION_COUNT, record.versions.size());
   shown.SetText(CKA_CMKD_ORIGIN, OriginText(record.origin));

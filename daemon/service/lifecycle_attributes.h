@@ -9,6 +9,11 @@ namespace cmkd::daemon {
 spec::Attributes LifecycleAttributes(const Invocation& invocation, const Object& object,
                                      std::span<const CK_ATTRIBUTE> wanted);
 
+// The key's state as people and programs see it: what its record and the time say, or kUnavailable when it could be used but
+// its HSM is away.
+inline constexpr std::string_view kUnavailable = "Unavailable";
+std::string_view ShownState(const Daemon& daemon, const cmk::Cmk& key);
+
 // How the material came to be, in the word that operators and programs see.
 std::string_view OriginText(cmk::Origin origin);
 

@@ -30,6 +30,7 @@ Fallible<std::unique_ptr<Operation>> NewMessage(const Operation& process, Operat
   message->row = process.row;
   message->key = process.key;
   message->key_bits = process.key_bits;
+  message->digest_apart = process.digest_apart;
   message->mechanism = OwnedMechanism::Copy(mechanism);
   if (message->mechanism == nullptr) return Fail(CKR_MECHANISM_PARAM_INVALID, "the parameter cannot be copied");
   return message;

@@ -80,10 +80,14 @@ CK_BYTE_PTR Mutable(ByteView bytes) { return const_cast<CK_BYTE_PTR>(bytes.data(
 // Starts the operation in a device session with one version of its key.
 CK_RV StartOnDevice(CK_FUNCTION_LIST_PTR device, Backend::Lease& lease, const Operation& operation,
                     const Candidate* candidate) {
-  if (candidate == nullptr) return device->C_DigestInit(lease.session(), operation.mechanism->pointer());
+  CK_MECHANISM digest{operation.digest_apart, nullptr, 0}, signature{CKM_ECDSA, nullptr, 0};
+  const bool apart = operation.digest_apart != 0;
+  if (candidate == nullptr)
+    return device->C_DigestInit(lease.session(), apart ? &digest : operation.mechanism->pointer());
   const auto handle = lease.Load(candidate->name, candidate->material);
   if (!handle.ok()) return handle.error().rv;
-  return (device->*RowOf(operation.kind).init)(lease.session(), operation.mechanism->pointer(), *handle);
+  return (device->*RowOf(operation.kind).init)(lease.session(), apart ? &signature : operation.mechanism->pointer(),
+                                               *handle);
 }
 
 // The code for "the integrity check failed", as the standard has it.
@@ -99,6 +103,38 @@ Fallible<std::vector<Candidate>> CandidatesOf(const Invocation& invocation, cons
     return Translate(cmk::Refusal::kKeyPendingDeletion, Moment::kUse);
   }
   return Candidates(invocation, *operation.key, RowOf(operation.kind).use, operation.row->versions, Moment::kUse);
+}
+
+// ---- Digests made apart (MechanismOnDevice)
+
+constexpr std::size_t kDigestMax = 64;
+
+// The digest of what was fed to the operation's stream, whose device session is free again afterwards.
+Fallible<Bytes> EndDigest(Backend& backend, Operation& operation) {
+  Bytes digest(kDigestMax);
+  CK_ULONG length = digest.size();
+  const CK_RV rv =
+      backend.functions()->C_DigestFinal(operation.streams.front().lease->session(), digest.data(), &length);
+  if (rv != CKR_OK) operation.streams.front().lease->Break();
+  operation.streams.clear();
+  if (rv != CKR_OK) return Failure<Error>{FromDevice(rv, "the digest").error()};
+  digest.resize(length);
+  return digest;
+}
+
+// What the device is to sign: the input, or its digest.
+Fallible<ByteView> Digested(Invocation& invocation, const Operation& operation, ByteView input) {
+  if (operation.digest_apart == 0) return input;
+  ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
+  CK_BYTE_PTR digest = invocation.arena.Allocate(kDigestMax);
+  CK_ULONG length = kDigestMax;
+  CK_MECHANISM mechanism{operation.digest_apart, nullptr, 0};
+  RETURN_IF_ERROR(backend->Run([&](CK_FUNCTION_LIST_PTR device, Backend::Lease& lease) -> CK_RV {
+    length = kDigestMax;
+    if (const CK_RV rv = device->C_DigestInit(lease.session(), &mechanism); rv != CKR_OK) return rv;
+    return device->C_Digest(lease.session(), Mutable(input), input.size(), digest, &length);
+  }));
+  return ByteView(digest, length);
 }
 
 // ---- Lengths
@@ -265,6 +301,9 @@ Status BeginOperation(Invocation& invocation, OperationKind which, const CK_MECH
     operation->needs_login =
         operation->key->object_class == CKO_PRIVATE_KEY && operation->key->attributes.Bool(CKA_ALWAYS_AUTHENTICATE);
   }
+  ASSIGN_OR_RETURN(const Backend* backend, BackendOf(invocation));
+  if (MechanismOnDevice(*backend, *operation->row) != operation->row->type)
+    operation->digest_apart = operation->row->digest;
   operation->mechanism = OwnedMechanism::Copy(aead ? CK_MECHANISM{mechanism->mechanism, nullptr, 0} : *mechanism);
   if (operation->mechanism == nullptr) return Fail(CKR_MECHANISM_PARAM_INVALID, "the parameter cannot be copied");
   session.operation(which) = std::move(operation);
@@ -299,11 +338,12 @@ Status TransformWhole(Invocation& invocation, Operation& operation, ByteView inp
     ASSIGN_OR_RETURN(const SecretBytes plain, DecryptHere(invocation, operation, input));
     return Deliver(invocation, operation, output, plain.view(), input);
   }
+  ASSIGN_OR_RETURN(const ByteView data, Digested(invocation, operation, input));
   CK_BYTE_PTR into = fits ? output.Room(room) : invocation.arena.Allocate(room);
   CK_ULONG made = room;
   RETURN_IF_ERROR(RunOnce(invocation, operation, [&](CK_FUNCTION_LIST_PTR device, CK_SESSION_HANDLE session) {
     made = room;
-    const CK_RV rv = (device->*RowOf(operation.kind).single)(session, Mutable(input), input.size(), into, &made);
+    const CK_RV rv = (device->*RowOf(operation.kind).single)(session, Mutable(data), data.size(), into, &made);
     return rv == CKR_OK && !IsPlausible(operation, length, made) ? CKR_DEVICE_ERROR : rv;
   }));
   if (!fits) return Deliver(invocation, operation, output, {into, made}, input);
@@ -396,6 +436,7 @@ Status StartParts(Invocation& invocation, Operation& operation) {
     return {};
   }
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
+  if (operation.digest_apart != 0) return OpenStream(*backend, operation, nullptr);
   const bool all = IsVerification(operation) && operation.row->versions == spec::VersionSearch::kTrial;
   const std::size_t count = candidates.empty() ? 1 : (all ? candidates.size() : 1);
   for (std::size_t i = 0; i < count; ++i) {
@@ -425,7 +466,7 @@ Status FeedPart(Invocation& invocation, Operation& operation, ByteView input) {
   Remember(operation, input);
   if (operation.buffering) return BufferPart(operation, input);
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
-  const auto feed = RowOf(operation.kind).feed;
+  const auto feed = operation.digest_apart != 0 ? &CK_FUNCTION_LIST::C_DigestUpdate : RowOf(operation.kind).feed;
   for (Operation::Stream& stream : operation.streams) {
     const CK_RV rv = (backend->functions()->*feed)(stream.lease->session(), Mutable(input), input.size());
     if (rv != CKR_OK) return StreamFailed(operation, rv, "a part");
@@ -472,6 +513,26 @@ Status UpdatePart(Invocation& invocation, Operation& operation, ByteView input, 
   return {};
 }
 
+namespace {
+
+// The signature over the digest of what was fed; the caller has room for it.
+Status SignDigest(Invocation& invocation, Operation& operation, spec::BytesOut& output) {
+  ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
+  ASSIGN_OR_RETURN(const Bytes digest, EndDigest(*backend, operation));
+  ASSIGN_OR_RETURN(const std::size_t room, LengthFor(operation, operation.fed));
+  CK_BYTE_PTR into = output.Room(room);
+  CK_ULONG made = room;
+  RETURN_IF_ERROR(RunOnce(invocation, operation, [&](CK_FUNCTION_LIST_PTR device, CK_SESSION_HANDLE session) {
+    made = room;
+    return device->C_Sign(session, Mutable(digest), digest.size(), into, &made);
+  }));
+  *output.length = made;
+  invocation.audit.output_bytes = made;
+  return {};
+}
+
+}  // namespace
+
 Status FinishParts(Invocation& invocation, Operation& operation, spec::BytesOut& output) {
   Status waiting;
   if (!operation.buffering) {
@@ -496,6 +557,7 @@ Status FinishParts(Invocation& invocation, Operation& operation, spec::BytesOut&
     operation.buffering = true;
     return status;
   }
+  if (operation.digest_apart != 0) return SignDigest(invocation, operation, output);
   ASSIGN_OR_RETURN(const std::size_t room, FinalRoom(operation));
   if (output.query()) {
     *output.length = room;
@@ -538,11 +600,16 @@ ByteView FullLengthSignature(Invocation& invocation, const Operation& operation,
   return {full, 2 * half};
 }
 
-Status VerifyOnce(Invocation& invocation, Operation& operation, ByteView input, ByteView signature) {
+Status VerifyDigested(Invocation& invocation, Operation& operation, ByteView data, ByteView signature) {
   const ByteView full = FullLengthSignature(invocation, operation, signature);
   return RunOnce(invocation, operation, [&](CK_FUNCTION_LIST_PTR device, CK_SESSION_HANDLE session) {
-    return device->C_Verify(session, Mutable(input), input.size(), Mutable(full), full.size());
+    return device->C_Verify(session, Mutable(data), data.size(), Mutable(full), full.size());
   });
+}
+
+Status VerifyOnce(Invocation& invocation, Operation& operation, ByteView input, ByteView signature) {
+  ASSIGN_OR_RETURN(const ByteView data, Digested(invocation, operation, input));
+  return VerifyDigested(invocation, operation, data, signature);
 }
 
 }  // namespace
@@ -555,8 +622,12 @@ Status VerifyWhole(Invocation& invocation, Operation& operation, ByteView input,
 Status FinishVerify(Invocation& invocation, Operation& operation, ByteView signature) {
   RETURN_IF_ERROR(StartParts(invocation, operation));
   if (operation.buffering) return VerifyOnce(invocation, operation, operation.buffered.view(), signature);
-  const ByteView full = FullLengthSignature(invocation, operation, signature);
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
+  if (operation.digest_apart != 0) {
+    ASSIGN_OR_RETURN(const Bytes digest, EndDigest(*backend, operation));
+    return VerifyDigested(invocation, operation, digest, signature);
+  }
+  const ByteView full = FullLengthSignature(invocation, operation, signature);
   Status status = WrongKey(operation);
   // Every stream is ended, whichever fits, so that its device session is free again.
   for (Operation::Stream& stream : operation.streams) {

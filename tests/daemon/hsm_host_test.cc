@@ -70,7 +70,7 @@ TEST_F(HostTest, AHandleOfAnEarlierHostMeansNothingInTheNext) {
   CK_SESSION_INFO info{};
   ASSERT_EQ(f->C_GetSessionInfo(old, &info), CKR_OK);
 
-  process.Kill();
+  process.Kill("the test says so");
   ASSERT_TRUE(WaitFor([&] { return process.generation() == 2; }));
   // Until it is initialised again, nothing of ours reaches the new host.
   CK_SESSION_HANDLE session = 0;

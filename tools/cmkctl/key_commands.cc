@@ -45,6 +45,9 @@ bool SameWord(std::string_view a, std::string_view b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return Lower(x) == Lower(y); });
 }
 
+// What the daemon says instead of Enabled or Archived while the HSM is away.
+constexpr std::string_view kUnavailable = "Unavailable";
+
 // The state as the daemon writes it, whatever case it was typed in.
 Outcome<std::string> StateNamed(const std::string& typed) {
   std::string all;
@@ -52,7 +55,9 @@ Outcome<std::string> StateNamed(const std::string& typed) {
     if (SameWord(row.name, typed)) return std::string(row.name);
     all.append(all.empty() ? "" : ", ").append(row.name);
   }
-  return UsageProblem("There is no key state \"" + typed + "\".", "The states are " + all + ".");
+  if (SameWord(kUnavailable, typed)) return std::string(kUnavailable);
+  return UsageProblem("There is no key state \"" + typed + "\".",
+                      "The states are " + all + ", " + std::string(kUnavailable) + ".");
 }
 
 // With one token there is no need to name it.
