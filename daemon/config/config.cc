@@ -374,7 +374,11 @@ Result<Config, ConfigError> ParseConfig(std::string_view text, const std::string
     table = toml::parse(text, path);
   } catch (const toml::parse_error& error) {
     const toml::source_position where = error.source().begin;
-    return Failure{ConfigError{path, where.line, where.column, std::string(error.description())}};
+    // It quotes the file, line breaks and all; what is said here goes into one line of a log.
+    std::string what(error.description());
+    std::replace_if(
+        what.begin(), what.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, ' ');
+    return Failure{ConfigError{path, where.line, where.column, std::move(what)}};
   }
   Config config;
   File file{path, std::nullopt};
