@@ -13,6 +13,7 @@
 #include "daemon/service/access.h"
 #include "daemon/startup/open_store.h"
 #include "daemon/system/log.h"
+#include "daemon/system/memory_policy.h"
 #include "daemon/system/notify.h"
 #include "daemon/system/process_hardening.h"
 #include "daemon/system/state_directory.h"
@@ -156,6 +157,7 @@ int Serve(const Config& config, OlderStore older, const sigset_t& stop_signals) 
 
 int Main(const Arguments& arguments) {
   const Hardening hardening = HardenProcess();
+  KeepFreedMemory();
   const auto config = LoadConfig(arguments.config);
   if (!config.ok()) {
     std::cerr << config.error().Text() << "\n";

@@ -19,6 +19,7 @@
 #include "daemon/hsm_host/forward.h"
 #include "daemon/server/server.h"
 #include "daemon/system/log.h"
+#include "daemon/system/memory_policy.h"
 #include "daemon/system/process_hardening.h"
 #include "pkcs11/spec/return_values.h"
 
@@ -181,6 +182,7 @@ int Serve(const HostArguments& arguments, const sigset_t& signals) {
 int main(int argc, char** argv) {
   using namespace cmkd::daemon;
   const auto hardening = HardenProcess();
+  KeepFreedMemory();
   for (const std::string& missing : hardening.missing) LogDebug(missing);  // the daemon has said the same as a warning
   const auto arguments = ParseArguments(argc, argv);
   if (!arguments) {
