@@ -120,8 +120,11 @@ void SetBoolIfAbsent(Attributes& object, CK_ATTRIBUTE_TYPE type, bool value) {
 }
 
 void AddTableDefaults(const TemplateContext& context, Attributes& object) {
+  const ClassSet object_class = ClassBit(context.object_class);
   for (const AttributeRow& row : AttributeTable()) {
-    if (object.Has(row.type) || !AppliesTo(row, context.object_class, context.key_type)) continue;
+    // The cheapest question first: most rows are of other objects.
+    if ((row.classes & object_class) == 0 || !AppliesTo(row, context.object_class, context.key_type)) continue;
+    if (object.Has(row.type)) continue;
     switch (row.initial) {
       case Default::kFalse: object.SetBool(row.type, false); break;
       case Default::kTrue: object.SetBool(row.type, true); break;

@@ -7,8 +7,8 @@
 namespace cmkd::spec {
 namespace {
 
-// Of an object; more make the vector grow.
-constexpr std::size_t kUsualCount = 40;
+// Of an object; more make the vector grow. As much as malloc gives without looking around.
+constexpr std::size_t kUsualCount = 30;
 
 template <class Items>
 auto Position(Items& items, CK_ATTRIBUTE_TYPE type) {
@@ -89,7 +89,7 @@ void Attributes::Set(CK_ATTRIBUTE_TYPE type, ByteView value) {
   const auto item = Position(items_, type);
   if (item == items_.end() || item->type != type) {
     const auto place = item - items_.begin();
-    if (items_.capacity() == 0) items_.reserve(kUsualCount);
+    if (items_.size() == 1) items_.reserve(kUsualCount);
     items_.insert(items_.begin() + place, Attribute{type, ToBytes(value)});
     return;
   }
