@@ -142,6 +142,7 @@ class Scale {
     std::printf("%zu\t%.1f\t%.0f\t%.3f\t%.4f\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\n", keys_,
                 making * 1e6 / static_cast<double>(keys_), bytes / static_cast<double>(keys_), full, quick, label, id,
                 unique, read, page, due, commit);
+    std::fflush(stdout);
   }
 
  private:
