@@ -71,15 +71,17 @@ Fallible<std::unique_ptr<Device>> Device::PowerOn(const std::string& flash_direc
   device->flash_directory_ = flash_directory;
   device->Happen(Command::kPowerOn);
   // Destruction does not wait for tests.
-  if (const Mark mark = FindMark(flash_directory); mark != Mark::kNone) {
-    device->Happen(Command::kMarkFound);
-    if (Status done = FinishZeroize(flash_directory); !done.ok()) {
+  const Fallible<Mark> mark = FindMark(flash_directory);
+  if (!mark.ok()) {
+    device->Happen(Command::kMemoryDamaged, mark.error().why);
+    return device;
+  }
+  if (*mark != Mark::kNone) {
+    device->Happen(Command::kMarkFound, *mark == Mark::kZeroizing ? "zeroized" : "the case was opened");
+    if (Status done = FinishZeroize(flash_directory); !done.ok())
       device->Happen(Command::kMemoryDamaged, done.error().why);
-    } else if (mark == Mark::kZeroizing) {
-      device->Happen(Command::kZeroizeDone, "zeroized");
-    } else {
-      device->Happen(Command::kTamperZeroizeDone, "the case was opened");
-    }
+    else
+      device->Happen(*mark == Mark::kZeroizing ? Command::kZeroizeDone : Command::kTamperZeroizeDone);
     return device;
   }
   RETURN_IF_ERROR(RunAllTests());

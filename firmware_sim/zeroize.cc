@@ -97,12 +97,15 @@ FileDescriptor Open(const std::string& directory) {
 
 bool IsMark(const std::string& name) { return name == kMarkFile; }
 
-Mark FindMark(const std::string& directory) {
+Fallible<Mark> FindMark(const std::string& directory) {
+  if (directory.empty()) return Mark::kNone;
   const FileDescriptor file(::open((directory + '/' + kMarkFile).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (file.get() < 0) return errno == ENOENT ? Mark::kNone : Mark::kTampering;
+  if (file.get() < 0 && errno == ENOENT) return Mark::kNone;
+  if (file.get() < 0) return Problem(kMarkFile);
   char text[16] = {};
   const ssize_t got = ::read(file.get(), text, sizeof text - 1);
-  const std::string_view word(text, got < 0 ? 0 : static_cast<std::size_t>(got));
+  if (got < 0) return Problem(kMarkFile);
+  const std::string_view word(text, static_cast<std::size_t>(got));
   for (const Mark mark : {Mark::kZeroizing, Mark::kTampered}) {
     if (word == kWords[static_cast<std::size_t>(mark)]) return mark;
   }
@@ -117,7 +120,7 @@ Status MarkForZeroize(const std::string& directory, bool tampered) {
 }
 
 Status FinishZeroize(const std::string& directory) {
-  const Mark mark = FindMark(directory);
+  ASSIGN_OR_RETURN(const Mark mark, FindMark(directory));
   const FileDescriptor folder = Open(directory);
   if (folder.get() < 0) return Problem(directory);
   Steps steps;

@@ -15,8 +15,9 @@ enum class Mark : std::uint8_t {
   kTampered,   // done, and the case was opened
 };
 
-// What the directory is marked with. A mark that is no word of ours counts as kTampering: somebody was there.
-Mark FindMark(const std::string& directory);
+// What the directory is marked with. A mark that is no word of ours counts as kTampering: somebody was there. Errors:
+// CKR_DEVICE_ERROR when it cannot be told; that alone destroys nothing.
+Fallible<Mark> FindMark(const std::string& directory);
 
 // Whether a file of the flash directory is such a mark.
 bool IsMark(const std::string& name);

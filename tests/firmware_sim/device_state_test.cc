@@ -190,6 +190,21 @@ TEST_F(DeviceStateTest, TamperDestroysEverythingAndIsRemembered) {
   EXPECT_EQ(TokenFlags() & CKF_TOKEN_INITIALIZED, 0u);
 }
 
+TEST_F(DeviceStateTest, AMarkThatCannotBeReadDestroysNothing) {
+  GenerateAes(32, T().Bool(CKA_TOKEN, true));
+  Stop();
+  // A loop of links: open() fails with something else than "there is none".
+  fs::create_symlink("mark", directory + "/mark");
+  Configure(directory);
+  ASSERT_EQ(f->C_Initialize(nullptr), CKR_OK);
+  EXPECT_EQ(Device::Current()->state(), DeviceState::kHardError);
+  Stop();
+  fs::remove(directory + "/mark");
+  Start();
+  EXPECT_EQ(Records(), 3u);
+  EXPECT_EQ(Device::Current()->state(), DeviceState::kOperational);
+}
+
 TEST_F(DeviceStateTest, ZeroizeSurvivesAPowerCutAtEveryStep) {
   GenerateAes(32, T().Bool(CKA_TOKEN, true));
   Stop();
@@ -209,7 +224,7 @@ TEST_F(DeviceStateTest, ZeroizeSurvivesAPowerCutAtEveryStep) {
     ASSERT_EQ(::waitpid(child, &status, 0), child);
     ConfigureFaults("");
     Configure(directory);
-    const bool marked = FindMark(directory) != Mark::kNone;
+    const bool marked = *FindMark(directory) != Mark::kNone;
     ASSERT_EQ(f->C_Initialize(nullptr), CKR_OK);
     const bool was_cut = WIFSIGNALED(status);
     if (!was_cut) {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <fstream>
 #include <random>
 
 #include "firmware_sim/faults/plan.h"
@@ -48,6 +49,20 @@ TEST(FaultScript, TakesWhatItsHeaderShows) {
   EXPECT_EQ(script.rules[3].noise, Noise::kStuck);
   EXPECT_EQ(script.rules[4].length, -1);
   EXPECT_EQ(script.rules[5].when, When::kAfter);
+}
+
+TEST(FaultScript, TheExamplesOfTheDocumentAreRight) {
+  std::ifstream document(std::string(CMKD_SOURCE_DIR) + "/docs/faults.md");
+  ASSERT_TRUE(document);
+  int examples = 0;
+  for (std::string line; std::getline(document, line);) {
+    const bool rule = line.starts_with("on ") || line.starts_with("seed ");
+    if (!rule || line.starts_with("on WHERE") || line == "seed NUMBER") continue;
+    const auto script = ParseScript(line);
+    EXPECT_TRUE(script.ok()) << line << ": " << (script.ok() ? "" : script.error().what);
+    ++examples;
+  }
+  EXPECT_GE(examples, 8);
 }
 
 struct Wrong {
