@@ -7,7 +7,13 @@ readme=$here/../../README.md
 build=${CMKD_BUILD_DIR:-$PWD}
 
 home=$(mktemp -d "${TMPDIR:-/tmp}/readme.XXXXXX")
-trap 'pkill -f -- "--config $home/keys/cmkd.toml" || true; rm -rf "$home"' EXIT
+# The daemon writes until it has ended.
+clear_up() {
+  local i
+  for ((i = 0; i < 200; ++i)); do pkill -f -- "--config $home/keys/cmkd.toml" || break; sleep 0.05; done
+  rm -rf "$home"
+}
+trap clear_up EXIT
 mkdir -p "$home/cmkd/build"
 ln -s "$build" "$home/cmkd/build/release"
 cp "$readme" "$home/cmkd/"
