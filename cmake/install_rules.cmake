@@ -31,6 +31,7 @@ install(CODE "
   if(NOT EXISTS \"\$ENV{DESTDIR}\${etc}/cmkd.toml\")
     file(INSTALL \"${PROJECT_SOURCE_DIR}/etc/cmkd.toml\" DESTINATION \"\${etc}\")
   endif()")
+cmkd_install_files("${CMAKE_INSTALL_INCLUDEDIR}/cmkd" pkcs11/spec/cmkd_pkcs11.h)
 cmkd_install_files(lib/systemd/system packaging/systemd/*.service packaging/systemd/*.socket)
 cmkd_install_files(lib/sysusers.d packaging/sysusers.d/*.conf)
 cmkd_install_files(lib/tmpfiles.d packaging/tmpfiles.d/*.conf)

@@ -97,14 +97,16 @@ Status Handle(Context& context, spec::Call<CallId::C_GetTokenInfo>& call) {
 Status Handle(Context&, spec::Call<CallId::C_GetMechanismList>& call) {
   RETURN_IF_ERROR(CheckSlot(call.slot.value));
   std::vector<CK_ULONG> types;
-  for (const spec::MechanismRow& row : spec::Mechanisms()) types.push_back(row.type);
+  for (const spec::MechanismRow& row : spec::Mechanisms()) {
+    if (!spec::IsMadeHere(row)) types.push_back(row.type);
+  }
   return ToStatus(call.mechanisms.Put(types), "mechanism list");
 }
 
 Status Handle(Context&, spec::Call<CallId::C_GetMechanismInfo>& call) {
   RETURN_IF_ERROR(CheckSlot(call.slot.value));
   const spec::MechanismRow* row = spec::FindMechanism(call.type.value);
-  if (row == nullptr) return Fail(CKR_MECHANISM_INVALID, "not a mechanism of this device");
+  if (row == nullptr || spec::IsMadeHere(*row)) return Fail(CKR_MECHANISM_INVALID, "not a mechanism of this device");
   *call.info.value = {ShownSize(*row, row->key_bits_min), ShownSize(*row, row->key_bits_max), row->operations};
   return {};
 }

@@ -24,7 +24,7 @@ bool RightClass(CK_OBJECT_CLASS object_class, CK_FLAGS operation) {
 
 Fallible<const spec::MechanismRow*> CheckMechanism(const CK_MECHANISM& mechanism, CK_FLAGS operation) {
   const spec::MechanismRow* row = spec::FindMechanism(mechanism.mechanism);
-  if (row == nullptr || (row->operations & operation) == 0)
+  if (row == nullptr || spec::IsMadeHere(*row) || (row->operations & operation) == 0)
     return Fail(CKR_MECHANISM_INVALID, "not a mechanism for this");
   // Message operations have their parameter with each message (PKCS#11 3.2 section 6.14.4).
   const bool messages = (operation & (CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT)) != 0;

@@ -212,7 +212,7 @@ template <CallId id>
 constexpr Handler HandlerOf() {
   if constexpr (id == CallId::Hello)
     return &AnswerHello;
-  else if constexpr (id == CallId::Admin || spec::Row(id).local)
+  else if constexpr (spec::IsOwn(id) || spec::Row(id).local)
     return nullptr;
   else
     return &Handle<spec::Call<id>>;

@@ -3,12 +3,12 @@
 // never leaves the device in the clear.
 #include <algorithm>
 
-#include "daemon/crypto/random.h"
 #include "daemon/service/handlers.h"
 #include "daemon/service/key_role.h"
 #include "daemon/service/open_key.h"
 #include "daemon/service/operation_run.h"
 #include "daemon/service/rsa_padding.h"
+#include "daemon/service/short_lived.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/mechanism_parameters.h"
 
@@ -37,41 +37,6 @@ ByteView PointOfKey(const spec::Attributes& public_key, const spec::Attributes& 
   const spec::Curve* curve = spec::FindCurve(parameters.View(CKA_EC_PARAMS));
   return curve == nullptr ? ByteView{} : spec::PointOf(public_key.View(CKA_EC_POINT), *curve);
 }
-
-KeyMaterial Temporary(CK_OBJECT_CLASS object_class, CK_KEY_TYPE type, const cmk::Material& material,
-                      const WrappingKey& under) {
-  KeyMaterial key;
-  key.object_class = object_class;
-  key.key_type = type;
-  key.material = material;
-  key.wrapping_reference = under.reference;
-  key.extractable = object_class == CKO_SECRET_KEY;
-  return key;
-}
-
-// A key that exists for the length of a call: gone from the device's cache, and from the device, afterwards.
-class ShortLived {
- public:
-  ShortLived(Backend& backend, cmk::Material material) : backend_(backend), material_(std::move(material)) {
-    name_.id = RandomId();
-  }
-  ~ShortLived() {
-    backend_.Forget(name_);
-    if (!kept_) (void)backend_.DestroyMaterial(material_);
-  }
-  ShortLived(const ShortLived&) = delete;
-  ShortLived& operator=(const ShortLived&) = delete;
-  const KeyName& name() const { return name_; }
-  const cmk::Material& material() const { return material_; }
-  // The material belongs to somebody from now on.
-  void Keep() { kept_ = true; }
-
- private:
-  Backend& backend_;
-  cmk::Material material_;
-  KeyName name_;
-  bool kept_ = false;
-};
 
 struct Encapsulated {
   Made made;

@@ -32,6 +32,21 @@ KeyMaterial Describe(const Object& key, const store::TokenRecord& token, const c
   return described;
 }
 
+Candidate OfVersion(const Object& key, const store::TokenRecord& token, const cmk::Cmk& record,
+                    const cmk::KeyVersion& version) {
+  return {NameOf(record.id, version.number), Describe(key, token, version.material), version.number,
+          version.state == cmk::VersionState::kCompromised};
+}
+
+// Session keys, and public keys: what a public key verifies or encrypts needs no permission of its private half.
+Candidate WithoutVersion(const Object& key, const store::TokenRecord& token) {
+  Candidate only;
+  only.name.id = key.name;
+  only.name.is_public = key.object_class == CKO_PUBLIC_KEY;
+  only.material = Describe(key, token, key.material);
+  return only;
+}
+
 // Before CKA_START_DATE a key is not used, after CKA_END_DATE it protects nothing new; what it protected can still be
 // opened and verified. Days are counted in UTC, both ends included.
 Status CheckDates(const Invocation& invocation, const Object& key, cmk::Use use) {
@@ -58,12 +73,7 @@ Fallible<std::vector<Candidate>> Candidates(const Invocation& invocation, const 
   ASSIGN_OR_RETURN(const auto token, invocation.daemon.records.GetToken(key.token));
   std::vector<Candidate> candidates;
   if (!key.cmk || key.object_class == CKO_PUBLIC_KEY) {
-    // Session keys, and public keys: what a public key verifies or encrypts needs no permission of its private half.
-    Candidate only;
-    only.name.id = key.name;
-    only.name.is_public = key.object_class == CKO_PUBLIC_KEY;
-    only.material = Describe(key, *token, key.material);
-    candidates.push_back(std::move(only));
+    candidates.push_back(WithoutVersion(key, *token));
     return candidates;
   }
   const auto found = invocation.daemon.records.GetCmk(*key.cmk);
@@ -77,8 +87,7 @@ Fallible<std::vector<Candidate>> Candidates(const Invocation& invocation, const 
       if (!first_refusal) first_refusal = allowed.error();
       return;
     }
-    candidates.push_back({NameOf(record.id, version.number), Describe(key, *token, version.material), version.number,
-                          version.state == cmk::VersionState::kCompromised});
+    candidates.push_back(OfVersion(key, *token, record, version));
   };
   if (key.version) {
     // An object that stands for one version, as the older halves of a rotated pair do.
@@ -87,14 +96,42 @@ Fallible<std::vector<Candidate>> Candidates(const Invocation& invocation, const 
     return candidates;
   }
   if (const cmk::KeyVersion* current = record.CurrentVersion()) consider(*current);
-  if (use == cmk::Use::kProcess && search == spec::VersionSearch::kTrial) {
-    const std::size_t limit = invocation.daemon.config.limits.trial_versions;
+  if (use == cmk::Use::kProcess && spec::FindsVersions(search)) {
+    // Where a header names the version there is no search: one that may be used is enough to begin with.
+    const std::size_t limit =
+        search == spec::VersionSearch::kHeader ? 1 : invocation.daemon.config.limits.trial_versions;
     for (auto it = record.versions.rbegin(); it != record.versions.rend() && candidates.size() < limit; ++it) {
       if (it->number != record.current) consider(*it);
     }
   }
   if (candidates.empty()) return Translate(first_refusal.value_or(cmk::Refusal::kKeyPendingImport), moment);
   return candidates;
+}
+
+Fallible<Candidate> VersionCandidate(const Invocation& invocation, const Object& key, cmk::KeyVersionNumber number,
+                                     cmk::Use use, Moment moment) {
+  RETURN_IF_ERROR(CheckDates(invocation, key, use));
+  ASSIGN_OR_RETURN(const auto token, invocation.daemon.records.GetToken(key.token));
+  const auto unavailable = [] {
+    return Fail(CKR_ENCRYPTED_DATA_INVALID, "the key has no such version", spec::kNoSuchVersion);
+  };
+  if (!key.cmk) {
+    if (number.value != 0) return unavailable();
+    return WithoutVersion(key, *token);
+  }
+  const auto found = invocation.daemon.records.GetCmk(*key.cmk);
+  if (!found.ok()) return Translate(cmk::Refusal::kKeyDestroyed, moment);
+  const cmk::Cmk& record = **found;
+  // The key's own state comes first: it is the same for all versions.
+  const Timestamp now = invocation.daemon.clock.Now();
+  const auto key_allowed = cmk::CheckUse(record, cmk::VersionState::kCurrent, use, now);
+  if (!key_allowed.ok()) return Translate(key_allowed.error(), moment);
+  const cmk::KeyVersion* version = record.FindVersion(number);
+  if (version == nullptr) return unavailable();
+  const auto allowed = cmk::CheckUse(record, *version, use, now);
+  if (allowed.ok()) return OfVersion(key, *token, record, *version);
+  return Fail(CKR_ENCRYPTED_DATA_INVALID, std::string(cmk::Name(allowed.error())),
+              static_cast<CK_ULONG>(allowed.error()));
 }
 
 Fallible<Candidate> CurrentCandidate(const Invocation& invocation, const Object& key, cmk::Use use, Moment moment) {
@@ -104,6 +141,10 @@ Fallible<Candidate> CurrentCandidate(const Invocation& invocation, const Object&
 }
 
 std::optional<CK_MECHANISM_TYPE> MechanismOnDevice(const Backend& backend, const spec::MechanismRow& row) {
+  if (spec::IsMadeHere(row)) {
+    const bool both = backend.FindMechanism(CKM_AES_ECB) != nullptr && backend.FindMechanism(CKM_AES_GCM) != nullptr;
+    return both ? std::optional<CK_MECHANISM_TYPE>(CKM_AES_GCM) : std::nullopt;
+  }
   if (backend.FindMechanism(row.type) != nullptr) return row.type;
   const bool made_of_two = row.recipe == spec::Recipe::kEcdsa && row.digest != 0 &&
                            backend.FindMechanism(CKM_ECDSA) != nullptr && backend.FindMechanism(row.digest) != nullptr;
@@ -233,7 +274,8 @@ Status CountUse(Invocation& invocation, const Object& key, const Candidate& cand
   if (!key.cmk || key.object_class == CKO_PUBLIC_KEY) return {};
   UseCounter& counter = invocation.daemon.counter;
   if (use == cmk::Use::kProtect)
-    return counter.CountProtect(*key.cmk, candidate.version, bytes, mechanism == CKM_AES_GCM);
+    return counter.CountProtect(*key.cmk, candidate.version, bytes,
+                                mechanism == CKM_AES_GCM || mechanism == CKM_CMKD_AES_MANAGED);
   counter.NoteProcess(*key.cmk, candidate.version);
   if (candidate.compromised) invocation.alarm = true;
   return {};

@@ -27,9 +27,14 @@ Fallible<std::vector<Candidate>> Candidates(const Invocation& invocation, const 
 // The first candidate: for uses that have only one.
 Fallible<Candidate> CurrentCandidate(const Invocation& invocation, const Object& key, cmk::Use use, Moment moment);
 
+// One version of the key, by its number. CKR_ENCRYPTED_DATA_INVALID when it is not there or may not be used; when it is
+// the key that may not be used, what Candidates would say.
+Fallible<Candidate> VersionCandidate(const Invocation& invocation, const Object& key, cmk::KeyVersionNumber number,
+                                     cmk::Use use, Moment moment);
+
 // The mechanism by which the device does this one: itself, or CKM_ECDSA for a signature over a digest that the device
-// cannot make in one go; then the digest is made before, by the same device (operation_run.h). Empty: the device cannot
-// do it.
+// cannot make in one go; then the digest is made before, by the same device (operation_run.h); or CKM_AES_GCM for the
+// managed mechanism (managed_cipher.h). Empty: the device cannot do it.
 std::optional<CK_MECHANISM_TYPE> MechanismOnDevice(const Backend& backend, const spec::MechanismRow& row);
 
 // Whether tokens of this profile offer the mechanism at all: it is in the table, the device has it, and legacy ones

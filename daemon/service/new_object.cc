@@ -36,7 +36,7 @@ bool CanRotate(const spec::Attributes& attributes) {
     CK_MECHANISM_TYPE type = 0;
     std::memcpy(&type, allowed.data() + i, sizeof type);
     const spec::MechanismRow* row = spec::FindMechanism(type);
-    if (row == nullptr || row->versions != spec::VersionSearch::kTrial) return false;
+    if (row == nullptr || !spec::FindsVersions(row->versions)) return false;
   }
   return true;
 }
@@ -149,8 +149,7 @@ void AllowRotatingMechanisms(spec::Attributes& attributes) {
   for (const spec::MechanismRow& row : spec::Mechanisms()) {
     const bool fits = row.key_type == type || row.other_key_type == type;
     const bool approved = row.standing == spec::Standing::kApproved;
-    if (!fits || !approved || row.versions != spec::VersionSearch::kTrial || (row.operations & CKF_GENERATE) != 0)
-      continue;
+    if (!fits || !approved || !spec::FindsVersions(row.versions) || (row.operations & CKF_GENERATE) != 0) continue;
     const auto* bytes = reinterpret_cast<const std::uint8_t*>(&row.type);
     list.insert(list.end(), bytes, bytes + sizeof row.type);
   }

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "daemon/service/key_role.h"
+#include "daemon/service/managed_cipher.h"
 #include "daemon/service/rsa_padding.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/mechanism_output.h"
@@ -96,12 +97,15 @@ Failure<Error> WrongKey(const Operation& operation) {
   return Fail(rv, "no live version of the key fits", spec::kAuthenticationFailed);
 }
 
+// The key may have been hidden or taken away since Init: what counts is now.
+Status CheckStillThere(const Invocation& invocation, const Operation& operation) {
+  if (IsVisible(invocation, *operation.key, UserLoggedIn(invocation))) return {};
+  return Translate(cmk::Refusal::kKeyPendingDeletion, Moment::kUse);
+}
+
 Fallible<std::vector<Candidate>> CandidatesOf(const Invocation& invocation, const Operation& operation) {
   if (operation.key == nullptr) return std::vector<Candidate>{};
-  // The key may have been hidden or taken away since Init: what counts is now.
-  if (!IsVisible(invocation, *operation.key, UserLoggedIn(invocation))) {
-    return Translate(cmk::Refusal::kKeyPendingDeletion, Moment::kUse);
-  }
+  RETURN_IF_ERROR(CheckStillThere(invocation, operation));
   return Candidates(invocation, *operation.key, RowOf(operation.kind).use, operation.row->versions, Moment::kUse);
 }
 
@@ -319,6 +323,21 @@ Fallible<Operation*> ActiveOperation(Invocation& invocation, OperationKind kind)
 
 // ---- One part
 
+namespace {
+
+Status TransformManaged(Invocation& invocation, Operation& operation, ByteView input, spec::BytesOut& output) {
+  const ByteView context = spec::ReadContext(operation.mechanism->get());
+  RETURN_IF_ERROR(CheckStillThere(invocation, operation));
+  if (operation.kind == OperationKind::kEncrypt) {
+    ASSIGN_OR_RETURN(const Bytes made, EncryptManaged(invocation, *operation.key, context, input, Moment::kUse));
+    return Deliver(invocation, operation, output, made, input);
+  }
+  ASSIGN_OR_RETURN(const SecretBytes plain, DecryptManaged(invocation, *operation.key, context, input, Moment::kUse));
+  return Deliver(invocation, operation, output, plain.view(), input);
+}
+
+}  // namespace
+
 Status TransformWhole(Invocation& invocation, Operation& operation, ByteView input, spec::BytesOut& output) {
   RETURN_IF_ERROR(CheckNoParts(operation));
   Status waiting;
@@ -330,6 +349,7 @@ Status TransformWhole(Invocation& invocation, Operation& operation, ByteView inp
     *output.length = length;
     return query ? Status{} : TooSmall();
   }
+  if (spec::IsMadeHere(*operation.row)) return TransformManaged(invocation, operation, input, output);
   // Straight into the answer when it is sure to fit; otherwise beside it, to see how long it is. Some devices want room
   // for the whole input, although what comes out of a padding is shorter.
   const std::size_t room = LengthIsExact(operation) ? length : std::max(length, input.size());

@@ -60,7 +60,8 @@ struct Entry;
 
 template <class Call, class Target, class... Args>
 struct Entry<Call, Target, CK_RV (*)(Args...)> {
-  static_assert(sizeof...(Args) == spec::Row(Call::kId).arity, "the row's arity is not the prototype's");
+  static_assert(spec::IsOwn(Call::kId) || sizeof...(Args) == spec::Row(Call::kId).arity,
+                "the row's arity is not the prototype's");
   static_assert(std::is_same_v<typename ArgsOf<decltype(std::declval<Call&>().Fields())>::Type, std::tuple<Args...>>,
                 "the row's shapes are not the prototype's parameters");
 

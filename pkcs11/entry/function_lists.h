@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "pkcs11/entry/entry.h"
+#include "pkcs11/spec/vendor.h"
 
 namespace cmkd::entry {
 
@@ -101,6 +102,28 @@ constexpr CK_FUNCTION_LIST_3_2 MakeList(CK_BYTE major, CK_BYTE minor) {
 }
 
 inline constinit CK_UTF8CHAR kStandardInterface[] = "PKCS 11";
+inline constinit CK_UTF8CHAR kOwnInterface[] = CMKD_INTERFACE;
+
+// Targets with `kOwnInterface` true answer the calls of the interface "CMKD" as well.
+template <class Target>
+constexpr bool HasOwnInterface() {
+  if constexpr (requires { Target::kOwnInterface; }) return Target::kOwnInterface;
+  return false;
+}
+
+template <class Target>
+struct OwnFunctions {
+#define CMKD_POINTER(name) &Entry<spec::Call<spec::CallId::name>, Target, decltype(CK_CMKD_FUNCTION_LIST::name)>::Invoke
+  inline static constinit CK_CMKD_FUNCTION_LIST kList = {
+      {1, 0},
+      CMKD_POINTER(GenerateDataKey),
+      CMKD_POINTER(GenerateDataKeyPair),
+      CMKD_POINTER(EncryptManaged),
+      CMKD_POINTER(DecryptManaged),
+      CMKD_POINTER(ReEncrypt),
+  };
+#undef CMKD_POINTER
+};
 
 template <class Target>
 struct FunctionLists {
@@ -109,11 +132,16 @@ struct FunctionLists {
   inline static constinit CK_FUNCTION_LIST_3_2 kV240List = MakeList<Target>(2, 40);
   // Newest first, so that the first match of C_GetInterface is the newest. No flags: CKF_INTERFACE_FORK_SAFE would
   // promise that a forked child keeps sessions and logins; ours has to initialise again.
-  inline static constinit std::array<CK_INTERFACE, 3> kInterfaces = {{
-      {kStandardInterface, &kV320List, 0},
-      {kStandardInterface, &kV300List, 0},
-      {kStandardInterface, &kV240List, 0},
-  }};
+  static constexpr auto MakeInterfaces() {
+    std::array<CK_INTERFACE, HasOwnInterface<Target>() ? 4 : 3> all = {{
+        {kStandardInterface, &kV320List, 0},
+        {kStandardInterface, &kV300List, 0},
+        {kStandardInterface, &kV240List, 0},
+    }};
+    if constexpr (HasOwnInterface<Target>()) all[3] = {kOwnInterface, &OwnFunctions<Target>::kList, 0};
+    return all;
+  }
+  inline static constinit auto kInterfaces = MakeInterfaces();
   static_assert(sizeof(CK_FUNCTION_LIST) == offsetof(CK_FUNCTION_LIST_3_2, C_GetInterfaceList),
                 "the first rows of the call table are not the functions of 2.40");
   static CK_FUNCTION_LIST_PTR V240() { return reinterpret_cast<CK_FUNCTION_LIST_PTR>(&kV240List); }

@@ -12,6 +12,8 @@ namespace {
 
 // Answers a call through the application's connection to the daemon.
 struct DaemonTarget {
+  static constexpr bool kOwnInterface = true;
+
   template <class Call>
   static CK_RV Answer(Call& call) {
     remote::Client* client = Library::Current();

@@ -127,11 +127,17 @@ namespace cmkd::spec {
   X(C_WrapKeyAuthenticated,       8, WrapKeyAuthenticated,   kV320, kSession,          kAlways,    kNoOperation,     kNoPhase) \
   X(C_UnwrapKeyAuthenticated,    10, UnwrapKeyAuthenticated, kV320, kSession,          kTagged,    kNoOperation,     kNoPhase)
 
-// Calls of our own wire that have no C function: how a connection begins, and the operator's door.
+// Calls of our own wire, which the standard does not have: how a connection begins, the operator's door, and the
+// functions of the interface "CMKD" (cmkd_pkcs11.h).
 // X(name, shape, gate, replay)
 #define CMKD_OWN_CALLS(X) \
-  X(Hello,  Hello,  kNoHello, kNever) \
-  X(Admin,  Admin,  kOpen,    kNever)
+  X(Hello,               Hello,               kNoHello, kNever) \
+  X(Admin,               Admin,               kOpen,    kNever) \
+  X(GenerateDataKey,     GenerateDataKey,     kSession, kAlways) \
+  X(GenerateDataKeyPair, GenerateDataKeyPair, kSession, kAlways) \
+  X(EncryptManaged,      CryptManaged,        kSession, kAlways) \
+  X(DecryptManaged,      CryptManaged,        kSession, kAlways) \
+  X(ReEncrypt,           ReEncrypt,           kSession, kAlways)
 // clang-format on
 
 enum class CallId : std::uint16_t {
@@ -234,7 +240,7 @@ struct CallRow {
   CallId id;
   std::string_view name;
   std::string_view shape;
-  std::uint8_t arity;  // 0 for calls that have no C function
+  std::uint8_t arity;  // 0 for calls of our own
   Since since;
   Gate gate;
   Replay replay;
@@ -273,6 +279,7 @@ constexpr CallId CallFor(OperationKind kind, Phase phase) {
 // The number of a call on the wire: the standard's calls by their place in the function list, ours from 0x8000, so that
 // a later version of the standard moves nothing.
 inline constexpr std::size_t kStandardCallCount = Index(CallId::C_UnwrapKeyAuthenticated) + 1;
+constexpr bool IsOwn(CallId id) { return Index(id) >= kStandardCallCount; }
 constexpr std::uint16_t WireId(CallId id) {
   const auto index = Index(id);
   return static_cast<std::uint16_t>(index < kStandardCallCount ? index : 0x8000 + (index - kStandardCallCount));

@@ -561,6 +561,61 @@ struct Admin {
   auto Fields() { return std::tie(request, answer); }
 };
 
+// A key for the caller's own use, and the same under a key of the token. Without a length for the plaintext there is
+// none.
+template <CallId id>
+struct GenerateDataKey {
+  static constexpr CallId kId = id;
+  Ulong session;
+  Mechanism mechanism;
+  Ulong key;
+  Ulong bytes;
+  BytesOutOrMore plaintext;
+  BytesOut ciphertext;
+  auto Fields() { return std::tie(session, mechanism, key, bytes, plaintext, ciphertext); }
+};
+
+// The same with a key pair, whose private half is the plaintext.
+template <CallId id>
+struct GenerateDataKeyPair {
+  static constexpr CallId kId = id;
+  Ulong session;
+  Mechanism mechanism;
+  Ulong key;
+  Mechanism generator;
+  TemplateIn attributes;
+  BytesOut public_key;
+  BytesOutOrMore plaintext;
+  BytesOut ciphertext;
+  auto Fields() { return std::tie(session, mechanism, key, generator, attributes, public_key, plaintext, ciphertext); }
+};
+
+// EncryptManaged and DecryptManaged: Init and the operation at once.
+template <CallId id>
+struct CryptManaged {
+  static constexpr CallId kId = id;
+  Ulong session;
+  Mechanism mechanism;
+  Ulong key;
+  BytesIn input;
+  BytesOut output;
+  auto Fields() { return std::tie(session, mechanism, key, input, output); }
+};
+
+// Out of one managed ciphertext into another.
+template <CallId id>
+struct ReEncrypt {
+  static constexpr CallId kId = id;
+  Ulong session;
+  Mechanism from_mechanism;
+  Ulong from_key;
+  Mechanism to_mechanism;
+  Ulong to_key;
+  BytesIn input;
+  BytesOut output;
+  auto Fields() { return std::tie(session, from_mechanism, from_key, to_mechanism, to_key, input, output); }
+};
+
 // The call struct of a row.
 template <CallId id>
 struct CallOf;

@@ -5,6 +5,7 @@
 
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/mechanism_parameters.h"
+#include "pkcs11/spec/vendor.h"
 
 namespace cmkd::spec {
 namespace {
@@ -62,6 +63,12 @@ std::size_t Envelope(const MechanismRow& row, std::size_t key_bits, std::size_t 
   return carrier + RoundUp(input_bytes, kSemiblockBytes) + kSemiblockBytes;
 }
 
+std::optional<std::size_t> Managed(std::size_t input_bytes, bool encrypting) {
+  const std::size_t added = encrypting ? 0 : CMKD_MANAGED_OVERHEAD;
+  if (input_bytes < added || input_bytes - added > CMKD_MANAGED_PLAINTEXT_MAX) return std::nullopt;
+  return encrypting ? input_bytes + CMKD_MANAGED_OVERHEAD : input_bytes - CMKD_MANAGED_OVERHEAD;
+}
+
 std::size_t TagBytes(const MechanismRow& row, const CK_MECHANISM& mechanism) {
   if (row.parameter == ParameterKind::kGcm) return ReadGcm(mechanism).tag_bits / 8;
   if (row.parameter == ParameterKind::kCcm) return ReadCcm(mechanism).mac_bytes;
@@ -111,6 +118,7 @@ std::optional<std::size_t> OutputLength(const MechanismRow& row, const CK_MECHAN
     case OutputRule::kCurve: return CurveSignature(row, key_bits);
     case OutputRule::kSubprime: return 2 * SubprimeBytes(key_bits);
     case OutputRule::kSm2: return encrypting ? input_bytes + kSm2Overhead : Less(input_bytes, kSm2Overhead);
+    case OutputRule::kManaged: return Managed(input_bytes, encrypting);
     case OutputRule::kEnvelope: return Envelope(row, key_bits, input_bytes, encrypting);
   }
   return std::nullopt;

@@ -233,6 +233,7 @@ constexpr std::array kTlsMacFields = {
     CMKD_ULONG(CK_TLS_MAC_PARAMS, ulMacLength),
     CMKD_ULONG(CK_TLS_MAC_PARAMS, ulServerOrClient),
 };
+constexpr std::array kManagedFields = {CMKD_BUFFER(CK_CMKD_MANAGED_PARAMS, pContext, ulContextLen, CMKD_CONTEXT_MAX)};
 constexpr std::array kUlongFields = {ParameterField{FieldKind::kUlong, "value", 0}};
 
 // The message parameters. The token writes the IV when it is asked to make one, and the tag when it encrypts.
@@ -321,6 +322,8 @@ constexpr std::array kLayouts = {
     KindAndLayout{P::kTls12KeyMaterial, Of<CK_TLS12_KEY_MAT_PARAMS>(kTls12KeyMaterialFields)},
     KindAndLayout{P::kTlsKdf, Of<CK_TLS_KDF_PARAMS>(kTlsKdfFields)},
     KindAndLayout{P::kTlsMac, Of<CK_TLS_MAC_PARAMS>(kTlsMacFields)},
+    KindAndLayout{P::kManaged, Flat(0)},
+    KindAndLayout{P::kManaged, Of<CK_CMKD_MANAGED_PARAMS>(kManagedFields)},
     KindAndLayout{P::kEddsa, Flat(0)},
     KindAndLayout{P::kEddsa, Of<CK_EDDSA_PARAMS>(kEddsaFields)},
 };
@@ -648,6 +651,7 @@ Status CheckValues(const MechanismRow& row, const ParameterLayout& layout, const
     case P::kDhPublic:
       if (mechanism.ulParameterLen == 0) return Invalid("no public value of the other side");
       return {};
+    case P::kManaged:
     case P::kKeyHandle:
     case P::kStringData:
     case P::kIvAndData8:
@@ -770,6 +774,11 @@ CcmParameter ReadCcm(const CK_MECHANISM& mechanism) {
   if (layout == nullptr) return {};
   return {Buffer(*layout, mechanism.pParameter, "pNonce"), Buffer(*layout, mechanism.pParameter, "pAAD"),
           Value(*layout, mechanism.pParameter, "ulDataLen"), Value(*layout, mechanism.pParameter, "ulMACLen")};
+}
+
+ByteView ReadContext(const CK_MECHANISM& mechanism) {
+  const ParameterLayout* layout = LayoutFor(P::kManaged, mechanism.ulParameterLen);
+  return layout == nullptr ? ByteView{} : Buffer(*layout, mechanism.pParameter, "pContext");
 }
 
 std::size_t ReadMacGeneral(const CK_MECHANISM& mechanism) {

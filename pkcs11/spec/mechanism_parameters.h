@@ -102,6 +102,9 @@ struct CcmParameter {
 };
 CcmParameter ReadCcm(const CK_MECHANISM& mechanism);
 
+// The encryption context of the managed mechanism; empty without a parameter.
+ByteView ReadContext(const CK_MECHANISM& mechanism);
+
 // Bytes of a MAC that CK_MAC_GENERAL_PARAMS asks for; 0 without a parameter.
 std::size_t ReadMacGeneral(const CK_MECHANISM& mechanism);
 
@@ -116,8 +119,8 @@ struct TlsMacParameter {
 };
 TlsMacParameter ReadTlsMac(const MechanismRow& row, const CK_MECHANISM& mechanism);
 
-// Where a checked parameter has the handle of a second key (CKM_CONCATENATE_BASE_AND_KEY, the salt of HKDF), or nullptr.
-// In *used whether the mechanism looks at it: HKDF may have a salt of another kind, or none.
+// Where a checked parameter has the handle of a second key (CKM_CONCATENATE_BASE_AND_KEY, the salt of HKDF), or
+// nullptr. In *used whether the mechanism looks at it: HKDF may have a salt of another kind, or none.
 CK_OBJECT_HANDLE* SecondKeyIn(const MechanismRow& row, const CK_MECHANISM& mechanism, bool* used);
 
 // Whether a key derivation function (CKD_…) is the one of SP 800-56C, in which the counter comes first; the others are

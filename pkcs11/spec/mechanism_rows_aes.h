@@ -33,6 +33,7 @@ inline constexpr std::array kAesRows = {
     Aes(CMKD_NAMED(AES_KEY_WRAP_PAD), P::kOptionalIv4, kCipher | kWrapping, O::kKeyWrapPad, kOne, V::kTrial, kApproved, R::kAesKwp, "aes_kwp_test.json"),
     Aes(CMKD_NAMED(AES_KEY_WRAP_KWP), P::kOptionalIv4, kCipher | kWrapping, O::kKeyWrapPad, kOne, V::kTrial, kApproved, R::kAesKwp, "aes_kwp_test.json"),
     Aes(CMKD_NAMED(AES_KEY_WRAP_PKCS7), P::kOptionalIv8, kCipher | kWrapping, O::kKeyWrapPkcs7, kOne, V::kTrial, kApproved, R::kAesKwPkcs7, kKnown),
+    Aes(CMKD_NAMED(CMKD_AES_MANAGED), P::kManaged, kCipher, O::kManaged, kOne, V::kHeader, kApproved, R::kManaged, "managed_cipher_test"),
     Secret(CMKD_NAMED(AES_XTS_KEY_GEN), CKK_AES_XTS, kNoKeyType, 256, 512, P::kNone, CKF_GENERATE, O::kNone, kOne, V::kOwnObject, kApproved, R::kKeyGen, 0, kKnown),
     Secret(CMKD_NAMED(AES_XTS), CKK_AES_XTS, kNoKeyType, 256, 512, P::kIv16, kCipher, O::kSameLength, kOne, V::kFixed, kApproved, R::kXts, 0, "aes_xts_test.json"),
     // What is encrypted so can be had from any cipher operation with the same key: the usages must be kept apart.

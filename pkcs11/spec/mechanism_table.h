@@ -49,6 +49,7 @@ enum class ParameterKind : std::uint8_t {
   kTls12KeyMaterial,  // CK_TLS12_KEY_MAT_PARAMS
   kTlsKdf,            // CK_TLS_KDF_PARAMS
   kTlsMac,            // CK_TLS_MAC_PARAMS
+  kManaged,           // absent, or CK_CMKD_MANAGED_PARAMS
   kBytes,             // any flat bytes: vendor mechanisms and those whose parameter has no pointers
   kCount
 };
@@ -126,6 +127,8 @@ enum class Recipe : std::uint8_t {
   kTlsKeyMaterial,
   kTlsKdf,
   kPublicFromPrivate,
+  // Not of any device: the daemon makes it of kAesGcm and kEcb (daemon/service/managed_cipher.h).
+  kManaged,
 };
 
 // Unit in which C_GetMechanismInfo shows key sizes; the columns of the table are always bits.
@@ -147,6 +150,7 @@ enum class OutputRule : std::uint8_t {
   kCurve,         // two coordinates of the curve
   kSubprime,      // two numbers of DSA's second prime
   kSm2,           // a point, a digest and the input
+  kManaged,       // input plus header and tag, up to its limit
   kEnvelope,      // what carries a temporary AES key to the recipient, and the key wrapped under it
 };
 
@@ -156,6 +160,7 @@ enum class Parts : std::uint8_t { kSingle, kMulti };
 enum class VersionSearch : std::uint8_t {
   kFixed,      // a wrong key gives plausible garbage: keys that allow this mechanism do not rotate in place
   kTrial,      // an integrity check decides: current version first, then older ones
+  kHeader,     // the ciphertext names it
   kOwnObject,  // each version of a key pair is an object of its own, and digests have no key: nothing to search
 };
 
@@ -194,6 +199,14 @@ const MechanismRow* FindMechanism(CK_MECHANISM_TYPE type);
 // Bytes of the digest that a digest mechanism makes (CKM_SHA256: 32); 0 if it is not one. SHA-512/t, whose parameter
 // says how many, counts with the most, 64.
 std::size_t DigestLength(CK_MECHANISM_TYPE digest);
+
+// Whether a key that is used in this way finds the version again after a rotation, so that it may rotate in place.
+constexpr bool FindsVersions(VersionSearch search) {
+  return search == VersionSearch::kTrial || search == VersionSearch::kHeader;
+}
+
+// Whether the daemon makes the mechanism of others; devices do not have it.
+constexpr bool IsMadeHere(const MechanismRow& row) { return row.recipe == Recipe::kManaged; }
 
 // Whether what a recipe derives takes over the base key's secrecy whatever the template says: anybody could compute one
 // from the other, or brute force a part of it (PKCS#11 3.2, "Miscellaneous simple key derivation mechanisms").

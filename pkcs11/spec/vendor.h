@@ -7,6 +7,8 @@
 #include <string_view>
 
 #include "pkcs11/spec/cryptoki.h"
+// After what it builds on.
+#include "pkcs11/spec/cmkd_pkcs11.h"
 
 // The attributes are computed by the token and can never be set. Times are ASCII, as utcTime of CK_TOKEN_INFO without
 // the two last characters (YYYYMMDDhhmmss); empty when there is none.
@@ -69,6 +71,9 @@ enum Detail : CK_ULONG {
   kInternal = 82,
   kNameTaken = 83,
   kLimitReached = 84,
+  kCiphertextUnreadable = 85,
+  kOtherKeysCiphertext = 86,
+  kNoSuchVersion = 87,
 };
 
 struct DetailRow {
@@ -103,6 +108,11 @@ inline constexpr std::array kDetails = {
     DetailRow{kInternal, "INTERNAL", "A fault in cmkd itself; please report it with the request id."},
     DetailRow{kNameTaken, "NAME_TAKEN", "Another key of this token has this name; choose another or rename that key."},
     DetailRow{kLimitReached, "LIMIT_REACHED", "The application has as many sessions or objects as it may have."},
+    DetailRow{kCiphertextUnreadable, "CIPHERTEXT_UNREADABLE",
+              "It does not begin with the header of a managed ciphertext; docs/ciphertext.md says what that is."},
+    DetailRow{kOtherKeysCiphertext, "OTHER_KEYS_CIPHERTEXT",
+              "The ciphertext's header names another key; cmkctl ciphertext show says which."},
+    DetailRow{kNoSuchVersion, "NO_SUCH_VERSION", "The key never had the version that the ciphertext's header names."},
 };
 
 // The row of a code, or nullptr.

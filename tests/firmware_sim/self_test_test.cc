@@ -41,7 +41,7 @@ TEST(SelfTest, EveryRecipeThatComputesHasAKnownAnswer) {
                   Recipe::kSm2Encrypt});
   for (const KnownAnswer& answer : KnownAnswers()) covered.insert(spec::FindMechanism(answer.mechanism)->recipe);
   for (const spec::MechanismRow& row : spec::Mechanisms()) {
-    if (row.standing == spec::Standing::kApproved) {
+    if (row.standing == spec::Standing::kApproved && !spec::IsMadeHere(row)) {
       EXPECT_TRUE(covered.contains(row.recipe)) << row.name;
     }
   }

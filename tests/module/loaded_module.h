@@ -13,6 +13,7 @@
 
 #include "common/bytes.h"
 #include "pkcs11/spec/call_table.h"
+#include "pkcs11/spec/vendor.h"
 
 namespace cmkd::tests {
 
@@ -89,6 +90,14 @@ class LoadedModule {
     CK_UTF8CHAR name[] = "PKCS 11";
     if (get == nullptr || get(name, &version, &found, 0) != CKR_OK) return nullptr;
     return static_cast<CK_FUNCTION_LIST_3_2*>(found->pFunctionList);
+  }
+  // The functions that cmkd adds, or nullptr.
+  CK_CMKD_FUNCTION_LIST* Own() const {
+    const auto get = reinterpret_cast<decltype(&::C_GetInterface)>(::dlsym(library_, "C_GetInterface"));
+    CK_INTERFACE_PTR found = nullptr;
+    CK_UTF8CHAR name[] = CMKD_INTERFACE;
+    if (get == nullptr || get(name, nullptr, &found, 0) != CKR_OK) return nullptr;
+    return static_cast<CK_CMKD_FUNCTION_LIST*>(found->pFunctionList);
   }
   // What 3.0 and 3.2 add to the list.
   CK_FUNCTION_LIST_3_2* newest() const { return newest_; }

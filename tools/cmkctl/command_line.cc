@@ -32,6 +32,7 @@ struct CommandLine {
   KeyVersionOptions key_version;
   KeyImportOptions key_import;
   HsmReconcileOptions hsm_reconcile;
+  CipherOptions cipher;
   AuditShowOptions audit_show;
   AuditVerifyOptions audit_verify;
   InitOptions init;
@@ -248,6 +249,76 @@ void AddHsmReconcile(CLI::App* group, CommandLine& line) {
       ->needs(repair);
 }
 
+void AddContext(CLI::App* command, CipherOptions& o) {
+  command->add_option("--context", o.context, "NAME=VALUE of the encryption context; may be given again");
+}
+
+void AddUser(CLI::App* command, CipherOptions& o) {
+  command->add_option("--token", o.token, "Label of the token");
+  command->add_option("--pin-file", o.pin_file,
+                      "File whose first line is the user PIN (else CMKD_PIN, else asked for)");
+}
+
+void AddCiphertextCommands(CLI::App& app, CommandLine& line) {
+  CipherOptions& o = line.cipher;
+  CLI::App* group = AddGroup(app, "ciphertext", "Managed ciphertexts: they name the key and version that made them");
+  CLI::App* show = AddCommand(group, line, "show", "Show the header of a ciphertext; needs no daemon",
+                              "  cmkctl ciphertext show secret.cmk\n  cmkctl --json ciphertext show secret.cmk",
+                              [&](const Context& c) { return CiphertextShow(c, line.cipher); });
+  show->add_option("file", o.input, "The ciphertext; - is the standard input")->required();
+  const auto add = [&](CLI::App* to, const char* name, const char* description, const char* examples,
+                       CipherAction action) {
+    CLI::App* command = AddCommand(to, line, name, description, examples,
+                                   [&line, action](const Context& c) { return CiphertextDo(c, action, line.cipher); });
+    AddUser(command, line.cipher);
+    AddContext(command, line.cipher);
+    return command;
+  };
+  const auto files = [&](CLI::App* command) {
+    command->add_option("--in", o.input, "What is read; - is the standard input")->required();
+    command->add_option("--out", o.output, "Where it goes; - is the standard output")->required();
+  };
+  CLI::App* encrypt = add(group, "encrypt", "Encrypt at most 4096 bytes",
+                          "  cmkctl ciphertext encrypt orders/payments --in password.txt --out password.cmk\n"
+                          "  cmkctl ciphertext encrypt orders/payments --in - --out - --context service=billing",
+                          CipherAction::kEncrypt);
+  encrypt->add_option("key", o.key, "TOKEN/NAME, name or id")->required();
+  files(encrypt);
+  CLI::App* decrypt = add(group, "decrypt", "Decrypt, with the key that the ciphertext names",
+                          "  cmkctl ciphertext decrypt --token orders --in password.cmk --out password.txt\n"
+                          "  cmkctl ciphertext decrypt orders/payments --in password.cmk --out -",
+                          CipherAction::kDecrypt);
+  decrypt->add_option("key", o.key, "Only with this key: TOKEN/NAME, name or id");
+  files(decrypt);
+  CLI::App* move = add(group, "re-encrypt",
+                       "Encrypt anew, under another key or the newest version; the plaintext stays in the daemon",
+                       "  cmkctl ciphertext re-encrypt orders/payments --in old.cmk --out new.cmk\n"
+                       "  cmkctl ciphertext re-encrypt orders/archive --in old.cmk --out new.cmk --context a=1 "
+                       "--new-context a=2",
+                       CipherAction::kReEncrypt);
+  move->add_option("key", o.key, "The key it goes to: TOKEN/NAME, name or id")->required();
+  move->add_option("--new-context", o.new_context, "NAME=VALUE of its new context; without any, the context stays");
+  files(move);
+
+  CLI::App* data_key = AddGroup(app, "data-key", "Keys for a program's own use, encrypted under a key of the token");
+  CLI::App* generate = add(data_key, "generate", "Make a data key",
+                           "  cmkctl data-key generate orders/payments --out file.key.cmk --plaintext-out file.key\n"
+                           "  cmkctl data-key generate orders/payments --out file.key.cmk --context file=42",
+                           CipherAction::kGenerate);
+  generate->add_option("--bytes", o.bytes, "Its length (32)")->check(CLI::Range(1, 1024));
+  CLI::App* pair =
+      add(data_key, "generate-pair", "Make a key pair; keys are written as DER",
+          "  cmkctl data-key generate-pair orders/payments --spec EC-P256 --public-key-out pub.der --out key.cmk",
+          CipherAction::kGeneratePair);
+  pair->add_option("--spec", o.spec, "RSA-2048, RSA-3072, RSA-4096, EC-P256, EC-P384 or EC-P521")->required();
+  pair->add_option("--public-key-out", o.public_key, "Where the public key goes (SubjectPublicKeyInfo)")->required();
+  for (CLI::App* command : {generate, pair}) {
+    command->add_option("key", o.key, "The key above it: TOKEN/NAME, name or id")->required();
+    command->add_option("--out", o.output, "Where the encrypted key goes")->required();
+    command->add_option("--plaintext-out", o.plaintext, "Where the key itself goes, for you alone (0600)");
+  }
+}
+
 void AddAuditCommands(CLI::App& app, CommandLine& line) {
   CLI::App* group = AddGroup(app, "audit", "The audit log");
   CLI::App* show = AddCommand(group, line, "show", "Show the newest records",
@@ -349,6 +420,7 @@ void Describe(CLI::App& app, CommandLine& line) {
   AddOthers(app, line);
   AddTokenCommands(app, line);
   AddKeyCommands(app, line);
+  AddCiphertextCommands(app, line);
   AddAuditCommands(app, line);
   AddHsmCommands(app, line);
   AddSandbox(app, line);

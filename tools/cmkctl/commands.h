@@ -127,6 +127,27 @@ struct KeyVersionOptions {
 };
 int KeyVersionDo(const Context& context, const KeyVersionOptions& options);
 
+// ---- Managed ciphertexts and data keys
+
+struct CipherOptions {
+  std::string key;    // TOKEN/NAME, name or id; of decrypt empty: the one that the header names
+  std::string token;  // its label; then the key is a name in it
+  std::string pin_file;
+  std::string input;                     // "-": the standard input
+  std::string output;                    // "-": the standard output
+  std::vector<std::string> context;      // NAME=VALUE
+  std::vector<std::string> new_context;  // re-encrypt only; empty: it stays
+  std::string plaintext;                 // data keys only: where the key itself goes; empty: it is not handed out
+  std::uint32_t bytes = 32;              // of a data key
+  std::string spec;                      // of a key pair
+  std::string public_key;                // where it goes
+};
+// Offline: needs no daemon.
+int CiphertextShow(const Context& context, const CipherOptions& options);
+
+enum class CipherAction { kEncrypt, kDecrypt, kReEncrypt, kGenerate, kGeneratePair };
+int CiphertextDo(const Context& context, CipherAction action, const CipherOptions& options);
+
 // ---- Audit
 
 struct AuditShowOptions {

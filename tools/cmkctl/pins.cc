@@ -144,19 +144,35 @@ Outcome<SecretBytes> TypeNewPin(const PinSource& source) {
   return std::move(*pin);
 }
 
-Outcome<SecretBytes> ReadAny(const PinSource& source, const Screen& screen) {
+Outcome<SecretBytes> TypePin(const PinSource& source) {
+  std::optional<SecretBytes> pin = AskOnTerminal(std::string(source.name) + ": ");
+  if (!pin) return NoPin(source);
+  return std::move(*pin);
+}
+
+using Type = Outcome<SecretBytes> (*)(const PinSource&);
+
+Outcome<SecretBytes> ReadAny(const PinSource& source, const Screen& screen, Type type) {
   if (!source.file.empty()) return ReadPinFile(source, screen);
   if (const char* text = std::getenv(source.environment); text != nullptr) return SecretBytes(AsBytes(text));
-  return TypeNewPin(source);
+  return type(source);
+}
+
+Outcome<SecretBytes> ReadChecked(const PinSource& source, const Screen& screen, Type type) {
+  ASSIGN_OR_RETURN(SecretBytes pin, ReadAny(source, screen, type));
+  if (pin.empty()) return UsageProblem("The " + std::string(source.name) + " is empty.");
+  if (pin.size() > kPinBytesMax) return UsageProblem("The " + std::string(source.name) + " is longer than 255 bytes.");
+  return pin;
 }
 
 }  // namespace
 
 Outcome<SecretBytes> ReadNewPin(const PinSource& source, const Screen& screen) {
-  ASSIGN_OR_RETURN(SecretBytes pin, ReadAny(source, screen));
-  if (pin.empty()) return UsageProblem("The " + std::string(source.name) + " is empty.");
-  if (pin.size() > kPinBytesMax) return UsageProblem("The " + std::string(source.name) + " is longer than 255 bytes.");
-  return pin;
+  return ReadChecked(source, screen, TypeNewPin);
+}
+
+Outcome<SecretBytes> ReadPin(const PinSource& source, const Screen& screen) {
+  return ReadChecked(source, screen, TypePin);
 }
 
 std::optional<SecretBytes> AskOnTerminal(const std::string& prompt) {

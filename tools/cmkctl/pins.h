@@ -24,6 +24,9 @@ struct PinSource {
 // PIN is a problem.
 Outcome<SecretBytes> ReadNewPin(const PinSource& source, const Screen& screen);
 
+// The PIN that the token has: the same sources, typed once.
+Outcome<SecretBytes> ReadPin(const PinSource& source, const Screen& screen);
+
 // One line typed on the process's terminal, not shown; nothing when it was broken off or there is no terminal. What a
 // signal would leave behind is put right first, and then the signal takes its course.
 std::optional<SecretBytes> AskOnTerminal(const std::string& prompt);
