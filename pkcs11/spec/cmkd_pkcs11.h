@@ -1,8 +1,7 @@
-/* What cmkd adds to PKCS#11 for programs that want it: the managed mechanism, whose ciphertexts name the key and the
- * version that made them (docs/ciphertext.md has every byte), for C and C++. Include it after the header that declares
- * PKCS#11 itself. No program needs any of this to create, find or use a key. */
-#ifndef CMKD_PKCS11_H
-#define CMKD_PKCS11_H
+// What cmkd adds to PKCS#11 for programs that want it, in C and C++: the managed mechanism, whose ciphertexts name the key
+// and the version that made them (docs/ciphertext.md has every byte), and data keys in one round trip. Include it after
+// the header that declares PKCS#11 itself. No program needs any of this to create, find or use a key.
+#pragma once
 
 /* C_EncryptInit and C_DecryptInit with an AES key: AES-GCM under a header that says which key, version and IV; the
  * token makes the IV, and decryption finds the version by the header, however often the key has rotated. The parameter
@@ -73,5 +72,3 @@ typedef struct CK_CMKD_FUNCTION_LIST {
    CK_OBJECT_HANDLE to_key, CK_BYTE_PTR ciphertext, CK_ULONG ciphertext_len, CK_BYTE_PTR new_ciphertext,
    CK_ULONG_PTR new_ciphertext_len);
 } CK_CMKD_FUNCTION_LIST;
-
-#endif /* CMKD_PKCS11_H */

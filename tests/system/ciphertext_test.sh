@@ -6,8 +6,8 @@
 #   HSMS     the back ends to try (default: all that can be had)
 set -u
 cmkctl=${CMKCTL:-${CMKD_BUILD_DIR:-.}/bin/cmkctl}
-[ -x "$cmkctl" ] || { echo "skipped: no $cmkctl"; exit 77; }
-command -v openssl >/dev/null || { echo "skipped: no openssl"; exit 77; }
+[ -x "$cmkctl" ] || { echo "missing: $cmkctl"; exit 1; }
+command -v openssl >/dev/null || { echo "missing: openssl"; exit 1; }
 
 if [ "${1:-}" != inside ]; then
   failures=0
