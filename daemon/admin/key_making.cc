@@ -44,8 +44,8 @@ Fallible<KeyRequest> ReadKeyRequest(const Json& arguments) {
   ASSIGN_OR_RETURN(const std::string origin, TextArgument(arguments, "origin", "local"));
   if (origin != "local" && origin != "external") return Fail(CKR_ARGUMENTS_BAD, "an origin is local or external");
   request.external = origin == "external";
-  if (request.external && request.spec->key_type != CKK_AES)
-    return Fail(CKR_ARGUMENTS_BAD, "only AES keys take imported material");
+  const bool cipher = request.spec->key_type == CKK_AES || request.spec->key_type == CKK_SM4;
+  if (request.external && !cipher) return Fail(CKR_ARGUMENTS_BAD, "only AES and SM4 keys take imported material");
   ASSIGN_OR_RETURN(request.fixed_version, FlagArgument(arguments, "fixed_version", false));
   return request;
 }
@@ -53,8 +53,7 @@ Fallible<KeyRequest> ReadKeyRequest(const Json& arguments) {
 Status CheckKeyRequest(const KeyRequest& request, const store::TokenRecord& token, Timestamp now) {
   const auto allowed = cmk::CheckRotationPeriod(request.rotation_period, Custodian::BoundsOf(token));
   if (!allowed.ok()) return Translate(allowed.error(), Moment::kManage);
-  const bool secret = request.spec->key_type == CKK_AES || request.spec->key_type == CKK_GENERIC_SECRET;
-  if ((!secret || request.external) && request.rotation_period > Duration{})
+  if ((!IsSecret(*request.spec) || request.external) && request.rotation_period > Duration{})
     return Translate(cmk::Refusal::kNotRotatable, Moment::kManage);
   if (request.expiry && *request.expiry <= std::max(now, request.activation.value_or(now)))
     return Translate(cmk::Refusal::kDateOutOfBounds, Moment::kManage);
@@ -128,11 +127,13 @@ Fallible<NewObjects> MakeKey(Backend& backend, const WrappingKey& under, const K
                              spec::Profile profile, Timestamp now) {
   CK_MECHANISM mechanism{request.spec->mechanism, nullptr, 0};
   NewObjects objects;
-  if (request.spec->key_type == CKK_AES || request.spec->key_type == CKK_GENERIC_SECRET) {
+  if (IsSecret(*request.spec)) {
     spec::Attributes attributes = KeyAttributes(request, CKO_SECRET_KEY, profile);
     if (!request.fixed_version) AllowRotatingMechanisms(attributes);
     spec::GiveRole(attributes);
     if (request.external) {
+      if (backend.FindMechanism(request.spec->mechanism) == nullptr)
+        return Fail(CKR_MECHANISM_INVALID, "the token's HSM has no keys of this kind", spec::kMechanismNotAllowed);
       attributes.SetBool(CKA_LOCAL, false);
       objects.key = NewCmk(attributes, {}, cmk::Origin::kUnwrapped, now);
       // Versions of imported material are never found by trial: each is what its owner says it is.

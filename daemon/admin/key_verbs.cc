@@ -5,6 +5,7 @@
 
 #include "daemon/admin/key_making.h"
 #include "daemon/admin/verbs.h"
+#include "daemon/custody/importer.h"
 #include "daemon/service/access.h"
 #include "daemon/service/lifecycle_attributes.h"
 
@@ -24,6 +25,7 @@ Fallible<Json> CreateKey(const AdminCall& call) {
   ASSIGN_OR_RETURN(const Custodian::Under under, daemon.custodian.WrappingKeyFor(token->id, Custodian::Keep::kToken));
   const Timestamp now = daemon.clock.Now();
   RETURN_IF_ERROR(CheckKeyRequest(request, *token, now));
+  if (request.external) RETURN_IF_ERROR(CheckImportable(daemon.config.tokens.crypto_profile, *request.spec));
   ASSIGN_OR_RETURN(NewObjects objects, MakeKey(*backend, under, request, ProfileOf(*token), now));
   ASSIGN_OR_RETURN(const auto handles, daemon.custodian.Add(token->id, std::move(objects), call.request));
   ASSIGN_OR_RETURN(const ObjectPtr object, daemon.records.GetObject(handles.back()));

@@ -143,7 +143,7 @@ ObjectPtr ObjectOf(const Invocation& invocation, const cmk::Cmk& key) {
     auto record = (*read)->FindObject(serial);
     if (!record.ok() || !*record) continue;
     ObjectPtr object = DecodeObject(std::move(**record));
-    if (object->has_material()) return object;
+    if (object->has_material() && !object->is_import_key()) return object;
   }
   return nullptr;
 }

@@ -33,6 +33,9 @@ struct Object {
   bool is_key() const {
     return object_class == CKO_SECRET_KEY || object_class == CKO_PRIVATE_KEY || object_class == CKO_PUBLIC_KEY;
   }
+  // The wrapping key of import parameters, private or public: it belongs to the key that the material is for, and to
+  // none of its versions. What it is good for is C_UnwrapKey, and only there (service/import_by_unwrap.h).
+  bool is_import_key() const { return cmk && version && version->value == 0; }
   // Keys whose material is secret.
   bool has_material() const { return object_class == CKO_SECRET_KEY || object_class == CKO_PRIVATE_KEY; }
 

@@ -36,6 +36,8 @@ constexpr Choice<LogLevel> kLogLevels[] = {{"error", LogLevel::kError},
 constexpr Choice<HsmKind> kHsmKinds[] = {{"firmware_sim", HsmKind::kFirmwareSim}, {"pkcs11", HsmKind::kPkcs11}};
 constexpr Choice<TokenProfile> kTokenProfiles[] = {{"general", TokenProfile::kGeneral},
                                                    {"managed", TokenProfile::kManaged}};
+constexpr Choice<CryptoProfile> kCryptoProfiles[] = {
+    {"any", CryptoProfile::kAny}, {"aes", CryptoProfile::kAes}, {"sm", CryptoProfile::kSm}};
 
 // The file being read: its name, and the first thing that is wrong with it.
 struct File {
@@ -311,6 +313,7 @@ void ReadTokens(Section& section, TokensConfig& config) {
   std::vector<Choice<BoundsProfile>> profiles;
   for (const cmk::Bounds& row : cmk::kBounds) profiles.push_back({row.name, row.profile});
   section.OneOf<BoundsProfile>("bounds_profile", config.bounds_profile, profiles);
+  section.OneOf<CryptoProfile>("crypto_profile", config.crypto_profile, kCryptoProfiles);
   // The bounds themselves are the key lifecycle's business.
   const cmk::Bounds& bounds = cmk::BoundsOf(config.bounds_profile);
   const auto days = [](Duration duration) { return static_cast<std::uint64_t>(duration.seconds / Days(1).seconds); };

@@ -66,6 +66,9 @@ struct HsmConfig {
 using cmk::BoundsProfile;
 using cmk::TokenProfile;
 
+// What imported material may be: 32 bytes of AES, 16 bytes of SM4, or both and shorter AES keys.
+enum class CryptoProfile : std::uint8_t { kAny, kAes, kSm };
+
 struct TokensConfig {
   std::string default_hsm = "software";
   TokenProfile default_profile = TokenProfile::kGeneral;
@@ -78,6 +81,7 @@ struct TokensConfig {
   // Shows an uninitialised slot, so that C_InitToken makes a token.
   bool create_by_init_token = true;
   std::uint32_t pin_bytes_min = 4;
+  CryptoProfile crypto_profile = CryptoProfile::kAny;
   bool operator==(const TokensConfig&) const = default;
 };
 

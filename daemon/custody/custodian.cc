@@ -5,6 +5,7 @@
 
 #include "daemon/config/config.h"
 #include "daemon/crypto/random.h"
+#include "daemon/custody/importer.h"
 #include "daemon/custody/steps.h"
 #include "daemon/service/translate.h"
 #include "daemon/system/log.h"
@@ -313,6 +314,10 @@ Status Custodian::DestroyNow(const Object& object) {
         STORE_OR_RETURN(const auto halves, txn->FindObjects(object.token, of_key));
         for (const cmk::ObjectSerial serial : halves) {
           STORE_OR_RETURN(store::ObjectRecord half, txn->GetObject(serial));
+          if (half.version && half.version->value == 0) {  // of import parameters, which go with the key
+            RETURN_IF_STORE_ERROR(txn->DeleteObject(serial));
+            continue;
+          }
           half.cmk.reset();
           RETURN_IF_STORE_ERROR(txn->PutObject(half));
         }
@@ -400,9 +405,11 @@ Fallible<cmk::Cmk> Custodian::Edit(const char* label, const cmk::CmkId& id, cons
   if (earlier) return std::move(*key);
   STORE_OR_RETURN(const store::TokenRecord token, txn->GetToken(key->token));
   if (key->state == cmk::CmkState::kDestroyed) return Translate(cmk::Refusal::kKeyDestroyed, Moment::kManage);
+  const bool had_imports = !key->imports.empty();
   RETURN_IF_ERROR(edit(*key, token));
   RETURN_IF_ERROR(Remember(*txn, name, clock_.Now()));
   RETURN_IF_STORE_ERROR(txn->PutCmk(*key));
+  if (had_imports || !key->imports.empty()) RETURN_IF_ERROR(KeepImportKeys(*txn, *key));
   RETURN_IF_STORE_ERROR(txn->Commit());
   return std::move(*key);
 }

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "daemon/service/daemon.h"
+#include "daemon/service/key_specs.h"
 
 namespace cmkd::daemon {
 
@@ -13,6 +14,22 @@ namespace cmkd::daemon {
 enum class ImportAlgorithm : std::uint8_t { kOaepSha256 = 1, kOaepSha1 = 2, kRsaAesSha256 = 3 };
 std::string_view Name(ImportAlgorithm algorithm);
 std::optional<ImportAlgorithm> ImportAlgorithmFromName(std::string_view name);
+
+// Whether keys of this spec take imported material under this crypto profile: `aes` 32 bytes of AES, `sm` 16 bytes of
+// SM4, `any` both and the shorter AES keys. kMaterialLength otherwise.
+Status CheckImportable(CryptoProfile profile, const KeySpec& spec);
+
+// The days that an object shows, YYYYMMDD in UTC.
+std::string DayOf(Timestamp time);
+
+// Makes the objects that stand for a key's import parameters what its record says: a private and a public key for each
+// set, labelled "kms-import:NAME", with the import token as CKA_ID; none for sets that are gone. Part of the
+// transaction that changes the record.
+Status KeepImportKeys(store::WriteTxn& txn, const cmk::Cmk& key);
+// Whether the import parameters that an object stands for are good now.
+bool IsGoodImportKey(const Object& object, const cmk::Cmk& key, Timestamp now);
+// How they want the material wrapped.
+std::optional<ImportAlgorithm> AlgorithmOfImportKey(const Object& object, const cmk::Cmk& key);
 
 struct ImportParameters {
   std::string token;  // names them in the import, in hexadecimal

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "daemon/custody/importer.h"
+
 namespace cmkd::daemon {
 
 Fallible<Records::TokenPtr> TokenOf(const Invocation& invocation) {
@@ -33,7 +35,9 @@ bool IsVisible(const Invocation& invocation, const Object& object, bool user) {
   if (object.token != invocation.session->token || (object.is_private() && !user)) return false;
   if (!object.cmk) return true;
   const auto key = invocation.daemon.records.GetCmk(*object.cmk);
-  return key.ok() && (*key)->state != cmk::CmkState::kPendingDeletion && (*key)->state != cmk::CmkState::kDestroyed;
+  if (!key.ok() || (*key)->state == cmk::CmkState::kPendingDeletion || (*key)->state == cmk::CmkState::kDestroyed)
+    return false;
+  return !object.is_import_key() || IsGoodImportKey(object, **key, invocation.daemon.clock.Now());
 }
 
 bool IsHiddenByDeletion(const Invocation& invocation, const Object& object, bool user) {

@@ -11,6 +11,7 @@ constexpr KeySpec kSpecs[] = {
     {"AES-128", CKM_AES_KEY_GEN, CKK_AES, 16, ""},
     {"AES-192", CKM_AES_KEY_GEN, CKK_AES, 24, ""},
     {"AES-256", CKM_AES_KEY_GEN, CKK_AES, 32, ""},
+    {"SM4", CKM_SM4_KEY_GEN, CKK_SM4, 16, ""},
     {"HMAC-224", CKM_GENERIC_SECRET_KEY_GEN, CKK_GENERIC_SECRET, 28, ""},
     {"HMAC-256", CKM_GENERIC_SECRET_KEY_GEN, CKK_GENERIC_SECRET, 32, ""},
     {"HMAC-384", CKM_GENERIC_SECRET_KEY_GEN, CKK_GENERIC_SECRET, 48, ""},
@@ -54,6 +55,12 @@ const KeyUsage* FindKeyUsage(std::string_view name) {
   return nullptr;
 }
 
-std::string_view DefaultUsage(const KeySpec& spec) { return spec.key_type == CKK_AES ? "encrypt" : "sign"; }
+bool IsSecret(const KeySpec& spec) {
+  return spec.key_type == CKK_AES || spec.key_type == CKK_SM4 || spec.key_type == CKK_GENERIC_SECRET;
+}
+
+std::string_view DefaultUsage(const KeySpec& spec) {
+  return spec.key_type == CKK_AES || spec.key_type == CKK_SM4 ? "encrypt" : "sign";
+}
 
 }  // namespace cmkd::daemon

@@ -20,6 +20,9 @@ std::span<const KeySpec> KeySpecs();
 // nullptr when unknown; letters of either case.
 const KeySpec* FindKeySpec(std::string_view name);
 
+// Of one key, not a pair.
+bool IsSecret(const KeySpec& spec);
+
 // What a key may be for. One usage for each key.
 struct KeyUsage {
   std::string_view name;

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "daemon/service/handlers.h"
+#include "daemon/service/import_by_unwrap.h"
 #include "daemon/service/key_role.h"
 #include "daemon/service/key_use.h"
 #include "daemon/service/new_object.h"
@@ -166,6 +167,11 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_WrapKey>& call) {
 
 Status Handle(Invocation& invocation, spec::Call<CallId::C_UnwrapKey>& call) {
   const CK_MECHANISM& mechanism = *call.mechanism.value;
+  if (const ObjectPtr import_key = FindImportKey(invocation, call.unwrapping_key.value); import_key != nullptr) {
+    ASSIGN_OR_RETURN(*call.key.value,
+                     ImportByUnwrap(invocation, *import_key, mechanism, call.input.view(), call.attributes.view()));
+    return {};
+  }
   Opening opening;
   ASSIGN_OR_RETURN(opening.row, CheckMechanism(invocation, mechanism, CKF_UNWRAP));
   ASSIGN_OR_RETURN(opening.key, FindOpeningKey(invocation, *opening.row, call.unwrapping_key.value, CKA_UNWRAP));

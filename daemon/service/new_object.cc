@@ -6,6 +6,7 @@
 #include "daemon/service/resume.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/mechanism_table.h"
+#include "pkcs11/spec/vendor.h"
 
 namespace cmkd::daemon {
 
@@ -13,25 +14,15 @@ namespace {
 
 bool IsTokenObject(const spec::Attributes& attributes) { return attributes.Bool(CKA_TOKEN); }
 
-// An application's request is named by the application and its own number; the daemon then knows it when it comes
-// again.
-RequestName NameOfRequest(const Invocation& invocation) {
-  RequestName name;
-  const ApplicationId& id = invocation.application->id();
-  name.tag.assign(id.begin(), id.end());
-  const auto* number = reinterpret_cast<const std::uint8_t*>(&invocation.request_id);
-  name.tag.insert(name.tag.end(), number, number + sizeof invocation.request_id);
-  const Digest digest = Sha256(invocation.payload);
-  name.body_digest.assign(digest.begin(), digest.end());
-  return name;
-}
-
 // A secret key rotates in place when every mechanism it allows can find the right version again; a key that allows all
 // mechanisms allows some that cannot.
 bool CanRotate(const spec::Attributes& attributes) {
   if (attributes.Ulong(CKA_CLASS) != CKO_SECRET_KEY) return false;
   const ByteView allowed = attributes.View(CKA_ALLOWED_MECHANISMS);
-  if (allowed.empty()) return attributes.Ulong(CKA_KEY_TYPE) != CKK_AES;
+  // Of the keys that name none, only those for MACs have no mechanism under which a wrong version gives garbage.
+  if (allowed.empty()) {
+    return spec::KeyTypeBit(attributes.Ulong(CKA_KEY_TYPE).value_or(CKK_AES)) == spec::KeyTypeBit(CKK_GENERIC_SECRET);
+  }
   for (std::size_t i = 0; i + sizeof(CK_MECHANISM_TYPE) <= allowed.size(); i += sizeof(CK_MECHANISM_TYPE)) {
     CK_MECHANISM_TYPE type = 0;
     std::memcpy(&type, allowed.data() + i, sizeof type);
@@ -72,6 +63,17 @@ Fallible<Custodian::Under> UnderFor(const Invocation& invocation, const spec::At
   return invocation.daemon.custodian.WrappingKeyFor(invocation.session->token, keep);
 }
 
+RequestName NameOfRequest(const Invocation& invocation) {
+  RequestName name;
+  const ApplicationId& id = invocation.application->id();
+  name.tag.assign(id.begin(), id.end());
+  const auto* number = reinterpret_cast<const std::uint8_t*>(&invocation.request_id);
+  name.tag.insert(name.tag.end(), number, number + sizeof invocation.request_id);
+  const Digest digest = Sha256(invocation.payload);
+  name.body_digest.assign(digest.begin(), digest.end());
+  return name;
+}
+
 cmk::Cmk NewCmk(const spec::Attributes& attributes, cmk::Material material, cmk::Origin origin, Timestamp now) {
   cmk::Cmk key;
   key.name = attributes.Text(CKA_LABEL);
@@ -102,6 +104,7 @@ std::string SpecName(const spec::Attributes& attributes) {
       const spec::Curve* curve = spec::FindCurve(attributes.View(CKA_EC_PARAMS));
       return curve == nullptr ? "EC" : std::string(curve->name);
     }
+    case CKK_SM4: return "SM4";
     default: return "HMAC-" + bits;
   }
 }

@@ -14,6 +14,9 @@ Status CheckNewObject(const Invocation& invocation, const store::TokenRecord& to
 void AddDefaultMechanisms(const store::TokenRecord& token, spec::Attributes& attributes);
 // Allows a secret key exactly the mechanisms with which it can rotate in place.
 void AllowRotatingMechanisms(spec::Attributes& attributes);
+// An application's request is named by the application and its own number; the daemon then knows it when it comes
+// again.
+RequestName NameOfRequest(const Invocation& invocation);
 // The record of a new key with one version.
 cmk::Cmk NewCmk(const spec::Attributes& attributes, cmk::Material material, cmk::Origin origin, Timestamp now);
 

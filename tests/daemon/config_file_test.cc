@@ -86,6 +86,7 @@ automatic_epochs = false
 new_epoch_hours = 1
 create_by_init_token = false
 pin_bytes_min = 8
+crypto_profile = "sm"
 [audit]
 strict = true
 segment_bytes = 1048576
@@ -114,7 +115,8 @@ trial_versions = 64
   two.library_options = "x";
   two.host_program = "/bin/host";
   expected.hsms = {one, two};
-  expected.tokens = {"two", TokenProfile::kManaged, BoundsProfile::kAws, 7, false, 1, false, 8};
+  expected.tokens = {"two", TokenProfile::kManaged, BoundsProfile::kAws, 7, false, 1, false, 8,
+                     CryptoProfile::kSm};
   expected.audit = {true, 1048576, 10};
   expected.limits = {1, 2, 16, 3, 64};
   EXPECT_TRUE(config == expected);

@@ -1,0 +1,224 @@
+// Importing one's own material with the standard's calls alone: the import parameters' wrapping key is an object, and
+// C_UnwrapKey with it fills the key that waits. What must be refused, and that it changes nothing.
+#include <gtest/gtest.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
+#include <unistd.h>
+
+#include "keystore/cmk/state.h"
+#include "pkcs11/spec/vendor.h"
+#include "tests/module/loaded_module.h"
+
+namespace cmkd::tests {
+namespace {
+
+class ImportByUnwrapTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    for (const char* name : {"P11_MODULE", "P11_TOKEN", "P11_PIN"}) {
+      ASSERT_NE(std::getenv(name), nullptr) << "run it in cmkctl sandbox";
+    }
+    ASSERT_TRUE(p11_.loaded());
+    ASSERT_EQ(p11_->C_Initialize(nullptr), CKR_OK);
+    const auto slot = p11_.FindToken(std::getenv("P11_TOKEN"));
+    ASSERT_TRUE(slot.has_value());
+    ASSERT_EQ(p11_.Open(*slot, session_), CKR_OK);
+    ASSERT_EQ(p11_.Login(session_, std::getenv("P11_PIN")), CKR_OK);
+    name_ = ::testing::UnitTest::GetInstance()->current_test_info()->name();
+    pem_ = std::string(std::getenv("CMKD_SANDBOX_DIR")) + "/" + name_ + ".pem";
+    Operator("key create --name " + name_ + " --spec AES-256 --usage encrypt --external");
+  }
+  void TearDown() override {
+    EVP_PKEY_free(public_key_);
+    ::unlink(pem_.c_str());
+  }
+
+  void Operator(const std::string& command) {
+    std::string output;
+    EXPECT_EQ(Cmkctl(command, &output), 0) << command << '\n' << output;
+  }
+  // New import parameters; leaves the public key and the handle of the private one.
+  void Parameters(const std::string& algorithm = "RSAES_OAEP_SHA_256") {
+    Operator("key import-params " + name_ + " --public-key " + pem_ + " --bits 2048 --algorithm " + algorithm);
+    EVP_PKEY_free(public_key_);
+    public_key_ = nullptr;
+    FILE* file = std::fopen(pem_.c_str(), "r");
+    ASSERT_NE(file, nullptr);
+    public_key_ = PEM_read_PUBKEY(file, nullptr, nullptr, nullptr);
+    std::fclose(file);
+    ASSERT_NE(public_key_, nullptr);
+    const auto found = ImportKeys(CKO_PRIVATE_KEY);
+    ASSERT_FALSE(found.empty());
+    import_key_ = found.back();
+  }
+  std::vector<CK_OBJECT_HANDLE> ImportKeys(CK_OBJECT_CLASS object_class) {
+    return p11_.Find(session_, Template().Text(CKA_LABEL, "kms-import:" + name_).Ulong(CKA_CLASS, object_class));
+  }
+  Bytes Oaep(const Bytes& plain, const EVP_MD* hash = EVP_sha256()) {
+    EVP_PKEY_CTX* context = EVP_PKEY_CTX_new(public_key_, nullptr);
+    Bytes sealed(512);
+    std::size_t length = sealed.size();
+    EXPECT_EQ(EVP_PKEY_encrypt_init(context), 1);
+    EXPECT_EQ(EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_OAEP_PADDING), 1);
+    EXPECT_EQ(EVP_PKEY_CTX_set_rsa_oaep_md(context, hash), 1);
+    EXPECT_EQ(EVP_PKEY_CTX_set_rsa_mgf1_md(context, hash), 1);
+    EXPECT_EQ(EVP_PKEY_encrypt(context, sealed.data(), &length, plain.data(), plain.size()), 1);
+    EVP_PKEY_CTX_free(context);
+    sealed.resize(length);
+    return sealed;
+  }
+  Bytes RsaAes(const Bytes& plain) {
+    const Bytes transport(32, 0x77);
+    Bytes all = Oaep(transport), wrapped(64);
+    EVP_CIPHER_CTX* context = EVP_CIPHER_CTX_new();
+    EVP_CIPHER_CTX_set_flags(context, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
+    int length = 0;
+    EXPECT_EQ(EVP_EncryptInit_ex(context, EVP_aes_256_wrap_pad(), nullptr, transport.data(), nullptr), 1);
+    EXPECT_EQ(EVP_EncryptUpdate(context, wrapped.data(), &length, plain.data(), static_cast<int>(plain.size())), 1);
+    EVP_CIPHER_CTX_free(context);
+    all.insert(all.end(), wrapped.begin(), wrapped.begin() + length);
+    return all;
+  }
+  Template Wanted() {
+    return Template()
+        .Bool(CKA_TOKEN, true)
+        .Ulong(CKA_CLASS, CKO_SECRET_KEY)
+        .Ulong(CKA_KEY_TYPE, CKK_AES)
+        .Text(CKA_LABEL, name_);
+  }
+  CK_RV Unwrap(const Bytes& wrapped, Template wanted, bool carried = false) {
+    CK_RSA_PKCS_OAEP_PARAMS oaep{CKM_SHA256, CKG_MGF1_SHA256, CKZ_DATA_SPECIFIED, nullptr, 0};
+    CK_RSA_AES_KEY_WRAP_PARAMS wrap{256, &oaep};
+    CK_MECHANISM mechanism{CKM_RSA_PKCS_OAEP, &oaep, sizeof oaep};
+    if (carried) mechanism = {CKM_RSA_AES_KEY_WRAP, &wrap, sizeof wrap};
+    return p11_->C_UnwrapKey(session_, &mechanism, import_key_, BytePtr(wrapped), wrapped.size(), wanted.data(),
+                             wanted.size(), &made_);
+  }
+  CK_ULONG Detail() {
+    CK_SESSION_INFO info{};
+    EXPECT_EQ(p11_->C_GetSessionInfo(session_, &info), CKR_OK);
+    return info.ulDeviceError;
+  }
+  std::string State() {
+    char text[32] = {};
+    CK_ATTRIBUTE wanted{CKA_CMKD_STATE, text, sizeof text};
+    const auto found = p11_.Find(session_, Template().Text(CKA_LABEL, name_));
+    EXPECT_FALSE(found.empty());
+    EXPECT_EQ(p11_->C_GetAttributeValue(session_, found.front(), &wanted, 1), CKR_OK);
+    return text;
+  }
+
+  LoadedModule p11_;
+  CK_SESSION_HANDLE session_ = 0;
+  CK_OBJECT_HANDLE import_key_ = 0;
+  CK_OBJECT_HANDLE made_ = 0;
+  EVP_PKEY* public_key_ = nullptr;
+  std::string name_;
+  std::string pem_;
+};
+
+TEST_F(ImportByUnwrapTest, FillsTheKeyThatWaits) {
+  Parameters();
+  EXPECT_EQ(State(), "PendingImport");
+  ASSERT_EQ(Unwrap(Oaep(Bytes(32, 0x42)), Wanted()), CKR_OK);
+  EXPECT_EQ(p11_.Find(session_, Template().Text(CKA_LABEL, name_)), std::vector<CK_OBJECT_HANDLE>{made_});
+  EXPECT_EQ(State(), "Enabled");
+  // The parameters are spent, and so are their objects.
+  EXPECT_TRUE(ImportKeys(CKO_PRIVATE_KEY).empty());
+  EXPECT_TRUE(ImportKeys(CKO_PUBLIC_KEY).empty());
+  EXPECT_EQ(Unwrap(Oaep(Bytes(32, 0x42)), Wanted()), CKR_UNWRAPPING_KEY_HANDLE_INVALID);
+
+  // It is that material: what it encrypts opens with the bare key.
+  Bytes zeros(16), sealed(32), expected(32);
+  CK_BYTE iv[12] = {1};
+  CK_GCM_PARAMS gcm{iv, 12, 96, nullptr, 0, 128};
+  CK_MECHANISM mechanism{CKM_AES_GCM, &gcm, sizeof gcm};
+  CK_ULONG length = sealed.size();
+  ASSERT_EQ(p11_->C_EncryptInit(session_, &mechanism, made_), CKR_OK);
+  ASSERT_EQ(p11_->C_Encrypt(session_, zeros.data(), zeros.size(), sealed.data(), &length), CKR_OK);
+  EVP_CIPHER_CTX* context = EVP_CIPHER_CTX_new();
+  int made = 0;
+  ASSERT_EQ(EVP_EncryptInit_ex2(context, EVP_aes_256_gcm(), Bytes(32, 0x42).data(), iv, nullptr), 1);
+  ASSERT_EQ(EVP_EncryptUpdate(context, expected.data(), &made, zeros.data(), 16), 1);
+  EVP_CIPHER_CTX_free(context);
+  EXPECT_TRUE(Equal(ByteView(sealed).first(16), ByteView(expected).first(16)));
+}
+
+TEST_F(ImportByUnwrapTest, TakesTheHybridFormOnEveryDevice) {
+  Parameters("RSA_AES_KEY_WRAP_SHA_256");
+  EXPECT_EQ(Unwrap(RsaAes(Bytes(32, 0x43)), Wanted()), CKR_MECHANISM_INVALID) << "OAEP was not agreed on";
+  ASSERT_EQ(Unwrap(RsaAes(Bytes(32, 0x43)), Wanted(), true), CKR_OK);
+  EXPECT_EQ(State(), "Enabled");
+}
+
+TEST_F(ImportByUnwrapTest, RefusesWhatDoesNotFitAndChangesNothing) {
+  Parameters();
+  const Bytes good = Oaep(Bytes(32, 0x44));
+  EXPECT_EQ(Unwrap(Oaep(Bytes(16, 0x44)), Wanted()), CKR_WRAPPED_KEY_LEN_RANGE);
+  EXPECT_EQ(Detail(), static_cast<CK_ULONG>(cmk::Refusal::kMaterialLength));
+  EXPECT_EQ(Unwrap(Bytes(256, 0x01), Wanted()), CKR_WRAPPED_KEY_INVALID);
+  EXPECT_EQ(Unwrap(Oaep(Bytes(32, 0x44), EVP_sha1()), Wanted()), CKR_WRAPPED_KEY_INVALID);
+  EXPECT_EQ(Detail(), static_cast<CK_ULONG>(cmk::Refusal::kMaterialUnreadable));
+  EXPECT_EQ(Unwrap(good, Template().Ulong(CKA_CLASS, CKO_SECRET_KEY)), CKR_TEMPLATE_INCOMPLETE);
+  EXPECT_EQ(Unwrap(good, Wanted().Bool(CKA_EXTRACTABLE, true)), CKR_TEMPLATE_INCONSISTENT);
+  EXPECT_EQ(Unwrap(good, Template().Bool(CKA_TOKEN, true).Text(CKA_LABEL, "another")), CKR_TEMPLATE_INCONSISTENT);
+  EXPECT_EQ(Unwrap(good, Wanted().Text(CKA_END_DATE, "20200101")), CKR_ATTRIBUTE_VALUE_INVALID);
+  EXPECT_EQ(State(), "PendingImport");
+  ASSERT_EQ(Unwrap(good, Wanted()), CKR_OK);
+}
+
+TEST_F(ImportByUnwrapTest, TakesTheSameMaterialAgainAndNoOther) {
+  Parameters();
+  ASSERT_EQ(Unwrap(Oaep(Bytes(32, 0x45)), Wanted()), CKR_OK);
+  Operator("key delete-material " + name_);
+  EXPECT_EQ(State(), "PendingImport");
+  Parameters();
+  EXPECT_EQ(Unwrap(Oaep(Bytes(32, 0x46)), Wanted()), CKR_WRAPPED_KEY_INVALID);
+  EXPECT_EQ(Detail(), static_cast<CK_ULONG>(cmk::Refusal::kMaterialMismatch));
+  ASSERT_EQ(Unwrap(Oaep(Bytes(32, 0x45)), Wanted()), CKR_OK);
+  EXPECT_EQ(State(), "Enabled");
+}
+
+TEST_F(ImportByUnwrapTest, TheWrappingKeyDoesNothingElse) {
+  Parameters();
+  const auto public_keys = ImportKeys(CKO_PUBLIC_KEY);
+  ASSERT_EQ(public_keys.size(), 1u);
+  CK_MECHANISM pkcs{CKM_RSA_PKCS, nullptr, 0};
+  EXPECT_EQ(p11_->C_DecryptInit(session_, &pkcs, import_key_), CKR_KEY_FUNCTION_NOT_PERMITTED);
+  EXPECT_EQ(p11_->C_SignInit(session_, &pkcs, import_key_), CKR_KEY_FUNCTION_NOT_PERMITTED);
+  EXPECT_EQ(p11_->C_DestroyObject(session_, import_key_), CKR_ACTION_PROHIBITED);
+  EXPECT_EQ(p11_->C_DestroyObject(session_, public_keys.front()), CKR_ACTION_PROHIBITED);
+  CK_OBJECT_HANDLE copy = 0;
+  EXPECT_EQ(p11_->C_CopyObject(session_, import_key_, nullptr, 0, &copy), CKR_ACTION_PROHIBITED);
+  Template renamed;
+  renamed.Text(CKA_LABEL, "mine");
+  EXPECT_EQ(p11_->C_SetAttributeValue(session_, import_key_, renamed.data(), renamed.size()), CKR_ACTION_PROHIBITED);
+  // The public half says what the file says.
+  Bytes modulus(256);
+  CK_ATTRIBUTE wanted{CKA_MODULUS, modulus.data(), modulus.size()};
+  ASSERT_EQ(p11_->C_GetAttributeValue(session_, public_keys.front(), &wanted, 1), CKR_OK);
+  BIGNUM* n = nullptr;
+  ASSERT_EQ(EVP_PKEY_get_bn_param(public_key_, "n", &n), 1);
+  Bytes said(256);
+  BN_bn2binpad(n, said.data(), 256);
+  BN_free(n);
+  EXPECT_EQ(modulus, said);
+  // A key that is deleted takes its import parameters along.
+  Operator("key schedule-deletion " + name_);
+  EXPECT_TRUE(ImportKeys(CKO_PRIVATE_KEY).empty());
+}
+
+TEST_F(ImportByUnwrapTest, NewParametersLeaveEarlierOnesGood) {
+  Parameters();
+  const CK_OBJECT_HANDLE first = import_key_;
+  const Bytes for_the_first = Oaep(Bytes(32, 0x47));
+  Parameters();
+  EXPECT_EQ(ImportKeys(CKO_PRIVATE_KEY).size(), 2u);
+  EXPECT_EQ(Unwrap(for_the_first, Wanted()), CKR_WRAPPED_KEY_INVALID) << "of the other parameters";
+  import_key_ = first;
+  EXPECT_EQ(Unwrap(for_the_first, Wanted()), CKR_OK);
+}
+
+}  // namespace
+}  // namespace cmkd::tests
