@@ -98,7 +98,9 @@ Fallible<cmk::CmkId> FindKey(const AdminCall& call, const char* argument) {
 
 // ---- Descriptions
 
-bool IsPair(const cmk::Cmk& key) { return !key.spec.starts_with("AES") && !key.spec.starts_with("HMAC"); }
+bool IsPair(const cmk::Cmk& key) {
+  return !key.spec.starts_with("AES") && !key.spec.starts_with("HMAC") && key.spec != "SM4";
+}
 
 std::string TimeText(Timestamp time) {
   const time_t seconds = time.seconds;

@@ -1,5 +1,6 @@
 // Rotation: in place, by moving the label, and of pairs.
 #include "daemon/custody/steps.h"
+#include "daemon/service/key_specs.h"
 #include "pkcs11/spec/attributes.h"
 
 namespace cmkd::daemon {
@@ -48,7 +49,7 @@ Fallible<cmk::Cmk> Custodian::RotateBy(cmk::CmkEvent event, const cmk::CmkId& id
                 static_cast<CK_ULONG>(cmk::Refusal::kNotRotatable));
   }
   ASSIGN_OR_RETURN(const Under under, WrappingKeyFor(token->id, Keep::kToken));
-  CK_MECHANISM mechanism{object->key_type == CKK_AES ? CKM_AES_KEY_GEN : CKM_GENERIC_SECRET_KEY_GEN, nullptr, 0};
+  CK_MECHANISM mechanism{GeneratorOf(static_cast<CK_KEY_TYPE>(object->key_type)), nullptr, 0};
   const CK_ULONG value_bytes = object->attributes.Ulong(CKA_VALUE_LEN).value_or(0);
   ASSIGN_OR_RETURN(const Made made, backend->GenerateKey(mechanism, object->key_type, value_bytes, under));
   const auto flip = [&]() -> Fallible<cmk::Cmk> {
@@ -169,7 +170,7 @@ Fallible<cmk::Cmk> Custodian::RotateByLabel(const cmk::CmkId& id, const RequestN
     return Fail(CKR_ACTION_PROHIBITED, "only secret keys move their label",
                 static_cast<CK_ULONG>(cmk::Refusal::kNotRotatable));
   ASSIGN_OR_RETURN(const Under under, WrappingKeyFor(token->id, Keep::kToken));
-  CK_MECHANISM mechanism{object->key_type == CKK_AES ? CKM_AES_KEY_GEN : CKM_GENERIC_SECRET_KEY_GEN, nullptr, 0};
+  CK_MECHANISM mechanism{GeneratorOf(static_cast<CK_KEY_TYPE>(object->key_type)), nullptr, 0};
   ASSIGN_OR_RETURN(Made made, backend->GenerateKey(mechanism, object->key_type,
                                                    object->attributes.Ulong(CKA_VALUE_LEN).value_or(0), under));
   const auto move = [&]() -> Fallible<cmk::Cmk> {

@@ -150,7 +150,8 @@ Status Handle(Invocation& invocation, spec::Call<CallId::GenerateDataKeyPair>& c
                                               {call.ciphertext, kPrivateKeyMax + CMKD_MANAGED_OVERHEAD}}));
   if (!room) return {};
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
-  ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(*token));
+  ASSIGN_OR_RETURN(const Custodian::Under under,
+                   invocation.daemon.custodian.WrappingKeyFor(token->id, Custodian::Keep::kSession));
   ASSIGN_OR_RETURN(MadePair made, backend->GenerateKeyPair(generator, row->key_type, attributes, under));
   const ShortLived pair(*backend, std::move(made.material));
   ASSIGN_OR_RETURN(const EncodedPair encoded, TakeOut(*backend, pair, row->key_type, under));

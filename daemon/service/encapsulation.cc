@@ -5,6 +5,7 @@
 
 #include "daemon/service/handlers.h"
 #include "daemon/service/key_role.h"
+#include "daemon/service/key_specs.h"
 #include "daemon/service/open_key.h"
 #include "daemon/service/operation_run.h"
 #include "daemon/service/rsa_padding.h"
@@ -50,14 +51,6 @@ struct Encapsulation {
   CK_KEY_TYPE type;
   CK_ULONG value_bytes;
 };
-
-// The mechanism that makes a secret of this type.
-CK_MECHANISM_TYPE GeneratorOf(CK_KEY_TYPE type) {
-  for (const spec::MechanismRow& row : spec::Mechanisms()) {
-    if ((row.operations & CKF_GENERATE) != 0 && row.key_type == type) return row.type;
-  }
-  return CKM_GENERIC_SECRET_KEY_GEN;
-}
 
 // A secret is made and wrapped with the public key (3.2, "PKCS #1 v1.5 RSA", "PKCS #1 RSA OAEP").
 Fallible<Encapsulated> EncapsulateRsa(Backend& backend, const Encapsulation& how, const Candidate& with,

@@ -3,6 +3,9 @@
 
 #include <algorithm>
 
+#include "pkcs11/spec/mechanism_table.h"
+#include "pkcs11/spec/vendor.h"
+
 namespace cmkd::daemon {
 
 namespace {
@@ -57,6 +60,13 @@ const KeyUsage* FindKeyUsage(std::string_view name) {
 
 bool IsSecret(const KeySpec& spec) {
   return spec.key_type == CKK_AES || spec.key_type == CKK_SM4 || spec.key_type == CKK_GENERIC_SECRET;
+}
+
+CK_MECHANISM_TYPE GeneratorOf(CK_KEY_TYPE type) {
+  for (const spec::MechanismRow& row : spec::Mechanisms()) {
+    if ((row.operations & CKF_GENERATE) != 0 && row.key_type == type) return row.type;
+  }
+  return CKM_GENERIC_SECRET_KEY_GEN;
 }
 
 std::string_view DefaultUsage(const KeySpec& spec) {

@@ -23,6 +23,9 @@ const KeySpec* FindKeySpec(std::string_view name);
 // Of one key, not a pair.
 bool IsSecret(const KeySpec& spec);
 
+// The mechanism that makes a secret key of this type.
+CK_MECHANISM_TYPE GeneratorOf(CK_KEY_TYPE type);
+
 // What a key may be for. One usage for each key.
 struct KeyUsage {
   std::string_view name;

@@ -1,5 +1,6 @@
 // Data keys and data key pairs, one round trip each, and the same with plain PKCS#11.
 #include <openssl/evp.h>
+#include <openssl/rsa.h>
 #include <openssl/x509.h>
 
 #include "tests/data_keys/data_keys_fixture.h"
@@ -274,6 +275,61 @@ TEST_F(DataKeysTest, ADataKeyWithPlainPkcs11AndNoPlaintext) {
   opened.Bool(CKA_DECRYPT, true);
   EXPECT_EQ(p11_->C_UnwrapKey(session_, &wrap, key, wrapped.data(), length, opened.data(), opened.size(), &again),
             CKR_OK);
+}
+
+// A data key that only the holder of a private key gets to see: wrapped twice, under the key and under a public key.
+TEST_F(DataKeysTest, ADataKeyForTheHolderOfAPublicKey) {
+  Operator("key create --name " + name_ + " --spec AES-256 --usage wrap");
+  EVP_PKEY* pair = EVP_RSA_gen(2048);
+  ASSERT_NE(pair, nullptr);
+  BIGNUM* n = nullptr;
+  ASSERT_EQ(EVP_PKEY_get_bn_param(pair, "n", &n), 1);
+  Bytes modulus(256);
+  BN_bn2binpad(n, modulus.data(), 256);
+  BN_free(n);
+  Template recipient;
+  recipient.Ulong(CKA_CLASS, CKO_PUBLIC_KEY).Ulong(CKA_KEY_TYPE, CKK_RSA).Bool(CKA_TOKEN, false).Bool(CKA_WRAP, true);
+  recipient.Raw(CKA_MODULUS, modulus).Raw(CKA_PUBLIC_EXPONENT, Bytes{1, 0, 1});
+  CK_OBJECT_HANDLE public_key = 0, data_key = 0, again = 0;
+  const CK_RV created = p11_->C_CreateObject(session_, recipient.data(), recipient.size(), &public_key);
+  std::string tokens;
+  ASSERT_EQ(Cmkctl("token list", &tokens), 0);
+  if (tokens.find(" managed") != std::string::npos) {
+    // There nothing leaves under a key that somebody brought.
+    EXPECT_EQ(created, CKR_TEMPLATE_INCONSISTENT);
+    EVP_PKEY_free(pair);
+    return;
+  }
+  ASSERT_EQ(created, CKR_OK);
+  Template wanted;
+  wanted.Bool(CKA_TOKEN, false).Bool(CKA_SENSITIVE, false).Bool(CKA_EXTRACTABLE, true);
+  ASSERT_EQ(p11_.GenerateAes(session_, wanted, data_key), CKR_OK);
+  CK_RSA_PKCS_OAEP_PARAMS oaep{CKM_SHA_1, CKG_MGF1_SHA1, CKZ_DATA_SPECIFIED, nullptr, 0};
+  CK_MECHANISM for_them{CKM_RSA_PKCS_OAEP, &oaep, sizeof oaep}, for_us{CKM_AES_KEY_WRAP, nullptr, 0};
+  Bytes theirs(256), ours(64), opened(256);
+  CK_ULONG their_length = theirs.size(), our_length = ours.size();
+  ASSERT_EQ(p11_->C_WrapKey(session_, &for_them, public_key, data_key, theirs.data(), &their_length), CKR_OK);
+  ASSERT_EQ(p11_->C_WrapKey(session_, &for_us, Named(name_), data_key, ours.data(), &our_length), CKR_OK);
+
+  EVP_PKEY_CTX* context = EVP_PKEY_CTX_new(pair, nullptr);
+  std::size_t length = opened.size();
+  ASSERT_EQ(EVP_PKEY_decrypt_init(context), 1);
+  ASSERT_EQ(EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_OAEP_PADDING), 1);
+  ASSERT_EQ(EVP_PKEY_decrypt(context, opened.data(), &length, theirs.data(), their_length), 1);
+  opened.resize(length);
+  EVP_PKEY_CTX_free(context);
+  EVP_PKEY_free(pair);
+  EXPECT_EQ(opened.size(), 32u);
+  Template as_before;
+  as_before.Ulong(CKA_CLASS, CKO_SECRET_KEY).Ulong(CKA_KEY_TYPE, CKK_AES).Bool(CKA_TOKEN, false);
+  as_before.Bool(CKA_SENSITIVE, false).Bool(CKA_EXTRACTABLE, true);
+  ASSERT_EQ(p11_->C_UnwrapKey(session_, &for_us, Named(name_), ours.data(), our_length, as_before.data(),
+                              as_before.size(), &again),
+            CKR_OK);
+  Bytes value(32);
+  CK_ATTRIBUTE read{CKA_VALUE, value.data(), value.size()};
+  ASSERT_EQ(p11_->C_GetAttributeValue(session_, again, &read, 1), CKR_OK);
+  EXPECT_EQ(value, opened);
 }
 
 }  // namespace

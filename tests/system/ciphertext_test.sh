@@ -9,6 +9,9 @@ cmkctl=${CMKCTL:-${CMKD_BUILD_DIR:-.}/bin/cmkctl}
 [ -x "$cmkctl" ] || { echo "missing: $cmkctl"; exit 1; }
 command -v openssl >/dev/null || { echo "missing: openssl"; exit 1; }
 
+command -v cc >/dev/null || { echo "missing: cc"; exit 1; }
+source=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+
 if [ "${1:-}" != inside ]; then
   failures=0
   for hsm in ${HSMS:-software $(command -v softhsm2-util >/dev/null && echo softhsm2)}; do
@@ -52,10 +55,14 @@ refused "what is no ciphertext, shown" CIPHERTEXT_UNREADABLE ctl ciphertext show
 refused "no such key"           NOT_FOUND     ctl ciphertext encrypt nokey --in text --out c2
 expect "to the newest version"                ctl ciphertext re-encrypt pay --in c1 --out c2 --context s=billing
 expect "it is of version 2"                   version_is c2 2
-expect "to another key and context" ctl ciphertext re-encrypt archive --in c2 --out c3 --context s=billing --new-context s=2
+expect "to another key and context" \
+  ctl ciphertext re-encrypt archive --in c2 --out c3 --context s=billing --new-context s=2
 expect "which opens it"                       ctl ciphertext decrypt archive --in c3 --out back --context s=2
 expect "to the same text"                     cmp text back
-expect "through pipes"  sh -c "'$cmkctl' ciphertext encrypt pay --in - --out - <text | '$cmkctl' ciphertext decrypt --in - --out - | cmp - text"
+through_pipes() {
+  ctl ciphertext encrypt pay --in - --out - <text | ctl ciphertext decrypt --in - --out - | cmp - text
+}
+expect "through pipes"                        through_pipes
 
 expect "a data key"                           ctl data-key generate pay --out dk.cmk --plaintext-out dk --context f=1
 expect "of 32 bytes"                          test "$(wc -c <dk)" = 32
@@ -63,16 +70,21 @@ expect "for its owner alone"                  test "$(stat -c %a dk)" = 600
 expect "opens again"                          ctl ciphertext decrypt --in dk.cmk --out dk2 --context f=1
 expect "to the same bytes"                    cmp dk dk2
 expect "a data key without plaintext"         ctl data-key generate pay --bytes 16 --out dk3.cmk
-expect "a key pair" ctl data-key generate-pair pay --spec EC-P256 --public-key-out pub.der --out pk.cmk --plaintext-out pk.der
+expect "a key pair" ctl data-key generate-pair pay --spec EC-P256 --public-key-out pub.der --out pk.cmk \
+  --plaintext-out pk.der
 openssl pkey -in pk.der -inform DER -pubout -outform DER -out pub2.der 2>log
 expect "whose halves fit"                     cmp pub.der pub2.der
+expect "the example in C" cc -std=c11 -Wall -Wextra -Werror -I/usr/include/p11-kit-1 -I"$source/pkcs11/spec" \
+  "$source/examples/data_key.c" -o data_key -ldl
+expect "makes, opens and moves a data key"    ./data_key pay
 expect "disabled"                             ctl key disable pay
 refused "then nothing opens"    KEY_DISABLED  ctl ciphertext decrypt --in c1 --out back --context s=billing
 
 # The key's owner has the material, and no cmkd.
 openssl rand -out material.bin 32
 expect "an external key"                      ctl key create --name brought --spec AES-256 --usage encrypt --external
-token=$(ctl --json key import-params brought --public-key import.pem | sed -n 's/.*"import_token": *"\([0-9a-f]*\)".*/\1/p')
+ctl --json key import-params brought --public-key import.pem >params.json
+token=$(sed -n 's/.*"import_token": *"\([0-9a-f]*\)".*/\1/p' params.json)
 openssl pkeyutl -encrypt -pubin -inkey import.pem -in material.bin -out wrapped.bin -pkeyopt rsa_padding_mode:oaep \
   -pkeyopt rsa_oaep_md:sha256 -pkeyopt rsa_mgf1_md:sha256
 expect "imported"                             ctl key import brought --import-token "$token" --wrapped wrapped.bin

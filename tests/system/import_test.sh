@@ -12,7 +12,7 @@ if [ "${1:-}" != inside ]; then
   failures=0
   for hsm in ${HSMS:-software $(command -v softhsm2-util >/dev/null && echo softhsm2)}; do
     echo "== $hsm"
-    "$cmkctl" sandbox --profile managed --hsm "$hsm" -- bash "$0" inside || failures=$((failures + 1))
+    "$cmkctl" sandbox --profile managed --hsm "$hsm" -- bash "$0" inside "$hsm" || failures=$((failures + 1))
   done
   exit $((failures != 0))
 fi
@@ -88,4 +88,20 @@ expect "its parameters, SHA-1"           params expiring --algorithm RSAES_OAEP_
 oaep sha1 material.bin wrapped.bin
 refused "an expiry in the past"          DATE_OUT_OF_BOUNDS ctl key import expiring --import-token "$token" --wrapped wrapped.bin --expiry 2001-01-01
 expect "an expiry ahead"                 ctl key import expiring --import-token "$token" --wrapped wrapped.bin --expiry 2030-01-01
+
+# SM4 where the device has it.
+if [ "$2" = software ]; then
+  expect "an SM4 key without material"   ctl key create --name sm --spec SM4 --external
+  expect "its parameters"                params sm
+  oaep sha256 material.bin wrapped.bin
+  refused "32 bytes for SM4"             MATERIAL_LENGTH import sm wrapped.bin
+  oaep sha256 short.bin wrapped.bin
+  expect "16 bytes for SM4"              import sm wrapped.bin
+  expect "it is enabled"                 state_is sm Enabled
+  expect "an SM4 key made here"          ctl key create --name sm-local --spec SM4
+  refused "it does not rotate in place"  NOT_ROTATABLE ctl key rotate sm-local
+  expect "it moves its label"            ctl key rotate sm-local --new-object
+else
+  refused "no SM4 on this device"        MECH_NOT_ALLOWED ctl key create --name sm --spec SM4 --external
+fi
 exit $((failures != 0))

@@ -87,14 +87,15 @@ void AddKeyOptions(CLI::App* command, KeyOptions& options) {
 
 void AddKeyCreate(CLI::App* group, CommandLine& line) {
   KeyCreateOptions& o = line.key_create;
-  CLI::App* create = AddCommand(group, line, "create", "Make a key",
-                                "  cmkctl key create --token orders --name payments\n"
-                                "  cmkctl key create --token web --name tls --spec EC-P256 --usage sign --id 01\n"
-                                "  cmkctl key create --token orders --name archive --spec AES-256 --usage wrap "
-                                "--rotation-days 90\n"
-                                "Specs: AES-128, AES-192, AES-256; HMAC-256, HMAC-384, HMAC-512; RSA-2048, RSA-3072,\n"
-                                "RSA-4096; EC-P256, EC-P384, EC-P521; ED25519.",
-                                [&](const Context& c) { return KeyCreate(c, line.key_create); });
+  CLI::App* create =
+      AddCommand(group, line, "create", "Make a key",
+                 "  cmkctl key create --token orders --name payments\n"
+                 "  cmkctl key create --token web --name tls --spec EC-P256 --usage sign --id 01\n"
+                 "  cmkctl key create --token orders --name archive --spec AES-256 --usage wrap "
+                 "--rotation-days 90\n"
+                 "Specs: AES-128, AES-192, AES-256; SM4; HMAC-256, HMAC-384, HMAC-512; RSA-2048, RSA-3072,\n"
+                 "RSA-4096; EC-P256, EC-P384, EC-P521; ED25519.",
+                 [&](const Context& c) { return KeyCreate(c, line.key_create); });
   o.spec = "AES-256";
   create->add_option("--token", o.token, "Label or id of its token; needed when there are several");
   create->add_option("--name,--label", o.name, "Name: the label that applications find it by")->required();
