@@ -13,6 +13,9 @@ namespace cmkd::entry {
 template <class Target>
 struct FunctionLists;
 
+inline constinit CK_UTF8CHAR kStandardInterface[] = "PKCS 11";
+inline constinit CK_UTF8CHAR kOwnInterface[] = CMKD_INTERFACE;
+
 // The C function of one row.
 template <class Target, spec::CallId id, class Signature>
 constexpr Signature EntryPoint();
@@ -34,15 +37,14 @@ struct LocalFunctions {
     std::memcpy(list, all.data(), sizeof all);
     return CKR_OK;
   }
-  // 3.0, "C_GetInterface": a NULL name or version means the newest; all flags asked for must be there.
+  // 3.0, "C_GetInterface": without a name the standard's, without a version the newest; all flags asked for must be
+  // there.
   static CK_RV GetInterface(CK_UTF8CHAR_PTR name, CK_VERSION_PTR version, CK_INTERFACE_PTR_PTR found,
                             CK_FLAGS flags) noexcept {
     if (found == nullptr) return CKR_ARGUMENTS_BAD;
     for (CK_INTERFACE& candidate : FunctionLists<Target>::kInterfaces) {
-      if (name != nullptr && std::strcmp(reinterpret_cast<const char*>(name),
-                                         reinterpret_cast<const char*>(candidate.pInterfaceName)) != 0) {
-        continue;
-      }
+      const auto* wanted = reinterpret_cast<const char*>(name != nullptr ? name : kStandardInterface);
+      if (std::strcmp(wanted, reinterpret_cast<const char*>(candidate.pInterfaceName)) != 0) continue;
       const auto* has = static_cast<const CK_VERSION*>(candidate.pFunctionList);
       if (version != nullptr && (version->major != has->major || version->minor != has->minor)) continue;
       if ((flags & candidate.flags) != flags) continue;
@@ -100,9 +102,6 @@ constexpr CK_FUNCTION_LIST_3_2 MakeList(CK_BYTE major, CK_BYTE minor) {
 #undef CMKD_POINTER
   };
 }
-
-inline constinit CK_UTF8CHAR kStandardInterface[] = "PKCS 11";
-inline constinit CK_UTF8CHAR kOwnInterface[] = CMKD_INTERFACE;
 
 // Targets with `kOwnInterface` true answer the calls of the interface "CMKD" as well.
 template <class Target>

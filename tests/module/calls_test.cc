@@ -78,19 +78,22 @@ TEST_F(ModuleCallsTest, ThreeFunctionListsComeThroughGetInterface) {
 TEST_F(ModuleCallsTest, InterfacesAreListedAndChosenAsTheStandardSays) {
   CK_ULONG count = 0;
   ASSERT_EQ(f_->C_GetInterfaceList(nullptr, &count), CKR_OK);
-  ASSERT_EQ(count, 3u);
-  CK_INTERFACE interfaces[3];
-  count = 2;
+  ASSERT_EQ(count, 4u);
+  CK_INTERFACE interfaces[4];
+  count = 3;
   EXPECT_EQ(f_->C_GetInterfaceList(interfaces, &count), CKR_BUFFER_TOO_SMALL);
-  EXPECT_EQ(count, 3u);
+  EXPECT_EQ(count, 4u);
   ASSERT_EQ(f_->C_GetInterfaceList(interfaces, &count), CKR_OK);
-  for (const CK_INTERFACE& each : interfaces) {
-    EXPECT_STREQ(reinterpret_cast<const char*>(each.pInterfaceName), "PKCS 11");
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_STREQ(reinterpret_cast<const char*>(interfaces[i].pInterfaceName), "PKCS 11");
   }
+  EXPECT_STREQ(reinterpret_cast<const char*>(interfaces[3].pInterfaceName), CMKD_INTERFACE);
   EXPECT_EQ(f_->C_GetInterfaceList(nullptr, nullptr), CKR_ARGUMENTS_BAD);
   CK_INTERFACE_PTR found = nullptr;
   ASSERT_EQ(f_->C_GetInterface(nullptr, nullptr, &found, 0), CKR_OK);
   EXPECT_EQ(static_cast<CK_VERSION*>(found->pFunctionList)->minor, 2) << "the newest comes first";
+  CK_VERSION version{1, 0};
+  EXPECT_NE(f_->C_GetInterface(nullptr, &version, &found, 0), CKR_OK) << "without a name only the standard's";
   CK_UTF8CHAR other[] = "Vendor extensions";
   EXPECT_NE(f_->C_GetInterface(other, nullptr, &found, 0), CKR_OK);
   EXPECT_NE(f_->C_GetInterface(nullptr, nullptr, &found, CKF_INTERFACE_FORK_SAFE), CKR_OK);
