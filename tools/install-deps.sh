@@ -21,7 +21,7 @@ packages_of() {
     run) echo opensc openssl procps ;;
     test) echo libgtest-dev libgmock-dev libbenchmark-dev libpugixml-dev libnss3 libopencryptoki-dev softhsm2 opensc openssl \
                libengine-pkcs11-openssl p11-kit p11-kit-modules gnutls-bin openjdk-17-jdk-headless python3 libnss3-dev \
-               libnss3-tools openssh-client xxd lmdb-utils procps binutils systemd ;;
+               libnss3-tools openssh-client xxd lmdb-utils procps binutils systemd faketime ;;
     service) echo openssh-server ;;
     fuzz) echo clang libclang-rt-14-dev llvm ;;
     develop) echo ccache clang clang-format clang-tidy libclang-rt-14-dev gdb ;;

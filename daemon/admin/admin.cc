@@ -20,7 +20,7 @@ constexpr std::size_t kRequestIdBytesMax = 64;
 
 const Verb* FindVerb(std::string_view name) {
   for (const std::span<const Verb> verbs :
-       {TokenVerbs(), KeyVerbs(), LifeVerbs(), ImportVerbs(), AuditVerbs(), HsmVerbs()}) {
+       {TokenVerbs(), KeyVerbs(), LifeVerbs(), ImportVerbs(), AuditVerbs(), HsmVerbs(), DestroyVerbs()}) {
     for (const Verb& verb : verbs) {
       if (verb.name == name) return &verb;
     }

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <deque>
+#include <limits>
+#include <map>
 
 #include "daemon/admin/verbs.h"
 #include "daemon/audit/audit_reader.h"
@@ -78,7 +80,53 @@ Fallible<Json> ShowAudit(const AdminCall& call) {
   return Json{{"records", std::move(list)}};
 }
 
-constexpr Verb kVerbs[] = {{"audit.show", &ShowAudit}};
+// What one user did with one version of a key, as the log has it.
+struct Usage {
+  std::uint64_t uses = 0;
+  std::uint64_t bytes = 0;
+  std::int64_t first_ns = 0;
+  std::int64_t last_ns = 0;
+  std::uint32_t pid = 0;
+};
+
+Fallible<Json> ShowUsers(const AdminCall& call) {
+  ASSIGN_OR_RETURN(const cmk::CmkId id, FindKey(call));
+  ASSIGN_OR_RETURN(const auto version, BoundedArgument(call.arguments, "version", 1, UINT32_MAX));
+  ASSIGN_OR_RETURN(const auto days, BoundedArgument(call.arguments, "days", 1, 36'500));
+  const std::int64_t since = days ? (call.daemon().clock.Now() - Days(*days)).seconds * 1'000'000'000
+                                  : std::numeric_limits<std::int64_t>::min();
+  std::map<std::pair<std::uint32_t, std::uint32_t>, Usage> users;  // by version and user
+  AuditReadOptions options;
+  options.allow_pruned = true;
+  options.on_record = [&](const StoredRecord& record) {
+    const AuditRecord& event = record.event;
+    const bool a_use = record.type == AuditType::kEvent && event.cmk_id == id.bytes && event.version != 0 &&
+                       event.kind != AuditKind::kChange && event.rv == CKR_OK && record.wall_ns >= since;
+    if (!a_use || (version && event.version != *version)) return true;
+    Usage& usage = users[{event.version, event.uid}];
+    if (usage.uses++ == 0) usage.first_ns = record.wall_ns;
+    usage.bytes += event.input_bytes;
+    usage.last_ns = record.wall_ns;
+    usage.pid = event.pid;
+    return true;
+  };
+  const AuditReport report = ReadAuditLog(AuditDirectory(call.daemon().config), options);
+  if (report.verdict == AuditReport::Verdict::kUnreadable || report.verdict == AuditReport::Verdict::kBad)
+    return Fail(CKR_DEVICE_ERROR, "the audit log cannot be read: " + report.problem);
+  Json list = Json::array();
+  for (const auto& [who, usage] : users) {
+    list.push_back({{"version", who.first},
+                    {"uid", who.second},
+                    {"uses", usage.uses},
+                    {"bytes", usage.bytes},
+                    {"first", TimeText({usage.first_ns / 1'000'000'000})},
+                    {"last", TimeText({usage.last_ns / 1'000'000'000})},
+                    {"last_pid", usage.pid}});
+  }
+  return Json{{"users", std::move(list)}, {"first_sequence", report.first_sequence}};
+}
+
+constexpr Verb kVerbs[] = {{"audit.show", &ShowAudit}, {"key.users", &ShowUsers}};
 
 }  // namespace
 

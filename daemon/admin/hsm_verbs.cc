@@ -1,8 +1,10 @@
 // The verbs about the HSMs.
 #include <nlohmann/json.hpp>
 
+#include "daemon/admin/adoption.h"
 #include "daemon/admin/verbs.h"
 #include "daemon/custody/reconcile.h"
+#include "daemon/service/access.h"
 #include "daemon/startup/root_key.h"
 
 namespace cmkd::daemon {
@@ -34,7 +36,44 @@ Fallible<Json> ReconcileHsms(const AdminCall& call) {
   return Json{{"objects", done.objects}, {"findings", std::move(findings)}};
 }
 
+// One key at a time, each in a transaction of its own: what cannot be adopted does not hold up the rest.
+Fallible<Json> AdoptKeys(const AdminCall& call) {
+  Daemon& daemon = call.daemon();
+  ASSIGN_OR_RETURN(const std::string name, TextArgument(call.arguments, "token", ""));
+  ASSIGN_OR_RETURN(const auto token, FindToken(call, name));
+  if (!IsInitialised(*token)) return Fail(CKR_TOKEN_NOT_RECOGNIZED, "the token has not been initialised");
+  ASSIGN_OR_RETURN(const bool dry_run, FlagArgument(call.arguments, "dry_run", false));
+  ASSIGN_OR_RETURN(std::vector<Adoptee> keys, FindAdoptees(daemon, *token));
+  ASSIGN_OR_RETURN(std::vector<spec::Attributes> certificates, FindCertificates(daemon, *token));
+  if (!dry_run) call.WillChange();
+  Json list = Json::array();
+  std::size_t adopted = 0;
+  for (Adoptee& key : keys) {
+    if (key.why_not.empty() && !dry_run) {
+      const auto added = daemon.custodian.Add(token->id, std::move(key.objects), {});
+      key.adopted = added.ok();
+      if (!added.ok()) key.why_not = added.error().why;
+      adopted += added.ok() ? 1 : 0;
+    }
+    list.push_back({{"label", key.label},
+                    {"id", Hex(key.id)},
+                    {"spec", key.spec},
+                    {"adopted", key.adopted},
+                    {"adoptable", key.why_not.empty()},
+                    {"why_not", key.why_not}});
+  }
+  for (spec::Attributes& certificate : certificates) {
+    if (dry_run) continue;
+    NewObjects objects;
+    objects.objects.push_back(std::move(certificate));
+    ASSIGN_OR_RETURN([[maybe_unused]] const auto added, daemon.custodian.Add(token->id, std::move(objects), {}));
+  }
+  call.invocation.audit_text += dry_run ? " dry run" : " " + std::to_string(adopted) + " keys";
+  return Json{{"keys", std::move(list)}, {"certificates", certificates.size()}, {"dry_run", dry_run}};
+}
+
 constexpr Verb kVerbs[] = {
+    {"hsm.adopt", &AdoptKeys},
     {"hsm.reconcile", &ReconcileHsms},
 };
 

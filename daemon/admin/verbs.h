@@ -68,5 +68,6 @@ std::span<const Verb> LifeVerbs();
 std::span<const Verb> ImportVerbs();
 std::span<const Verb> AuditVerbs();
 std::span<const Verb> HsmVerbs();
+std::span<const Verb> DestroyVerbs();
 
 }  // namespace cmkd::daemon

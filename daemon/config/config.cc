@@ -319,6 +319,10 @@ void ReadTokens(Section& section, TokensConfig& config) {
   const auto days = [](Duration duration) { return static_cast<std::uint64_t>(duration.seconds / Days(1).seconds); };
   section.Integer("deletion_window_days", config.deletion_window_days, days(bounds.window_min),
                   days(bounds.window_max));
+  section.Integer("destroy_now_approvals", config.destroy_now_approvals, 0, 12);
+  section.Integer("attempt_extends_days", config.attempt_extends_days, 0, days(bounds.window_max));
+  if (config.attempt_extends_days != 0 && config.attempt_extends_days < days(bounds.window_min))
+    section.Refuse("attempt_extends_days", "must be 0, or at least the shortest waiting period of the bounds profile");
   section.Boolean("automatic_epochs", config.automatic_epochs);
   section.Integer("new_epoch_hours", config.new_epoch_hours, 0, 8760);
   section.Boolean("create_by_init_token", config.create_by_init_token);

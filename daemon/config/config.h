@@ -74,6 +74,10 @@ struct TokensConfig {
   TokenProfile default_profile = TokenProfile::kGeneral;
   BoundsProfile bounds_profile = BoundsProfile::kDefault;
   std::uint32_t deletion_window_days = 30;
+  // How many operators (different users) must ask for a destruction without the waiting period; 0: there is none.
+  std::uint32_t destroy_now_approvals = 2;
+  // Whoever wants a key that waits for its deletion puts it off: to so many days from then. 0: only an alarm.
+  std::uint32_t attempt_extends_days = 0;
   // After destructions a new wrapping key follows, so that no copy of the store brings back what was destroyed: so many
   // hours after the first of them.
   bool automatic_epochs = true;

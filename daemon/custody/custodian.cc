@@ -186,11 +186,27 @@ Status Custodian::ForgetFailures(const cmk::TokenId& token, Pin pin) {
 
 Fallible<std::vector<CK_OBJECT_HANDLE>> Custodian::Add(const cmk::TokenId& id, NewObjects objects,
                                                        const RequestName& request) {
+  // Material that stays in the device and gets no record is an orphan there, unless it was there before.
+  std::optional<cmk::Cmk> unused;
+  if (objects.key && objects.key->origin != cmk::Origin::kAdopted) unused = objects.key;
+  bool in_doubt = false;
+  bool repeated = false;
+  auto added = AddOnce(id, std::move(objects), request, in_doubt, repeated);
+  if (unused && !in_doubt && (repeated || !added.ok())) {
+    if (const auto token = records_.GetToken(id); token.ok()) (void)DropMaterial((*token)->hsm, *unused, true);
+  }
+  return added;
+}
+
+// `in_doubt`: a commit was tried. `repeated`: the request was carried out before.
+Fallible<std::vector<CK_OBJECT_HANDLE>> Custodian::AddOnce(const cmk::TokenId& id, NewObjects objects,
+                                                           const RequestName& request, bool& in_doubt, bool& repeated) {
   const Timestamp now = clock_.Now();
   STORE_OR_RETURN(const Txn txn, store_.BeginWrite(objects.key ? "key.create" : "object.create"));
   std::vector<CK_OBJECT_HANDLE> handles;
   ASSIGN_OR_RETURN(const auto before, Earlier(*txn, request, now));
   if (before) {
+    repeated = true;
     for (const cmk::ObjectSerial serial : before->objects) handles.push_back(serial.value);
     return handles;
   }
@@ -226,6 +242,7 @@ Fallible<std::vector<CK_OBJECT_HANDLE>> Custodian::Add(const cmk::TokenId& id, N
     handles.push_back(serial.value);
   }
   if (!request.tag.empty()) RETURN_IF_STORE_ERROR(txn->PutRequest(made, now));
+  in_doubt = true;
   RETURN_IF_STORE_ERROR(txn->Commit());
   return handles;
 }
@@ -295,10 +312,10 @@ Status Custodian::Destroy(const Object& object) {
     if (!scheduled.ok()) return Failure{scheduled.error()};
     return {};
   }
-  return DestroyNow(object);
+  return DestroyObject(object);
 }
 
-Status Custodian::DestroyNow(const Object& object) {
+Status Custodian::DestroyObject(const Object& object) {
   std::optional<cmk::Cmk> gone;
   std::string hsm;
   {
@@ -394,6 +411,77 @@ Fallible<cmk::Cmk> Custodian::Change(const cmk::CmkId& id, const cmk::Request& r
     return changed;
   }
   return Change(id, cmk::CmkEvent::kMaterialGone);
+}
+
+Fallible<cmk::Cmk> Custodian::BegunToDestroy(const cmk::Cmk& key, const store::TokenRecord& token) const {
+  const cmk::Bounds bounds = BoundsOf(token);
+  const cmk::Instant now = clock_.Now();
+  cmk::Cmk record = key;
+  if (key.state == cmk::CmkState::kEnabled || key.state == cmk::CmkState::kArchived)
+    return Translate(cmk::Refusal::kDisableFirst, Moment::kManage);
+  if (key.state != cmk::CmkState::kPendingDeletion) {
+    ASSIGN_OR_RETURN(record, Decided(key, {cmk::CmkEvent::kScheduleDeletion, bounds.window_min}, now, bounds));
+  }
+  // Its date is now, by decision and not by a clock.
+  record.dates.deletion_date = now.now;
+  record.dates.deletion_scheduled_at = now.now;
+  record.dates.observed_when_scheduled.reset();
+  return Decided(record, cmk::CmkEvent::kTick, now, bounds);
+}
+
+Status Custodian::CheckDestroyNow(const cmk::Cmk& key) const {
+  ASSIGN_OR_RETURN(const auto token, records_.GetToken(key.token));
+  const auto begun = BegunToDestroy(key, *token);
+  if (!begun.ok()) return Failure{begun.error()};
+  return {};
+}
+
+Fallible<cmk::Cmk> Custodian::DestroyNow(const cmk::CmkId& id) {
+  cmk::Cmk begun;
+  std::string hsm;
+  {
+    STORE_OR_RETURN(const Txn txn, store_.BeginWrite("key.destroy-now"));
+    STORE_OR_RETURN(const cmk::Cmk key, txn->GetCmk(id));
+    STORE_OR_RETURN(store::TokenRecord token, txn->GetToken(key.token));
+    hsm = token.hsm;
+    ASSIGN_OR_RETURN(begun, BegunToDestroy(key, token));
+    RETURN_IF_STORE_ERROR(txn->PutCmk(begun));
+    // What is destroyed at once is to be final at once.
+    token.epoch_due = clock_.Now();
+    RETURN_IF_STORE_ERROR(txn->PutToken(token));
+    RETURN_IF_STORE_ERROR(txn->Commit());
+    urgent_ = true;
+  }
+  if (const Status gone = DropMaterial(hsm, begun, true); !gone.ok()) {
+    LogWarning("the material of key " + id.ToHex() + " could not be destroyed yet: " + gone.error().why);
+    return begun;
+  }
+  return Change(id, cmk::CmkEvent::kMaterialGone);
+}
+
+void Custodian::NoteWanted(const cmk::CmkId& id) {
+  if (config_.attempt_extends_days == 0) return;
+  const std::lock_guard lock(wanted_mutex_);
+  wanted_.insert(id);
+}
+
+std::vector<cmk::Cmk> Custodian::PutOffWanted() {
+  std::set<cmk::CmkId> wanted;
+  {
+    const std::lock_guard lock(wanted_mutex_);
+    wanted.swap(wanted_);
+  }
+  std::vector<cmk::Cmk> put_off;
+  const Duration by = Days(config_.attempt_extends_days);
+  for (const cmk::CmkId& id : wanted) {
+    const auto key = records_.GetCmk(id);
+    if (!key.ok() || (*key)->state != cmk::CmkState::kPendingDeletion || !(*key)->dates.deletion_date) continue;
+    // Once a day is enough for whoever asks all the time.
+    if (clock_.Now() + by < *(*key)->dates.deletion_date + Days(1)) continue;
+    auto changed = Change(id, {cmk::CmkEvent::kScheduleDeletion, by});
+    if (changed.ok()) put_off.push_back(std::move(*changed));
+  }
+  return put_off;
 }
 
 Fallible<cmk::Cmk> Custodian::Edit(const char* label, const cmk::CmkId& id, const KeyEdit& edit,

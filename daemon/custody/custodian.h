@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <set>
 #include <vector>
 
 #include "daemon/custody/backends.h"
@@ -57,6 +58,11 @@ class Custodian {
   Status CountFailure(const cmk::TokenId& token, Pin pin);
   Status ForgetFailures(const cmk::TokenId& token, Pin pin);
 
+  // An application wanted a key that waits for its deletion. Noted; PutOffWanted does what policy says about it.
+  void NoteWanted(const cmk::CmkId& id);
+  // The keys whose deletion was put off because they were wanted.
+  std::vector<cmk::Cmk> PutOffWanted();
+
   // ---- Wrapping keys (epochs.cc)
 
   // Token keys are wrapped under the epoch's key; session objects, which no store holds, under one that stays.
@@ -98,7 +104,7 @@ class Custodian {
   // ---- Objects
 
   // Gives each object its handle (and key and unique id) and stores them. With a request name that was seen before: the
-  // handles of what that request made.
+  // handles of what that request made. What it does not take is destroyed in the HSM, unless it lived there before.
   Fallible<std::vector<CK_OBJECT_HANDLE>> Add(const cmk::TokenId& token, NewObjects objects,
                                               const RequestName& request);
   // Replaces the attributes of a token object; a new CKA_LABEL of a key's secret or private object renames its CMK.
@@ -128,6 +134,12 @@ class Custodian {
   // An operator's event on one version. Destroying one asks that it was not used for the token's quiet time.
   Fallible<cmk::Cmk> ChangeVersion(const cmk::CmkId& id, cmk::KeyVersionNumber number, cmk::VersionEvent event,
                                    const RequestName& name = {});
+  // Destroys a key without the waiting period, on whose authority the caller knows; then a new epoch begins. The key
+  // must be out of use: Disabled, or scheduled for deletion. Refusals: kDisableFirst, kDeletionProtected,
+  // kServiceOwned.
+  Fallible<cmk::Cmk> DestroyNow(const cmk::CmkId& id);
+  // Whether DestroyNow would do it.
+  Status CheckDestroyNow(const cmk::Cmk& key) const;
   // Any other change of a record, in one transaction named `label`: `edit` changes it or says why not.
   using KeyEdit = std::function<Status(cmk::Cmk&, const store::TokenRecord&)>;
   Fallible<cmk::Cmk> Edit(const char* label, const cmk::CmkId& id, const KeyEdit& edit, const RequestName& name = {});
@@ -151,6 +163,9 @@ class Custodian {
   Fallible<store::TokenRecord> MakeToken(store::WriteTxn& txn, cmk::TokenProfile profile, const std::string& hsm);
   Status WipeToken(store::WriteTxn& txn, const store::TokenRecord& token, std::vector<cmk::Cmk>& destroyed);
   Status EditToken(const char* label, const cmk::TokenId& id, const std::function<void(store::TokenRecord&)>& edit);
+
+  Fallible<std::vector<CK_OBJECT_HANDLE>> AddOnce(const cmk::TokenId& token, NewObjects objects,
+                                                  const RequestName& request, bool& in_doubt, bool& repeated);
 
   // Where the carrying through of an epoch is. What must outlive the daemon is in the token's record.
   struct EpochRun {
@@ -179,7 +194,9 @@ class Custodian {
   Fallible<std::vector<ObjectPtr>> ObjectsOf(const store::ReadTxn& txn, const cmk::Cmk& key) const;
   // Destroys the material of destroyed versions and forgets it.
   Fallible<cmk::Cmk> FinishCondemned(const cmk::CmkId& id);
-  Status DestroyNow(const Object& object);
+  Status DestroyObject(const Object& object);
+  // The record as it is when the destruction has begun.
+  Fallible<cmk::Cmk> BegunToDestroy(const cmk::Cmk& key, const store::TokenRecord& token) const;
   Fallible<spec::KeyRole> DecideSessionRole(ByteView name, spec::KeyRole wanted);
   Status VerifyNewVersion(Backend& backend, const cmk::Cmk& key, const Object& object, const cmk::Material& material);
 
@@ -189,6 +206,8 @@ class Custodian {
   const TimeKeeper& clock_;
   const struct TokensConfig& config_;
 
+  std::mutex wanted_mutex_;
+  std::set<cmk::CmkId> wanted_;
   std::atomic<bool> urgent_{false};
   Makers makers_;
   mutable std::mutex epochs_mutex_;  // one step at a time; held across calls of the HSM

@@ -102,40 +102,6 @@ void ExpectEpochs(const store::TokenRecord& token, ExpectedById& expected) {
   }
 }
 
-// What the store and the applications have in this device.
-Fallible<ExpectedById> Gather(store::Store& store, const Registry& registry, const std::string& hsm) {
-  ExpectedById expected;
-  std::set<cmk::TokenId> tokens_here;
-  STORE_OR_RETURN(const auto read, store.BeginRead());
-  STORE_OR_RETURN(const auto tokens, read->ListTokens());
-  for (const store::TokenRecord& token : tokens) {
-    if (token.hsm != hsm) continue;
-    tokens_here.insert(token.id);
-    ExpectEpochs(token, expected);
-    for (cmk::CmkId after;;) {
-      STORE_OR_RETURN(const auto page, read->ListCmksOfToken(token.id, after, kPage));
-      for (const cmk::Cmk& key : page) {
-        const std::string what = "key " + token.label + "/" + key.name + " (" + key.id.ToHex() + ")";
-        for (const cmk::KeyVersion& version : key.versions) {
-          ExpectMaterial(version.material, what + ", version " + std::to_string(version.number.value), expected);
-          // What is being destroyed may be gone already.
-          const bool going = version.state == cmk::VersionState::kDestroyed || key.dates.destruction_started_at;
-          if (going && expected.contains(version.material.blob)) expected[version.material.blob].may_be_missing = true;
-        }
-        for (const cmk::ImportSlot& slot : key.imports) ExpectMaterial(slot.material, what + ", import", expected);
-      }
-      if (page.size() < kPage) break;
-      after = page.back().id;
-    }
-  }
-  for (const ApplicationPtr& application : registry.All()) {
-    for (const ObjectPtr& object : application->AllObjects()) {
-      if (tokens_here.contains(object->token)) ExpectMaterial(object->material, "a session key", expected);
-    }
-  }
-  return expected;
-}
-
 // Until everybody who was making a key has written its record, or given up.
 Status WaitFor(const Makers::Mark& makers) {
   const auto until = std::chrono::steady_clock::now() + kWaitForMakers;
@@ -196,6 +162,39 @@ std::string_view Name(FindingKind kind) {
     case FindingKind::kNameless: return "nameless";
   }
   return "";
+}
+
+Fallible<ExpectedById> Gather(store::Store& store, const Registry& registry, const std::string& hsm) {
+  ExpectedById expected;
+  std::set<cmk::TokenId> tokens_here;
+  STORE_OR_RETURN(const auto read, store.BeginRead());
+  STORE_OR_RETURN(const auto tokens, read->ListTokens());
+  for (const store::TokenRecord& token : tokens) {
+    if (token.hsm != hsm) continue;
+    tokens_here.insert(token.id);
+    ExpectEpochs(token, expected);
+    for (cmk::CmkId after;;) {
+      STORE_OR_RETURN(const auto page, read->ListCmksOfToken(token.id, after, kPage));
+      for (const cmk::Cmk& key : page) {
+        const std::string what = "key " + token.label + "/" + key.name + " (" + key.id.ToHex() + ")";
+        for (const cmk::KeyVersion& version : key.versions) {
+          ExpectMaterial(version.material, what + ", version " + std::to_string(version.number.value), expected);
+          // What is being destroyed may be gone already.
+          const bool going = version.state == cmk::VersionState::kDestroyed || key.dates.destruction_started_at;
+          if (going && expected.contains(version.material.blob)) expected[version.material.blob].may_be_missing = true;
+        }
+        for (const cmk::ImportSlot& slot : key.imports) ExpectMaterial(slot.material, what + ", import", expected);
+      }
+      if (page.size() < kPage) break;
+      after = page.back().id;
+    }
+  }
+  for (const ApplicationPtr& application : registry.All()) {
+    for (const ObjectPtr& object : application->AllObjects()) {
+      if (tokens_here.contains(object->token)) ExpectMaterial(object->material, "a session key", expected);
+    }
+  }
+  return expected;
 }
 
 std::vector<Finding> Compare(std::string_view owner, const ExpectedById& expected,

@@ -42,6 +42,9 @@ struct Expected {
 };
 using ExpectedById = std::map<Bytes, Expected>;
 
+// What the store, and the applications' sessions, have in this device.
+Fallible<ExpectedById> Gather(store::Store& store, const Registry& registry, const std::string& hsm);
+
 // Pure: what is wrong, given what must be there and what is.
 std::vector<Finding> Compare(std::string_view owner, const ExpectedById& expected,
                              const std::vector<DeviceObject>& found);

@@ -91,6 +91,10 @@ void Scheduler::Tick() {
       LogWarning("the times of last use could not be written: " + saved.error().why);
   }
   RotateAsked();
+  for (const cmk::Cmk& key : custodian_.PutOffWanted())
+    Record(AuditKind::kAlarm, key.id, key.token,
+           "wanted while it waits for its deletion, which is put off to " +
+               std::to_string(key.dates.deletion_date->seconds));
   std::vector<store::DueCmk> due;
   if (const auto read = store_.BeginRead(); read.ok()) {
     if (auto found = (*read)->DueBefore(clock_.Now(), kDueAtOnce); found.ok()) due = std::move(*found);

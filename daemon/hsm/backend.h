@@ -168,6 +168,9 @@ class Backend {
   virtual void SetOwner(const std::string& words) = 0;
   // The token objects that the login sees.
   virtual Fallible<std::vector<DeviceObject>> ListObjects() = 0;
+  // More attributes of one of them; those that the device has and shows.
+  virtual Fallible<spec::Attributes> ReadObject(const DeviceObject& object,
+                                                std::span<const CK_ATTRIBUTE_TYPE> types) = 0;
   // Destroys what ListObjects gave, if it is still the same; verified gone where it has an id.
   virtual Status DestroyObject(const DeviceObject& object) = 0;
   // Notes: data objects of this name. Replacing leaves one, and leaves at least one at every moment.

@@ -84,6 +84,7 @@ class Pkcs11Backend final : public Backend {
   Status DestroyMaterial(const cmk::Material& material) override;
   void SetOwner(const std::string& words) override;
   Fallible<std::vector<DeviceObject>> ListObjects() override;
+  Fallible<spec::Attributes> ReadObject(const DeviceObject& object, std::span<const CK_ATTRIBUTE_TYPE> types) override;
   Status DestroyObject(const DeviceObject& object) override;
   Fallible<std::vector<Bytes>> ReadNotes(std::string_view name) override;
   Status ReplaceNote(std::string_view name, ByteView value) override;

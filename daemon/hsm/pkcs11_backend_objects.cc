@@ -75,6 +75,16 @@ Fallible<std::vector<DeviceObject>> Pkcs11Backend::ListObjects() {
   return listed;
 }
 
+Fallible<spec::Attributes> Pkcs11Backend::ReadObject(const DeviceObject& object,
+                                                     std::span<const CK_ATTRIBUTE_TYPE> types) {
+  spec::Attributes read;
+  RETURN_IF_ERROR(Attempt([&](Session& session) -> Status {
+    ASSIGN_OR_RETURN(read, link_.device().ReadAttributes(session.session(), object.handle, types));
+    return {};
+  }));
+  return read;
+}
+
 Status Pkcs11Backend::DestroyObject(const DeviceObject& object) {
   const ByteView id = object.attributes.View(CKA_ID);
   const CK_OBJECT_CLASS object_class = object.attributes.Ulong(CKA_CLASS).value_or(CK_UNAVAILABLE_INFORMATION);

@@ -49,7 +49,10 @@ bool IsHiddenByDeletion(const Invocation& invocation, const Object& object, bool
 void NoteWanted(Invocation& invocation, const Object& object) {
   invocation.alarm = true;
   invocation.audit.object_handle = object.handle;
-  if (object.cmk) invocation.audit.cmk_id = object.cmk->bytes;
+  if (object.cmk) {
+    invocation.audit.cmk_id = object.cmk->bytes;
+    invocation.daemon.custodian.NoteWanted(*object.cmk);
+  }
   invocation.audit_text = "a key that waits for its deletion is wanted";
 }
 

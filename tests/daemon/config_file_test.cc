@@ -82,6 +82,8 @@ default_hsm = "two"
 default_profile = "managed"
 bounds_profile = "aws"
 deletion_window_days = 7
+destroy_now_approvals = 3
+attempt_extends_days = 9
 automatic_epochs = false
 new_epoch_hours = 1
 create_by_init_token = false
@@ -115,7 +117,7 @@ trial_versions = 64
   two.library_options = "x";
   two.host_program = "/bin/host";
   expected.hsms = {one, two};
-  expected.tokens = {"two", TokenProfile::kManaged, BoundsProfile::kAws, 7, false, 1, false, 8,
+  expected.tokens = {"two", TokenProfile::kManaged, BoundsProfile::kAws, 7, 3, 9, false, 1, false, 8,
                      CryptoProfile::kSm};
   expected.audit = {true, 1048576, 10};
   expected.limits = {1, 2, 16, 3, 64};
@@ -205,6 +207,7 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"[tokens]\ndefault_profile = \"aws\"", "must be one of: general, managed"},
         Mistake{"[tokens]\nbounds_profile = \"gcp\"", "must be one of: default, tencent, alibaba, aws"},
         Mistake{"[tokens]\ndeletion_window_days = 6", "from 7 to 366"},
+        Mistake{"[tokens]\nattempt_extends_days = 3", "at least the shortest waiting period"},
         Mistake{"[tokens]\nbounds_profile = \"aws\"\ndeletion_window_days = 31", "from 7 to 30"},
         Mistake{"[tokens]\npin_bytes_min = 3", "from 4 to 255"},
         Mistake{"[tokens]\ncreate_by_init_token = 1", "true or false"},

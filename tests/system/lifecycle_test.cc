@@ -186,6 +186,26 @@ TEST_F(LifecycleTest, ANewEpochIsNotNoticed) {
   ExpectOpens(key, sealed);
 }
 
+TEST_F(LifecycleTest, TheReportSaysWhoUsedWhichVersion) {
+  const CK_OBJECT_HANDLE key = Make(name_, "AES-256", "encrypt");
+  Bytes sealed;
+  ASSERT_EQ(Encrypt(key, sealed), CKR_OK);
+  Operator("key rotate " + name_);
+  ExpectOpens(key, sealed);
+  const std::string who = "\"uid\": " + std::to_string(::geteuid());
+  EXPECT_THAT(Shown("--json key users " + name_ + " --version 1"), HasSubstr(who));
+  EXPECT_THAT(Shown("key users " + name_ + " --version 2"), HasSubstr("no use of it"));
+}
+
+TEST_F(LifecycleTest, AChangeWithARequestIdIsMadeOnce) {
+  Make(name_, "AES-256", "encrypt");
+  for (int i = 0; i < 3; ++i) Operator("--request-id turn-" + name_ + " key rotate " + name_);
+  EXPECT_THAT(Shown("key show " + name_), HasSubstr("2 of 2"));
+  std::string output;
+  EXPECT_NE(Cmkctl("--request-id turn-" + name_ + " key disable " + name_, &output), 0) << "one name, two changes";
+  for (int i = 0; i < 2; ++i) Operator("--request-id make-" + name_ + " key create --name " + name_ + "-once");
+}
+
 TEST_F(LifecycleTest, MacsVerifyAfterARotation) {
   const CK_OBJECT_HANDLE key = Make(name_, "HMAC-256", "sign");
   Bytes before, after;

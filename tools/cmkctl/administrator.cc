@@ -11,12 +11,14 @@
 
 #include "common/limits.h"
 #include "pkcs11/spec/return_values.h"
+#include "tools/cmkctl/commands.h"
 
 namespace cmkd::tools {
 
 namespace {
 
-constexpr std::string_view kReads[] = {"status", "token.list", "key.list", "key.show", "audit.show"};
+constexpr std::string_view kReads[] = {"status",     "token.list",  "key.list", "key.show",
+                                       "audit.show", "token.epoch", "key.users"};
 
 bool Changes(std::string_view verb) {
   for (const std::string_view read : kReads) {
@@ -67,10 +69,14 @@ Problem FromAnswer(const Value& error) {
 Administrator::Administrator(std::string socket, std::chrono::milliseconds deadline, Peer peer)
     : socket_(std::move(socket)), client_(ClientOptions(socket_, deadline, peer)) {}
 
+Administrator::Administrator(const Context& context) : Administrator(context.socket) {
+  request_id_ = context.request_id;
+}
+
 Outcome<Value> Administrator::Ask(std::string_view verb, const Object& arguments) {
   Object request;
   request.Set("verb", verb).Set("arguments", arguments);
-  if (Changes(verb)) request.SetIfAny("request", NewRequestId());
+  if (Changes(verb)) request.SetIfAny("request", request_id_.empty() ? NewRequestId() : request_id_);
   std::string line = request.Line();
   if (line.size() > limits::kAdminBytesMax) return UsageProblem("The request is longer than a daemon takes.");
   spec::Call<spec::CallId::Admin> call;

@@ -21,6 +21,9 @@ class Administrator {
   explicit Administrator(std::string socket, std::chrono::milliseconds deadline = std::chrono::minutes(5),
                          Peer peer = Peer::kDaemon);
 
+  // As a command was called: with its socket and request id.
+  explicit Administrator(const struct Context& context);
+
   // Asks a verb (PROTOCOL.md, "Administration"). A change carries an id of its own, by which the audit log can name it.
   Outcome<Value> Ask(std::string_view verb, const Object& arguments = {});
 
@@ -36,6 +39,7 @@ class Administrator {
   Outcome<void> Judge(std::string_view call, CK_RV rv) const;
 
   std::string socket_;
+  std::string request_id_;
   remote::Client client_;
 };
 

@@ -166,7 +166,7 @@ std::optional<Problem> Judge(const AuditReport& report, const std::optional<Anch
 }  // namespace
 
 int AuditShow(const Context& context, const AuditShowOptions& options) {
-  Administrator daemon(context.socket);
+  Administrator daemon(context);
   Object arguments;
   arguments.Set("limit", std::uint64_t{options.limit});
   arguments.SetIfAny("key", options.key).SetIfAny("token", options.token);

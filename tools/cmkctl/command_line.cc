@@ -21,6 +21,7 @@ constexpr char kDefaultSocket[] = "/run/cmkd/cmkd.sock";
 struct CommandLine {
   std::string socket;
   bool json = false;
+  std::string request_id;
   std::function<int(const Context&)> command;
 
   TokenCreateOptions token_create;
@@ -30,9 +31,12 @@ struct CommandLine {
   KeyOptions key;
   KeySetOptions key_set;
   KeyVersionOptions key_version;
+  KeyUsersOptions key_users;
+  KeyDestroyNowOptions key_destroy_now;
   KeyImportOptions key_import;
   HsmReconcileOptions hsm_reconcile;
   CipherOptions cipher;
+  AdoptOptions adopt;
   AuditShowOptions audit_show;
   AuditVerifyOptions audit_verify;
   InitOptions init;
@@ -163,6 +167,34 @@ void AddKeyVersion(CLI::App* group, CommandLine& line) {
       ->check(CLI::IsMember({"make-current", "block", "unblock", "compromise", "destroy"}));
 }
 
+void AddKeyDestroyNow(CLI::App* group, CommandLine& line) {
+  KeyDestroyNowOptions& o = line.key_destroy_now;
+  CLI::App* destroy = AddCommand(group, line, "destroy-now",
+                                 "Destroy a disabled key without its waiting period, with the approval of others",
+                                 "  cmkctl key destroy-now orders/payments --reason 'erasure request 4711' \\\n"
+                                 "      --sign-with office/records --record payments.json\n"
+                                 "As many operators (different users) as destroy_now_approvals says give the same "
+                                 "command within a day; the last one\n"
+                                 "gets the signed record of the destruction.",
+                                 [&](const Context& c) { return KeyDestroyNow(c, line.key_destroy_now); });
+  AddKeyOptions(destroy, o.key);
+  destroy->add_option("--reason", o.reason, "Goes into the record; the same for all who approve")->required();
+  destroy->add_option("--sign-with", o.sign_with, "An RSA or EC key for signing, which signs the record")->required();
+  destroy->add_option("--record", o.record_file, "Where the record is written, and its signature with .sig")
+      ->required();
+}
+
+void AddKeyUsers(CLI::App* group, CommandLine& line) {
+  KeyUsersOptions& o = line.key_users;
+  CLI::App* users = AddCommand(group, line, "users", "Show who used which version of a key, by the audit log",
+                               "  cmkctl key users orders/payments\n"
+                               "  cmkctl key users orders/payments --version 1 --days 30",
+                               [&](const Context& c) { return KeyUsers(c, line.key_users); });
+  AddKeyOptions(users, o.key);
+  users->add_option("--version", o.version, "Only this version")->check(CLI::PositiveNumber);
+  users->add_option("--days", o.days, "Only the last so many days")->check(CLI::PositiveNumber);
+}
+
 void AddKeyImport(CLI::App* group, CommandLine& line) {
   KeyImportOptions& o = line.key_import;
   CLI::App* params = AddCommand(group, line, "import-params", "Get a public key and a token for importing material",
@@ -220,6 +252,8 @@ void AddKeyCommands(CLI::App& app, CommandLine& line) {
   unalias->add_option("alias", line.key.alias, "The alias")->required();
   AddKeySet(group, line);
   AddKeyVersion(group, line);
+  AddKeyUsers(group, line);
+  AddKeyDestroyNow(group, line);
   change("delete-material", "Wipe imported material; the same material can be imported again",
          "  cmkctl key delete-material orders/brought", KeyChange::kDeleteMaterial);
   AddKeyImport(group, line);
@@ -320,6 +354,18 @@ void AddCiphertextCommands(CLI::App& app, CommandLine& line) {
   }
 }
 
+void AddAdopt(CLI::App& app, CommandLine& line) {
+  CLI::App* adopt =
+      AddCommand(&app, line, "adopt", "Take over keys that live in an HSM's token already",
+                 "  cmkctl adopt --token web --dry-run\n"
+                 "  cmkctl adopt --token web\n"
+                 "The keys stay in the HSM and keep label and CKA_ID: an application changes its module path only.\n"
+                 "The HSM is the token's own, as cmkd.toml names it.",
+                 [&](const Context& c) { return Adopt(c, line.adopt); });
+  adopt->add_option("--token", line.adopt.token, "The token that gets them; needed when there are several");
+  adopt->add_flag("--dry-run", line.adopt.dry_run, "Only say what would happen");
+}
+
 void AddAuditCommands(CLI::App& app, CommandLine& line) {
   CLI::App* group = AddGroup(app, "audit", "The audit log");
   CLI::App* show = AddCommand(group, line, "show", "Show the newest records",
@@ -418,12 +464,15 @@ void Describe(CLI::App& app, CommandLine& line) {
   app.get_formatter()->column_width(28);
   app.add_option("--socket", line.socket, "Where the daemon listens ($CMKD_SOCKET or /run/cmkd/cmkd.sock)");
   app.add_flag("--json", line.json, "Results and problems as JSON");
+  app.add_option("--request-id", line.request_id,
+                 "Name of a change, at most 64 bytes: the same command with the same name within a day is done once");
   AddOthers(app, line);
   AddTokenCommands(app, line);
   AddKeyCommands(app, line);
   AddCiphertextCommands(app, line);
   AddAuditCommands(app, line);
   AddHsmCommands(app, line);
+  AddAdopt(app, line);
   AddSandbox(app, line);
   app.footer(
       "cmkctl COMMAND --help has examples.\n"
@@ -502,7 +551,7 @@ int RunCmkctl(const std::vector<std::string>& arguments, std::ostream& out, std:
                                        "cmkctl sandbox --hsm firmware_sim --faults FILE -- COMMAND...")
                               .error);
   }
-  return line.command({line.socket, screen});
+  return line.command({line.socket, screen, line.request_id});
 }
 
 }  // namespace cmkd::tools

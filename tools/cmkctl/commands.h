@@ -15,6 +15,7 @@ namespace cmkd::tools {
 struct Context {
   std::string socket;
   Screen screen;
+  std::string request_id;  // of a change: given again, it is not made twice; empty: a fresh one
 };
 
 // ---- The daemon and its tokens
@@ -120,6 +121,23 @@ struct KeyImportOptions {
 int KeyImportParams(const Context& context, const KeyImportOptions& options);
 int KeyImport(const Context& context, const KeyImportOptions& options);
 
+struct KeyDestroyNowOptions {
+  KeyOptions key;
+  std::string reason;
+  std::string sign_with;    // the key that signs the record
+  std::string record_file;  // the record goes here, its signature beside it with .sig
+};
+// Asks for, or approves, a destruction without the waiting period.
+int KeyDestroyNow(const Context& context, const KeyDestroyNowOptions& options);
+
+struct KeyUsersOptions {
+  KeyOptions key;
+  std::optional<std::uint32_t> version;
+  std::optional<std::uint32_t> days;
+};
+// Who has used which version, by the audit log.
+int KeyUsers(const Context& context, const KeyUsersOptions& options);
+
 struct KeyVersionOptions {
   KeyOptions key;
   std::uint32_t version = 0;
@@ -172,6 +190,12 @@ struct HsmReconcileOptions {
   bool leftovers = false;  // and keys of sessions whose application is not connected
   bool nameless = false;   // and keys without id and label
 };
+struct AdoptOptions {
+  std::string token;
+  bool dry_run = false;
+};
+// Takes over the keys that live in the token's HSM already.
+int Adopt(const Context& context, const AdoptOptions& options);
 int HsmReconcile(const Context& context, const HsmReconcileOptions& options);
 
 // ---- Without a daemon

@@ -96,7 +96,7 @@ Outcome<Value> MakeKey(const Context& context, KeyCreateOptions& options) {
   if (options.name.empty()) return UsageProblem("A key needs a name.");
   if (!IsHex(options.id)) return UsageProblem("--id takes bytes in hexadecimal, such as 01 or 0a1b2c.");
   std::transform(options.spec.begin(), options.spec.end(), options.spec.begin(), Upper);
-  Administrator daemon(context.socket);
+  Administrator daemon(context);
   if (options.token.empty()) {
     ASSIGN_OR_RETURN(options.token, OnlyToken(daemon));
   }
@@ -266,6 +266,18 @@ std::string Sentence(KeyChange change, const Value& key) {
   return {};
 }
 
+std::optional<Bytes> BytesOf(std::string_view hex) {
+  const auto digit = [](char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; };
+  Bytes bytes;
+  for (std::size_t at = 0; at + 1 < hex.size(); at += 2) {
+    const int high = digit(hex[at]);
+    const int low = digit(hex[at + 1]);
+    if (high < 0 || low < 0) return std::nullopt;
+    bytes.push_back(static_cast<std::uint8_t>(high * 16 + low));
+  }
+  return bytes;
+}
+
 }  // namespace
 
 int KeyCreate(const Context& context, KeyCreateOptions options) {
@@ -280,7 +292,7 @@ int KeyCreate(const Context& context, KeyCreateOptions options) {
 }
 
 int KeyList(const Context& context, const KeyListOptions& options) {
-  Administrator daemon(context.socket);
+  Administrator daemon(context);
   const std::uint32_t wanted = options.all ? 0 : options.limit != 0 ? options.limit : kKeysShown;
   const Outcome<KeyPages> pages = CollectKeys(daemon, options, wanted);
   if (!pages) return Report(context.screen, pages.error());
@@ -298,7 +310,7 @@ int KeyList(const Context& context, const KeyListOptions& options) {
 }
 
 int KeyShow(const Context& context, const KeyOptions& options) {
-  Administrator daemon(context.socket);
+  Administrator daemon(context);
   const Outcome<Value> shown = daemon.Ask("key.show", KeyArguments(options));
   if (!shown) return Report(context.screen, shown.error());
   context.screen.Show(*shown, KeyText(shown->At("key"), context.screen.colour));
@@ -329,7 +341,7 @@ int KeySet(const Context& context, const KeySetOptions& options) {
     }
   }
   if (!options.tags.empty()) arguments.Set("tags", tags);
-  Administrator daemon(context.socket);
+  Administrator daemon(context);
   const Outcome<Value> done = daemon.Ask("key.set", arguments);
   if (!done) return Report(context.screen, done.error());
   context.screen.Show(*done, KeyText(done->At("key"), context.screen.colour));
@@ -340,7 +352,7 @@ int KeyImportParams(const Context& context, const KeyImportOptions& options) {
   Object arguments = KeyArguments(options.key);
   arguments.SetIfAny("algorithm", options.algorithm);
   if (options.bits) arguments.Set("bits", std::uint64_t{*options.bits});
-  Administrator daemon(context.socket);
+  Administrator daemon(context);
   const Outcome<Value> made = daemon.Ask("key.import-params", arguments);
   if (!made) return Report(context.screen, made.error());
   std::ofstream file(options.public_key_file, std::ios::trunc);
@@ -362,17 +374,64 @@ int KeyImport(const Context& context, const KeyImportOptions& options) {
   arguments.Set("import_token", options.import_token).Set("wrapped", Hex(AsBytes(wrapped)));
   const Outcome<void> set = SetDate(arguments, "expiry", options.expiry);
   if (!set) return Report(context.screen, set.error());
-  Administrator daemon(context.socket);
+  Administrator daemon(context);
   const Outcome<Value> done = daemon.Ask("key.import", arguments);
   if (!done) return Report(context.screen, done.error());
   context.screen.Show(*done, KeyText(done->At("key"), context.screen.colour));
   return kDone;
 }
 
+int KeyDestroyNow(const Context& context, const KeyDestroyNowOptions& options) {
+  Object arguments = KeyArguments(options.key);
+  arguments.Set("reason", options.reason).Set("sign_with", options.sign_with);
+  Administrator daemon(context);
+  const Outcome<Value> done = daemon.Ask("key.destroy-now", arguments);
+  if (!done) return Report(context.screen, done.error());
+  if (!done->Flag("destroyed")) {
+    context.screen.Show(*done,
+                        "Approval " + done->Text("approvals") + " of " + done->Text("needed") +
+                            ": nothing is destroyed yet. Other operators approve with the same command and reason, "
+                            "within a day.\n");
+    return kDone;
+  }
+  const std::optional<Bytes> signature = BytesOf(done->Text("signature"));
+  std::ofstream record(options.record_file, std::ios::binary | std::ios::trunc);
+  std::ofstream beside(options.record_file + ".sig", std::ios::binary | std::ios::trunc);
+  record << done->Text("record") << std::flush;
+  if (signature) beside << AsText(*signature) << std::flush;
+  if (!record || !beside || !signature) {
+    context.screen.Note("the record could not be written to " + Harmless(options.record_file) +
+                        "; the same command gives it again");
+  }
+  context.screen.Show(*done, "Key " + Harmless(options.key.key) + " is destroyed. The record is in " +
+                                 Harmless(options.record_file) + ", its signature beside it:\n  openssl dgst -sha256 " +
+                                 "-verify PUBLIC_KEY -signature " + Harmless(options.record_file) + ".sig " +
+                                 Harmless(options.record_file) + "\n");
+  return kDone;
+}
+
+int KeyUsers(const Context& context, const KeyUsersOptions& options) {
+  Object arguments = KeyArguments(options.key);
+  if (options.version) arguments.Set("version", std::uint64_t{*options.version});
+  if (options.days) arguments.Set("days", std::uint64_t{*options.days});
+  Administrator daemon(context);
+  const Outcome<Value> done = daemon.Ask("key.users", arguments);
+  if (!done) return Report(context.screen, done.error());
+  Table table(
+      {{"VERSION", true}, {"UID", true}, {"CALLS", true}, {"BYTES", true}, {"FIRST"}, {"LAST"}, {"LAST PID", true}});
+  for (const Value& user : done->Items("users")) {
+    table.Add({user.Text("version"), Cell(user.Text("uid"), Tone::kStrong), user.Text("uses"), user.Text("bytes"),
+               LocalTime(user.Text("first")), LocalTime(user.Text("last")), user.Text("last_pid")});
+  }
+  context.screen.Show(
+      *done, table.empty() ? "The audit log has no use of it in that time.\n" : table.Print(context.screen.colour));
+  return kDone;
+}
+
 int KeyVersionDo(const Context& context, const KeyVersionOptions& options) {
   Object arguments = KeyArguments(options.key);
   arguments.Set("version", std::uint64_t{options.version}).Set("event", options.event);
-  Administrator daemon(context.socket);
+  Administrator daemon(context);
   const Outcome<Value> done = daemon.Ask("key.version", arguments);
   if (!done) return Report(context.screen, done.error());
   context.screen.Show(*done, KeyText(done->At("key"), context.screen.colour));
@@ -380,7 +439,7 @@ int KeyVersionDo(const Context& context, const KeyVersionOptions& options) {
 }
 
 int KeyDo(const Context& context, KeyChange change, const KeyOptions& options) {
-  Administrator daemon(context.socket);
+  Administrator daemon(context);
   const Outcome<Value> done = daemon.Ask(VerbOf(change), KeyArguments(options));
   if (!done) return Report(context.screen, done.error());
   context.screen.Show(*done, Sentence(change, done->At("key")));

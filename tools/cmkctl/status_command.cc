@@ -42,7 +42,7 @@ std::string StatusText(const Value& status, const std::string& socket, bool colo
 }  // namespace
 
 int Status(const Context& context) {
-  Administrator daemon(context.socket);
+  Administrator daemon(context);
   const Outcome<Value> status = daemon.Ask("status");
   if (!status) return Report(context.screen, status.error());
   context.screen.Show(*status, StatusText(*status, context.socket, context.screen.colour));

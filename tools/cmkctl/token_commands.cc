@@ -51,7 +51,7 @@ Outcome<Value> MakeToken(const Context& context, const TokenCreateOptions& optio
   Object arguments;
   arguments.Set("label", options.label);
   arguments.SetIfAny("profile", options.profile).SetIfAny("hsm", options.hsm);
-  Administrator daemon(context.socket);
+  Administrator daemon(context);
   ASSIGN_OR_RETURN(const Value made, daemon.Ask("token.create", arguments));
   const Value token = made.At("token");
   const auto slot = static_cast<CK_SLOT_ID>(token.Number("slot"));
@@ -80,7 +80,7 @@ int TokenCreate(const Context& context, const TokenCreateOptions& options) {
 int TokenNewEpoch(const Context& context, const TokenEpochOptions& options) {
   Object arguments;
   arguments.SetIfAny("token", options.token);
-  Administrator daemon(context.socket);
+  Administrator daemon(context);
   Outcome<Value> epoch = daemon.Ask("token.new-epoch", arguments);
   if (epoch && !epoch->At("epoch").Flag("begun"))
     context.screen.Note("a new epoch was under way already; this is how it goes on");
@@ -111,7 +111,7 @@ int TokenNewEpoch(const Context& context, const TokenEpochOptions& options) {
 }
 
 int TokenList(const Context& context) {
-  Administrator daemon(context.socket);
+  Administrator daemon(context);
   const Outcome<Value> list = daemon.Ask("token.list");
   if (!list) return Report(context.screen, list.error());
   const std::vector<Value> tokens = list->Items("tokens");

@@ -1,0 +1,92 @@
+// What the custodian's changes leave in the HSM, and what it does about keys that are wanted while they wait.
+#include <gmock/gmock.h>
+
+#include "tests/daemon/custody_fixture.h"
+
+namespace cmkd::daemon {
+namespace {
+
+using ::testing::IsEmpty;
+
+class CustodianTest : public CustodyTest {
+ protected:
+  std::vector<Finding> Look() {
+    Registry registry([](Application&) {});
+    const auto done = Reconcile(*faults_, backends_, custodian(), registry, {}, {});
+    EXPECT_GOOD(done);
+    std::vector<Finding> orphans;
+    for (const Finding& finding : done->findings) {
+      if (finding.kind == FindingKind::kOrphan && finding.label.ends_with(" key")) orphans.push_back(finding);
+    }
+    return orphans;
+  }
+  Fallible<std::vector<CK_OBJECT_HANDLE>> AddEd25519(const std::string& name, const RequestName& request) {
+    const auto under = custodian().WrappingKeyFor(token_, Custodian::Keep::kToken);
+    spec::Attributes parameters;
+    parameters.Set(CKA_EC_PARAMS, Bytes{6, 3, 0x2b, 0x65, 0x70});
+    auto made = backend().GenerateKeyPair(Plain(CKM_EC_EDWARDS_KEY_PAIR_GEN), CKK_EC_EDWARDS, parameters, *under);
+    EXPECT_GOOD(made);
+    NewObjects objects;
+    cmk::Cmk key;
+    key.name = name;
+    key.current = {1};
+    key.versions.push_back({.number = {1}, .material = made->material});
+    objects.key = key;
+    spec::Attributes attributes;
+    attributes.SetUlong(CKA_CLASS, CKO_PRIVATE_KEY);
+    attributes.SetUlong(CKA_KEY_TYPE, CKK_EC_EDWARDS);
+    attributes.SetText(CKA_LABEL, name);
+    attributes.SetBool(CKA_TOKEN, true);
+    objects.objects.push_back(attributes);
+    return custodian().Add(token_, std::move(objects), request);
+  }
+};
+
+TEST_P(CustodianTest, ARequestThatComesTwiceLeavesNoOrphan) {
+  const RequestName request{Bytes(16, 5), Bytes(32, 6)};
+  const auto first = AddEd25519("once", request);
+  ASSERT_GOOD(first);
+  const auto second = AddEd25519("once", request);
+  ASSERT_GOOD(second);
+  EXPECT_EQ(*first, *second);
+  EXPECT_THAT(Look(), IsEmpty());
+  EXPECT_FALSE(AddEd25519("once", {Bytes(16, 5), Bytes(32, 7)}).ok()) << "the same id for another request";
+  EXPECT_THAT(Look(), IsEmpty());
+  EXPECT_GOOD(Does([&] {
+    cmk::Cmk key = Key(*(*custody_->records.GetObject(first->front()))->cmk);
+    key.spec = "ED25519";
+    return key;
+  }()));
+}
+
+TEST_P(CustodianTest, WhoeverWantsADoomedKeyPutsItsDeletionOffWhereThatIsPolicy) {
+  config_.default_profile = TokenProfile::kManaged;
+  ASSERT_GOOD(custodian().InitToken(1, "managed", Bytes(32, 1)));
+  for (const auto& token : *custody_->records.ListTokens()) {
+    if (token->label == "managed") token_ = token->id;
+  }
+  const cmk::CmkId key = MakeAes("doomed");
+  ASSERT_GOOD(custodian().Change(key, {cmk::CmkEvent::kScheduleDeletion, Days(7)}));
+  const Timestamp before = *Key(key).dates.deletion_date;
+  custodian().NoteWanted(key);
+  EXPECT_THAT(custodian().PutOffWanted(), IsEmpty()) << "not the policy";
+  config_.attempt_extends_days = 10;
+  custodian().NoteWanted(key);
+  EXPECT_EQ(custodian().PutOffWanted().size(), 1u);
+  EXPECT_EQ(*Key(key).dates.deletion_date, before + Days(3));
+  clock_now_.Pass(Hours(2));
+  custodian().NoteWanted(key);
+  EXPECT_THAT(custodian().PutOffWanted(), IsEmpty()) << "at most once a day";
+  clock_now_.Pass(Hours(23));
+  custodian().NoteWanted(key);
+  EXPECT_EQ(custodian().PutOffWanted().size(), 1u);
+  ASSERT_GOOD(custodian().Change(key, cmk::CmkEvent::kCancelDeletion));
+  custodian().NoteWanted(key);
+  EXPECT_THAT(custodian().PutOffWanted(), IsEmpty()) << "it does not wait any more";
+}
+
+INSTANTIATE_TEST_SUITE_P(Every, CustodianTest, testing::Values(RigKind::kSimulatorInside, RigKind::kSoftHsmHosted),
+                         [](const auto& tested) { return NameOf(tested.param); });
+
+}  // namespace
+}  // namespace cmkd::daemon

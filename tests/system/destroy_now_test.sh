@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# cmkctl key destroy-now: approvals of different users, what is refused, and a record that openssl verifies.
+#
+#   CMKCTL, CMKD   the programs under test (default: of CMKD_BUILD_DIR/bin)
+set -u
+bin=${CMKD_BUILD_DIR:-.}/bin
+cmkctl=${CMKCTL:-$bin/cmkctl}
+cmkd=${CMKD:-$bin/cmkd}
+command -v openssl >/dev/null || { echo "FAIL  no openssl"; exit 1; }
+work=$(mktemp -d "${TMPDIR:-/tmp}/destroy-test.XXXXXX")
+chmod 755 "$work"
+pid=
+trap '[ -z "$pid" ] || { kill "$pid"; wait "$pid"; } 2>/dev/null; rm -rf "$work"' EXIT
+cd "$work" || exit 1
+failures=0
+ok() { echo "ok    $1"; }
+bad() { echo "FAIL  $1"; [ -s log ] && sed 's/^/        /' log; failures=$((failures + 1)); }
+expect() { local name=$1; shift; if "$@" >log 2>&1; then ok "$name"; else bad "$name"; fi; }
+refused() { # NAME CODE COMMAND...
+  local name=$1 code=$2; shift 2
+  if ! "$@" >log 2>&1 && grep -q "$code" log; then ok "$name"; else bad "$name"; fi
+}
+ctl() { "$cmkctl" "$@"; }
+# A second operator: another user, for whom only root can act.
+other() { setpriv --reuid=65534 --clear-groups "$cmkctl" "$@"; }
+says() { grep -q "$1" log; }
+state_is() { ctl key show "$1" | grep -q "$2"; }
+
+"$cmkctl" init --directory home >/dev/null || exit 1
+chmod 755 home
+needed=2
+[ "$(id -u)" = 0 ] || needed=1
+sed -i "s/^socket_mode = .*/socket_mode = 0o666\noperators = [65534]/; s/^\[tokens\]$/[tokens]\ndestroy_now_approvals = $needed/" home/cmkd.toml
+export CMKD_SOCKET=$work/home/cmkd.sock
+"$cmkd" --config home/cmkd.toml >daemon.log 2>&1 &
+pid=$!
+for _ in $(seq 100); do ctl status >/dev/null 2>&1 && break; sleep 0.1; done
+printf '12345678\n' >pin
+expect "a token" ctl token create --label ring --profile managed --pin-file pin --so-pin-file pin
+for spec in EC-P256 RSA-2048; do
+  expect "$spec: a key that signs records" ctl key create --name "records-$spec" --spec "$spec" --usage sign --id 0a
+  expect "$spec: a key" ctl key create --name "doomed-$spec"
+  now() { "$1" key destroy-now "doomed-$spec" --reason "$2" --sign-with "records-$spec" --record "$spec.json"; }
+  refused "$spec: not while it is in use" DISABLE_FIRST now ctl "erasure 4711"
+  expect "$spec: disabled" ctl key disable "doomed-$spec"
+  if [ "$needed" = 2 ]; then
+    expect "$spec: the first approval" now ctl "erasure 4711"
+    expect "$spec: destroys nothing" state_is "doomed-$spec" Disabled
+    expect "$spec: the same user again" now ctl "erasure 4711"
+    expect "$spec: counts once" state_is "doomed-$spec" Disabled
+    refused "$spec: another reason is another matter" "another reason" now other "just so"
+    touch "$spec.json" "$spec.json.sig"; chmod 666 "$spec.json" "$spec.json.sig"
+    expect "$spec: the second user's approval" now other "erasure 4711"
+  else
+    expect "$spec: the only approval that is needed" now ctl "erasure 4711"
+  fi
+  id=$(sed -n 's/.*"key":"\([0-9a-f]*\)".*/\1/p' "$spec.json")
+  expect "$spec: it is destroyed" state_is "$id" Destroyed
+  pkcs11-tool --module "${CMKD_BUILD_DIR:-.}/lib/libcmkd-pkcs11.so" --token-label ring --read-object --type pubkey \
+    --label "records-$spec" --output-file public.der >log 2>&1
+  openssl pkey -pubin -inform der -in public.der -out public.pem >>log 2>&1
+  expect "$spec: openssl verifies the record" openssl dgst -sha256 -verify public.pem -signature "$spec.json.sig" "$spec.json"
+  expect "$spec: and it says why" grep -q '"reason":"erasure 4711"' "$spec.json"
+  sed 's/erasure 4711/erasure 4712/' "$spec.json" >forged.json
+  if openssl dgst -sha256 -verify public.pem -signature "$spec.json.sig" forged.json >log 2>&1; then bad "a forged record"; else ok "$spec: no other"; fi
+done
+expect "a protected key" ctl key create --name kept --deletion-protection
+expect "disabled" ctl key disable kept
+refused "is not destroyed either" DELETION_PROTECTED ctl key destroy-now kept --reason x --sign-with records-EC-P256 --record x.json
+exit $((failures != 0))
