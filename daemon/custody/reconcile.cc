@@ -49,7 +49,7 @@ std::string WhatIsAltered(const Expected& expected, const DeviceObject& object) 
   if (!expected.wrapping_key) {
     const bool key = ClassOf(object) == CKO_SECRET_KEY || ClassOf(object) == CKO_PRIVATE_KEY;
     if (!key) return "it is no secret or private key";
-    return Differs(shown, CKA_PRIVATE, true) ? "it is there without a login" : "";
+    return !expected.adopted && Differs(shown, CKA_PRIVATE, true) ? "it is there without a login" : "";
   }
   if (ClassOf(object) != CKO_SECRET_KEY || shown.Ulong(CKA_KEY_TYPE) != CKK_AES) return "it is no AES key";
   const auto bytes = shown.Ulong(CKA_VALUE_LEN);
@@ -89,7 +89,7 @@ std::optional<Finding> Unnamed(std::string_view owner, const DeviceObject& objec
 }
 
 void ExpectMaterial(const cmk::Material& material, const std::string& what, ExpectedById& expected) {
-  if (material.kind == cmk::Material::Kind::kResident) expected[material.blob] = {what, false, false};
+  if (material.kind == cmk::Material::Kind::kResident) expected[material.blob] = {what, false, false, false};
 }
 
 void ExpectEpochs(const store::TokenRecord& token, ExpectedById& expected) {
@@ -98,7 +98,7 @@ void ExpectEpochs(const store::TokenRecord& token, ExpectedById& expected) {
     const bool coming_or_going =
         epoch.state == store::EpochState::kPending || epoch.state == store::EpochState::kCondemned;
     expected[epoch.hsm_reference] = {"wrapping key of token " + token.label + ", epoch " + std::to_string(epoch.number),
-                                     true, coming_or_going};
+                                     true, coming_or_going, false};
   }
 }
 
@@ -130,7 +130,7 @@ Status ReconcileOne(store::Store& store, Backend& backend, Custodian& custodian,
   ASSIGN_OR_RETURN(const auto before, backend.ListObjects());
   RETURN_IF_ERROR(WaitFor(custodian.MarkMakers()));
   ASSIGN_OR_RETURN(ExpectedById expected, Gather(store, registry, backend.name()));
-  if (!root_reference.empty()) expected[root_reference] = {"the key that wraps the root key", true, false};
+  if (!root_reference.empty()) expected[root_reference] = {"the key that wraps the root key", true, false, false};
   ASSIGN_OR_RETURN(const auto found, backend.ListObjects());
   result.objects += found.size();
   for (Finding& finding : Compare(owner, expected, found)) {
@@ -179,6 +179,8 @@ Fallible<ExpectedById> Gather(store::Store& store, const Registry& registry, con
         const std::string what = "key " + token.label + "/" + key.name + " (" + key.id.ToHex() + ")";
         for (const cmk::KeyVersion& version : key.versions) {
           ExpectMaterial(version.material, what + ", version " + std::to_string(version.number.value), expected);
+          if (const auto named = expected.find(version.material.blob); named != expected.end())
+            named->second.adopted = key.origin == cmk::Origin::kAdopted;
           // What is being destroyed may be gone already.
           const bool going = version.state == cmk::VersionState::kDestroyed || key.dates.destruction_started_at;
           if (going && expected.contains(version.material.blob)) expected[version.material.blob].may_be_missing = true;

@@ -39,6 +39,7 @@ struct Expected {
   std::string what;
   bool wrapping_key = false;
   bool may_be_missing = false;  // it is being made, or destroyed
+  bool adopted = false;         // somebody else made it, as he liked
 };
 using ExpectedById = std::map<Bytes, Expected>;
 

@@ -30,7 +30,10 @@ class CustodianTest : public CustodyTest {
     cmk::Cmk key;
     key.name = name;
     key.current = {1};
-    key.versions.push_back({.number = {1}, .material = made->material});
+    cmk::KeyVersion version;
+    version.number = {1};
+    version.material = made->material;
+    key.versions.push_back(version);
     objects.key = key;
     spec::Attributes attributes;
     attributes.SetUlong(CKA_CLASS, CKO_PRIVATE_KEY);
@@ -62,7 +65,8 @@ TEST_P(CustodianTest, ARequestThatComesTwiceLeavesNoOrphan) {
 TEST_P(CustodianTest, WhoeverWantsADoomedKeyPutsItsDeletionOffWhereThatIsPolicy) {
   config_.default_profile = TokenProfile::kManaged;
   ASSERT_GOOD(custodian().InitToken(1, "managed", Bytes(32, 1)));
-  for (const auto& token : *custody_->records.ListTokens()) {
+  const auto tokens = custody_->records.ListTokens();
+  for (const auto& token : *tokens) {
     if (token->label == "managed") token_ = token->id;
   }
   const cmk::CmkId key = MakeAes("doomed");

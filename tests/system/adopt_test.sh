@@ -60,7 +60,8 @@ expect "under their labels and ids"  sh -c 'pkcs11-tool --module "$P11_MODULE" -
   --pin "$P11_PIN" -O | grep -A3 "Private Key.*RSA" | grep -q "ID: *01"'
 expect "the signature is the same"   same_signature SHA256-RSA-PKCS 01 before.sig
 expect "the old ciphertext opens"    opens
-expect "the EC key signs"            sign now ECDSA-SHA256 02 ec.sig
+openssl dgst -sha256 -binary data >digest
+expect "the EC key signs"            now --sign --mechanism ECDSA --id 02 --input-file digest --output-file ec.sig
 expect "the certificate came along"  sh -c 'pkcs11-tool --module "$P11_MODULE" --token-label "$P11_TOKEN" -O --type cert | grep -q "ID: *01"'
 expect "nothing is adopted twice"    adopted
 expect "there is nothing more to do" test "$(count adopted true)" = 0
