@@ -283,8 +283,9 @@ Fallible<Custodian::EpochStep> Custodian::RewrapSome(const store::TokenRecord& t
       }
       run.cursor = key.id;
       ASSIGN_OR_RETURN(const auto objects, ObjectsOf(*read, key));
-      const auto secret =
-          std::find_if(objects.begin(), objects.end(), [](const ObjectPtr& object) { return object->has_material(); });
+      const auto secret = std::find_if(objects.begin(), objects.end(), [](const ObjectPtr& object) {
+        return object->has_material() && !object->is_import_key();
+      });
       CollectStale(key, secret == objects.end() ? nullptr : secret->get(), under.epoch, work);
     }
   }
