@@ -107,7 +107,8 @@ bool ClientLink::OpenLane() {
   if (!descriptor.valid()) return true;  // the server has none for us
   lane_ = Lane::Map(descriptor.fd());
   // The server listens to the lane from now on, so one that we cannot map is the end of this connection.
-  return lane_ != nullptr;
+  lane_is_foreign_ = lane_ == nullptr;
+  return !lane_is_foreign_;
 }
 
 bool ClientLink::Ended() const {

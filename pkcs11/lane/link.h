@@ -24,6 +24,8 @@ class ClientLink {
   // us.
   bool OpenLane();
   bool has_lane() const { return lane_ != nullptr; }
+  // Whether the server gave a lane that is none here: its layout is another version's.
+  bool lane_is_foreign() const { return lane_is_foreign_; }
 
   // Whether the server has closed its end. Costs a system call.
   bool Ended() const;
@@ -40,6 +42,7 @@ class ClientLink {
   wire::Socket socket_;
   std::chrono::milliseconds deadline_{0};
   std::unique_ptr<Lane> lane_;
+  bool lane_is_foreign_ = false;
   Patience patience_;
   std::uint32_t seen_ = 0;
 };

@@ -172,7 +172,12 @@ CK_RV Client::Transact(ConnectionPtr& connection, const spec::CallRow& row, CK_S
 Client::Trip Client::RoundTrip(Connection& connection, const spec::CallRow& row, std::uint64_t request_id) {
   if (!wire::FinishFrame(connection.request, row.id, 0, request_id)) return Trip::kTimeout;
   connection.link.SetDeadline(MakesKeys(row) ? options_.slow_deadline : options_.deadline);
-  if (++connection.calls == options_.calls_before_lane && !connection.link.OpenLane()) return Trip::kNotSent;
+  if (++connection.calls == options_.calls_before_lane && lanes_fit_.load(std::memory_order_relaxed) &&
+      !connection.link.OpenLane()) {
+    // An application may outlive an upgrade of the daemon. From now on the socket will do.
+    if (connection.link.lane_is_foreign()) lanes_fit_.store(false, std::memory_order_relaxed);
+    return Trip::kNotSent;
+  }
   // Memory takes a frame also when nobody reads it any more, and this call may not be sent twice.
   if (row.replay == spec::Replay::kNever && connection.link.has_lane() && connection.link.Ended())
     return Trip::kNotSent;

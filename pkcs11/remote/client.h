@@ -84,6 +84,7 @@ class Client {
   Trip RoundTrip(Connection& connection, const spec::CallRow& row, std::uint64_t request_id);
 
   Options options_;
+  std::atomic<bool> lanes_fit_{true};
   Resumption resumption_;
   std::mutex mutex_;          // idle_
   std::mutex connect_mutex_;  // application_, and that one thread at a time says hello

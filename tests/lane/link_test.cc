@@ -167,6 +167,35 @@ TEST_F(LinkTest, OneLaneForAConnection) {
 
 // ---- Memory
 
+TEST(Link, ALaneOfAnotherLayoutEndsTheConnectionAndIsKnownAsSuch) {
+  int ends[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+  ClientLink client{wire::Socket(ends[0])};
+  const wire::Socket server(ends[1]);
+  client.SetDeadline(milliseconds(10'000));
+  // What a server of another version would answer: its memory is shorter.
+  const wire::Socket memory(::memfd_create("lane", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  ASSERT_EQ(::ftruncate(memory.fd(), 135'168), 0);
+  wire::FrameHeader answer{0, 0, wire::kLane | wire::kResponse, 0};
+  iovec part{&answer, sizeof answer};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* item = CMSG_FIRSTHDR(&message);
+  item->cmsg_level = SOL_SOCKET;
+  item->cmsg_type = SCM_RIGHTS;
+  item->cmsg_len = CMSG_LEN(sizeof(int));
+  const int descriptor = memory.fd();
+  std::memcpy(CMSG_DATA(item), &descriptor, sizeof descriptor);
+  ASSERT_EQ(::sendmsg(server.fd(), &message, 0), static_cast<ssize_t>(sizeof answer));
+  EXPECT_FALSE(client.OpenLane());
+  EXPECT_TRUE(client.lane_is_foreign());
+  EXPECT_FALSE(client.has_lane());
+}
+
 TEST(Lane, MemoryThatIsNoLaneIsRefused) {
   const wire::Socket small(::memfd_create("x", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   ASSERT_EQ(::ftruncate(small.fd(), 4096), 0);
