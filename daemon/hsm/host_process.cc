@@ -29,6 +29,8 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kFirstBackoff{20};
 constexpr milliseconds kLongestBackoff{5000};
+// After a host that had listened: callers wait for the next one, so it is never far away.
+constexpr milliseconds kBackoffOfOneThatListened{200};
 // A host that lived so long did not die of its start.
 constexpr std::chrono::seconds kHealthyLife{30};
 // A module may look for its hardware first.
@@ -189,7 +191,7 @@ void HostProcess::Watch() {
         LogError("HSM " + options_.name + ": the host " + (error.empty() ? end : "does not start: " + error) +
                  "; it is started again");
     }
-    if (!Pause(backoff)) return;
+    if (!Pause(error.empty() ? std::min(backoff, kBackoffOfOneThatListened) : backoff)) return;
     backoff = std::min(backoff * 2, kLongestBackoff);
   }
 }
