@@ -6,9 +6,8 @@
 #
 #   CMKD_PRESET=release|dev|asan|tsan   which build is tested (CMakePresets.json); release is what is installed
 #   CMKD_ASAN=1                         before that, what parses bytes from outside, under AddressSanitizer
-#   CMKD_FUZZ_SECONDS=N                 fuzz targets run so long each under clang, ASan and UBSan (default 5; 0: none)
-#   CMKD_FUZZ_TARGETS="NAME..."         which (files of tests/fuzz), or "all"; by default those that need no daemon, which
-#                                       are built in two minutes of processor time: the seeds of all are replayed by the tests
+#   CMKD_FUZZ_SECONDS=N                 fuzz targets run so long each under clang, ASan and UBSan (default 60; 0: none)
+#   CMKD_FUZZ_TARGETS="NAME..."         which (files of tests/fuzz); by default all
 #   CMKD_TEST_PARTS_MIB=N               how much data the size tests send in parts (default 64)
 #   CMKD_JOBS=N                         how many at once; as many as there are processors
 set -euo pipefail
@@ -37,26 +36,31 @@ if [ "${CMKD_ASAN:-}" = 1 ]; then
   build asan parsers
   run asan -L '^(fuzz|wire|spec|entry)$' || status=$?
 fi
-# Some targets for some seconds each, from the kept seeds; what breaks one is left in build/fuzz/artifacts.
+# One target from its kept seeds; what breaks it is left in build/fuzz/artifacts.
+fuzz_one() { # NAME SECONDS
+  local status=0
+  mkdir -p "build/fuzz/corpus/$1"
+  "build/fuzz/test-bin/fuzz_$1" -max_total_time="$2" -timeout=60 -rss_limit_mb=4096 -max_len=8192 \
+    -print_final_stats=1 -artifact_prefix="build/fuzz/artifacts/$1-" "build/fuzz/corpus/$1" "tests/fuzz/seeds/$1" \
+    > "build/fuzz/$1.log" 2>&1 || status=1
+  printf 'fuzz: %s for %s s, %s runs%s\n' "$1" "$2" \
+    "$(sed -n 's/^stat::number_of_executed_units: *//p' "build/fuzz/$1.log")" "$([ $status = 0 ] || echo ': FAILED')"
+  grep -E 'runtime error|ERROR|SUMMARY|does not hold|the model says|Test unit written' "build/fuzz/$1.log" || true
+  return "$status"
+}
+export -f fuzz_one
+
+# All targets for some seconds each, one for each processor at a time.
 fuzz() { # SECONDS
-  local targets=${CMKD_FUZZ_TARGETS:-request reply template mechanism record} name failed=0
-  [ "$targets" != all ] || targets=$(cd tests/fuzz && ls ./*.cc | sed -E 's|\./(.*)\.cc|\1|' | grep -vxE 'replay|make_seeds')
+  local targets=${CMKD_FUZZ_TARGETS:-$(cd tests/fuzz && ls ./*.cc | sed -E 's|\./(.*)\.cc|\1|' | grep -vxE 'replay|make_seeds')}
   # shellcheck disable=SC2086
   build fuzz $(printf 'fuzz_%s ' $targets) || return
   mkdir -p build/fuzz/artifacts
-  for name in $targets; do
-    mkdir -p "build/fuzz/corpus/$name"
-    echo "fuzz: $name for $1 s"
-    "build/fuzz/test-bin/fuzz_$name" -max_total_time="$1" -timeout=30 -rss_limit_mb=4096 -max_len=8192 \
-      -print_final_stats=1 -artifact_prefix="build/fuzz/artifacts/$name-" "build/fuzz/corpus/$name" \
-      "tests/fuzz/seeds/$name" > "build/fuzz/$name.log" 2>&1 || failed=1
-    grep -E 'number_of_executed_units|runtime error|ERROR|SUMMARY|does not hold|the model says|Test unit written' \
-      "build/fuzz/$name.log" || true
-  done
-  return "$failed"
+  # shellcheck disable=SC2086
+  printf '%s\n' $targets | xargs -P "$jobs" -I{} bash -c 'fuzz_one {} "$0"' "$1"
 }
 
-seconds=${CMKD_FUZZ_SECONDS:-5}
+seconds=${CMKD_FUZZ_SECONDS:-60}
 # Arguments ask for some tests only. Nobody has to have clang who did not ask for fuzzing.
 if [ $# -eq 0 ] && [ "$seconds" != 0 ]; then
   if bash tools/install-deps.sh fuzz; then
