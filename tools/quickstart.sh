@@ -5,13 +5,14 @@
 #   bash tools/quickstart.sh            start (or find) the daemon and show the round
 #   bash tools/quickstart.sh stop       stop the daemon; keys and audit log stay
 #
-#   CMKD_HOME=DIR   where its state, socket and log live (default ~/.cmkd)
+#   CMKD_HOME=DIR        where its state, socket and log live (default ~/.cmkd)
+#   CMKD_BUILD_DIR=DIR   uses what was built there, and builds nothing
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD
 
 home=${CMKD_HOME:-$HOME/.cmkd}
-build=$root/build/release
+build=${CMKD_BUILD_DIR:-$root/build/release}
 token=quickstart
 key=orders
 key_id=01
@@ -40,6 +41,7 @@ stop_daemon() {
 }
 
 build_cmkd() {
+  [ -z "${CMKD_BUILD_DIR:-}" ] || return 0
   bash tools/install-deps.sh build run
   [ -f "$build/build.ninja" ] || cmake --preset release >"$home/build.log" 2>&1 || fail "configuring failed: $home/build.log"
   cmake --build "$build" --target cmkd cmkctl cmkd-pkcs11 cmkd-hsm-host >>"$home/build.log" 2>&1 || fail "building failed: $home/build.log"
@@ -99,7 +101,9 @@ protect_file() {
 
 open_file() {
   local iv=000102030405060708090a0b0c0d0e0f
-  p11 --unwrap --mechanism AES-KEY-WRAP --id $key_id --input-file "$home/letter.key" --key-type AES: --application-id 03
+  # What a key of keys wrapped comes back sensitive only.
+  p11 --unwrap --mechanism AES-KEY-WRAP --id $key_id --input-file "$home/letter.key" --key-type AES: --sensitive \
+    --application-id 03
   rm -f "$home/letter.dec"
   p11 --decrypt --mechanism AES-CBC-PAD --iv $iv --id 03 --input-file "$home/letter.enc" --output-file "$home/letter.dec"
   p11 --delete-object --type secrkey --id 03
