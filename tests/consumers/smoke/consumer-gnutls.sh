@@ -6,7 +6,7 @@ export GNUTLS_PIN=$P11_PIN GNUTLS_SO_PIN=$P11_SO_PIN
 uri="pkcs11:token=$P11_TOKEN"
 provider=(--provider "$P11_MODULE")
 step tokens p11tool "${provider[@]}" --list-tokens && shows tokens "token=$P11_TOKEN"
-step make p11tool "${provider[@]}" --login --generate-privkey ec --curve secp256r1 --label g --outfile g.pub "$uri"
+step make p11tool "${provider[@]}" --login --generate-privkey ECDSA --curve secp256r1 --label g --outfile g.pub "$uri"
 step list p11tool "${provider[@]}" --login --list-all "$uri" && shows list 'object=g'
 step sign p11tool "${provider[@]}" --login --test-sign "$uri;object=g;type=private"
 printf 'cn = "smoke"\nexpiration_days = 2\nca\ncert_signing_key\n' >template
