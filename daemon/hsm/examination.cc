@@ -16,6 +16,7 @@ namespace cmkd::daemon {
 namespace {
 
 constexpr std::size_t kGcmTagBytes = 16;
+constexpr CK_ULONG kRsaBits = 2048;
 constexpr int kThreads = 4;
 constexpr int kUsesOfEachThread = 25;
 
@@ -164,12 +165,16 @@ Finding ProbeLengths(Bench& bench) {
   return {kSubject, Verdict::kHandled, "kept in the device, which loses their length when it wraps: " + kept_in_device};
 }
 
+Fallible<TrialKey> RsaPair(Bench& bench) {
+  spec::Attributes parameters;
+  parameters.SetUlong(CKA_MODULUS_BITS, kRsaBits);
+  parameters.SetBytes(CKA_PUBLIC_EXPONENT, Bytes{1, 0, 1});
+  return bench.Pair(CKM_RSA_PKCS_KEY_PAIR_GEN, CKK_RSA, parameters);
+}
+
 Finding ProbeRsa(Bench& bench) {
   if (!bench.Has(CKM_RSA_PKCS_KEY_PAIR_GEN)) return Absent("RSA keys", "CKM_RSA_PKCS_KEY_PAIR_GEN");
-  spec::Attributes parameters;
-  parameters.SetUlong(CKA_MODULUS_BITS, 2048);
-  parameters.SetBytes(CKA_PUBLIC_EXPONENT, Bytes{1, 0, 1});
-  return Keeping("RSA keys", bench.Pair(CKM_RSA_PKCS_KEY_PAIR_GEN, CKK_RSA, parameters));
+  return Keeping("RSA keys", RsaPair(bench));
 }
 
 Finding ProbeCurve(Bench& bench, std::string subject, CK_MECHANISM_TYPE by, CK_KEY_TYPE type, std::string_view curve) {
@@ -230,12 +235,31 @@ Finding ProbeHmac(Bench& bench) {
   return {kSubject, Verdict::kGood, "works"};
 }
 
+// By the raw operation where there is one, as the daemon itself does it (service/rsa_padding.h).
 Finding ProbeOaep(Bench& bench) {
   constexpr char kSubject[] = "RSA-OAEP with SHA-256";
-  if (!bench.Has(CKM_RSA_PKCS_OAEP) && !bench.Has(CKM_RSA_X_509)) return Absent(kSubject, "OAEP and no raw RSA");
-  if (!bench.Has(CKM_RSA_X_509)) return {kSubject, Verdict::kGood, "asked of the device"};
-  return {kSubject, Verdict::kHandled,
-          "the device does the raw RSA, cmkd takes off the padding where it knows SHA-1 only"};
+  const bool raw = bench.Has(CKM_RSA_X_509);
+  if (!raw && !bench.Has(CKM_RSA_PKCS_OAEP)) return Absent(kSubject, "OAEP and no raw RSA");
+  const auto key = RsaPair(bench);
+  if (!key.ok()) return {kSubject, Verdict::kFault, Why(key.error())};
+  TrialKey public_half = *key;
+  public_half.name.is_public = true;
+  public_half.material = {};
+  public_half.material.object_class = CKO_PUBLIC_KEY;
+  public_half.material.key_type = CKK_RSA;
+  public_half.material.public_key = &public_half.public_half;
+  CK_RSA_PKCS_OAEP_PARAMS oaep{CKM_SHA256, CKG_MGF1_SHA256, CKZ_DATA_SPECIFIED, nullptr, 0};
+  const CK_MECHANISM mechanism = raw ? Plain(CKM_RSA_X_509) : CK_MECHANISM{CKM_RSA_PKCS_OAEP, &oaep, sizeof oaep};
+  Bytes message = raw ? Bytes(kRsaBits / 8, 0x5a) : Message();
+  message[0] = 0;  // below the modulus
+  const auto sealed = bench.Encrypt(public_half, mechanism, message);
+  bench.backend().Forget(public_half.name);
+  if (!sealed.ok()) return {kSubject, Verdict::kFault, Why(sealed.error())};
+  const auto opened = bench.Decrypt(*key, mechanism, *sealed);
+  if (!opened.ok()) return {kSubject, Verdict::kFault, Why(opened.error())};
+  if (*opened != message) return {kSubject, Verdict::kFault, "what it encrypts it does not decrypt"};
+  if (!raw) return {kSubject, Verdict::kGood, "works"};
+  return {kSubject, Verdict::kHandled, "raw RSA works; cmkd takes off the padding where the device knows SHA-1 only"};
 }
 
 // Several threads with one key, each in a session of its own.

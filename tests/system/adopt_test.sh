@@ -3,10 +3,8 @@
 #
 #   CMKCTL   the program under test (default: bin/cmkctl of CMKD_BUILD_DIR)
 set -u
-cmkctl=${CMKCTL:-${CMKD_BUILD_DIR:-.}/bin/cmkctl}
-for program in "$cmkctl" pkcs11-tool softhsm2-util openssl; do
-  command -v "$program" >/dev/null || { echo "FAIL  no $program"; exit 1; }
-done
+. "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
+need "$cmkctl" pkcs11-tool softhsm2-util openssl
 if [ "${1:-}" != inside ]; then
   exec "$cmkctl" sandbox --profile general --hsm softhsm2 -- bash "$0" inside
 fi
@@ -14,11 +12,6 @@ fi
 work=$(mktemp -d "${TMPDIR:-/tmp}/adopt-test.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
-failures=0
-ok() { echo "ok    $1"; }
-bad() { echo "FAIL  $1"; [ -s log ] && sed 's/^/        /' log; failures=$((failures + 1)); }
-expect() { local name=$1; shift; if "$@" >log 2>&1; then ok "$name"; else bad "$name"; fi; }
-ctl() { "$cmkctl" "$@"; }
 
 # The device as an application used it before: its own module, its own PIN.
 export SOFTHSM2_CONF=$CMKD_SANDBOX_DIR/softhsm2.conf

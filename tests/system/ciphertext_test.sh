@@ -3,37 +3,18 @@
 # key opened with nothing but openssl.
 #
 #   CMKCTL   the program under test (default: bin/cmkctl of CMKD_BUILD_DIR)
-#   HSMS     the back ends to try (default: all that can be had)
+#   HSMS     the back ends to try (default: software softhsm2)
 set -u
-cmkctl=${CMKCTL:-${CMKD_BUILD_DIR:-.}/bin/cmkctl}
-[ -x "$cmkctl" ] || { echo "missing: $cmkctl"; exit 1; }
-command -v openssl >/dev/null || { echo "missing: openssl"; exit 1; }
-
-command -v cc >/dev/null || { echo "missing: cc"; exit 1; }
+. "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
+need "$cmkctl" openssl cc
 source=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
-if [ "${1:-}" != inside ]; then
-  failures=0
-  for hsm in ${HSMS:-software $(command -v softhsm2-util >/dev/null && echo softhsm2)}; do
-    echo "== $hsm"
-    "$cmkctl" sandbox --profile managed --hsm "$hsm" -- bash "$0" inside || failures=$((failures + 1))
-  done
-  exit $((failures != 0))
-fi
+[ "${1:-}" = inside ] || on_each_hsm "$0"
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/ciphertext-test.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
 export CMKD_PIN=$P11_PIN
-failures=0
-ok() { echo "ok    $1"; }
-bad() { echo "FAIL  $1"; [ -s log ] && sed 's/^/        /' log; failures=$((failures + 1)); }
-expect() { local name=$1; shift; if "$@" >log 2>&1; then ok "$name"; else bad "$name"; fi; }
-refused() { # NAME CODE COMMAND...
-  local name=$1 code=$2; shift 2
-  if ! "$@" >log 2>&1 && grep -q "$code" log; then ok "$name"; else bad "$name"; fi
-}
-ctl() { "$cmkctl" "$@"; }
 version_is() { ctl --json ciphertext show "$1" | grep -q "\"key_version\": *$2"; }
 without_daemon() { ctl --socket /nowhere ciphertext show "$1" | grep -q AES-256-GCM; }
 

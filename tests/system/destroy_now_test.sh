@@ -3,24 +3,14 @@
 #
 #   CMKCTL, CMKD   the programs under test (default: of CMKD_BUILD_DIR/bin)
 set -u
-bin=${CMKD_BUILD_DIR:-.}/bin
-cmkctl=${CMKCTL:-$bin/cmkctl}
-cmkd=${CMKD:-$bin/cmkd}
-command -v openssl >/dev/null || { echo "FAIL  no openssl"; exit 1; }
+. "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
+cmkd=${CMKD:-${CMKD_BUILD_DIR:-.}/bin/cmkd}
+need "$cmkctl" "$cmkd" openssl
 work=$(mktemp -d "${TMPDIR:-/tmp}/destroy-test.XXXXXX")
 chmod 755 "$work"
 pid=
 trap '[ -z "$pid" ] || { kill "$pid"; wait "$pid"; } 2>/dev/null; rm -rf "$work"' EXIT
 cd "$work" || exit 1
-failures=0
-ok() { echo "ok    $1"; }
-bad() { echo "FAIL  $1"; [ -s log ] && sed 's/^/        /' log; failures=$((failures + 1)); }
-expect() { local name=$1; shift; if "$@" >log 2>&1; then ok "$name"; else bad "$name"; fi; }
-refused() { # NAME CODE COMMAND...
-  local name=$1 code=$2; shift 2
-  if ! "$@" >log 2>&1 && grep -q "$code" log; then ok "$name"; else bad "$name"; fi
-}
-ctl() { "$cmkctl" "$@"; }
 # A second operator: another user, for whom only root can act.
 other() { setpriv --reuid=65534 --clear-groups "$cmkctl" "$@"; }
 says() { grep -q "$1" log; }

@@ -2,33 +2,15 @@
 # docs/import.md typed by a test: its openssl commands, on each back end, and what must be refused.
 #
 #   CMKCTL   the program under test (default: bin/cmkctl of CMKD_BUILD_DIR)
-#   HSMS     the back ends to try (default: all that can be had)
+#   HSMS     the back ends to try (default: software softhsm2)
 set -u
-cmkctl=${CMKCTL:-${CMKD_BUILD_DIR:-.}/bin/cmkctl}
-[ -x "$cmkctl" ] || { echo "missing: $cmkctl"; exit 1; }
-command -v openssl >/dev/null || { echo "missing: openssl"; exit 1; }
-
-if [ "${1:-}" != inside ]; then
-  failures=0
-  for hsm in ${HSMS:-software $(command -v softhsm2-util >/dev/null && echo softhsm2)}; do
-    echo "== $hsm"
-    "$cmkctl" sandbox --profile managed --hsm "$hsm" -- bash "$0" inside "$hsm" || failures=$((failures + 1))
-  done
-  exit $((failures != 0))
-fi
+. "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
+need "$cmkctl" openssl
+[ "${1:-}" = inside ] || on_each_hsm "$0"
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/import-test.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
-failures=0
-ok() { echo "ok    $1"; }
-bad() { echo "FAIL  $1"; [ -s log ] && sed 's/^/        /' log; failures=$((failures + 1)); }
-expect() { local name=$1; shift; if "$@" >log 2>&1; then ok "$name"; else bad "$name"; fi; }
-refused() { # NAME CODE COMMAND...
-  local name=$1 code=$2; shift 2
-  if ! "$@" >log 2>&1 && grep -q "$code" log; then ok "$name"; else bad "$name"; fi
-}
-ctl() { "$cmkctl" "$@"; }
 state_is() { ctl key show "$1" | grep -q "$2"; }
 params() { # KEY [OPTIONS]: leaves the token in $token
   ctl --json key import-params "$@" --public-key import.pem >params.json || return 1

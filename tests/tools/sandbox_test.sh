@@ -2,13 +2,13 @@
 # cmkctl sandbox with the real daemon: statuses, what the command finds, and that nothing is left behind, whoever is killed.
 #
 #   CMKCTL      the program under test (default: bin/cmkctl of CMKD_BUILD_DIR)
-#   HSMS        the back ends to try (default: all that can be had)
+#   HSMS        the back ends to try (default: all three)
 set -u
 cmkctl=${CMKCTL:-${CMKD_BUILD_DIR:-.}/bin/cmkctl}
 [ -x "$cmkctl" ] || { echo "missing: $cmkctl"; exit 1; }
 daemon=${CMKD_DAEMON:-$(dirname "$cmkctl")/cmkd}
 [ -x "$daemon" ] || { echo "missing: $daemon"; exit 1; }
-hsms=${HSMS:-software firmware_sim $(command -v softhsm2-util >/dev/null && echo softhsm2)}
+hsms=${HSMS:-software firmware_sim softhsm2}
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/sandbox-test.XXXXXX")
 export TMPDIR=$work/tmp
