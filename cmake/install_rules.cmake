@@ -36,7 +36,8 @@ cmkd_install_files(lib/systemd/system packaging/systemd/*.service packaging/syst
 cmkd_install_files(lib/sysusers.d packaging/sysusers.d/*.conf)
 cmkd_install_files(lib/tmpfiles.d packaging/tmpfiles.d/*.conf)
 cmkd_install_files("${CMAKE_INSTALL_DATADIR}/p11-kit/modules" packaging/p11-kit/*.module)
-cmkd_install_files("${CMAKE_INSTALL_DOCDIR}" README.md CHANGELOG.md LICENSE docs/*.md docs/*.svg)
+cmkd_install_files("${CMAKE_INSTALL_DOCDIR}" README.md CHANGELOG.md LICENSE docs/*.md docs/*.svg
+  packaging/systemd/hsm-user.conf)
 foreach(section IN ITEMS 1 5 8)
   cmkd_install_files("${CMAKE_INSTALL_MANDIR}/man${section}" man/*.${section})
 endforeach()

@@ -218,7 +218,7 @@ void ReadDaemon(Section& section, DaemonConfig& config) {
 void CheckKind(Section& section, const HsmConfig& hsm) {
   const bool foreign = hsm.kind == HsmKind::kPkcs11;
   const char* const only_foreign[] = {"module",      "token_label",     "token_serial", "serialise",
-                                      "environment", "library_options", "host_program"};
+                                      "environment", "library_options", "host_program", "host_user"};
   for (const char* key : only_foreign) {
     if (!foreign && section.Has(key)) section.Refuse(key, "belongs to kind = \"pkcs11\"");
   }
@@ -284,6 +284,8 @@ HsmConfig ReadHsm(Section& section, File& file) {
   ReadEnvironment(section, file, hsm);
   section.Text("library_options", hsm.library_options);
   section.Path("host_program", hsm.host_program);
+  if (const toml::node* const user = section.Take("host_user"))
+    hsm.host_user = section.Account("host_user", *user, "user", UserNamed);
   CheckKind(section, hsm);
   CheckPinSource(section);
   section.Finish();

@@ -59,6 +59,9 @@ struct HsmConfig {
   std::string library_options;
   // pkcs11: the program that loads the module; empty: the cmkd-hsm-host that was installed with the daemon.
   std::string host_program;
+  // pkcs11: the user that the host becomes before it loads the module; names of the file are resolved here; nothing:
+  // the daemon's own.
+  std::optional<std::uint32_t> host_user;
   bool operator==(const HsmConfig&) const = default;
 };
 

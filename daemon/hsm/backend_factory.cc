@@ -13,6 +13,7 @@
 #include "daemon/hsm/pkcs11_backend.h"
 #include "daemon/hsm/remote_module.h"
 #include "daemon/hsm/software_pins.h"
+#include "daemon/system/log.h"
 #include "pkcs11/entry/function_lists.h"
 
 namespace cmkd::daemon {
@@ -119,6 +120,10 @@ Result<std::unique_ptr<Backend>, std::string> StartHosted(const HsmConfig& confi
   host.module = config.module;
   host.library_options = config.library_options;
   host.serialise = config.serialise;
+  host.user = config.host_user;
+  if (!host.user && ::geteuid() == 0) {
+    LogWarning(Named(config, "its module runs as root; host_user in cmkd.toml gives it a user of its own"));
+  }
   host.environment = config.environment;
   const std::string& folder =
       surroundings.runtime_directory.empty() ? surroundings.state_directory : surroundings.runtime_directory;
@@ -139,7 +144,12 @@ Result<std::unique_ptr<Backend>, std::string> StartHosted(const HsmConfig& confi
   options.functions_3_2 = entry::WholeList(hosted->module.functions());
   options.keep_alive = hosted;
   auto backend = Pkcs11Backend::Start(hosted->module.functions(), std::move(options));
-  if (!backend.ok()) return Failure{backend.error()};
+  if (!backend.ok()) {
+    if (!config.host_user) return Failure{backend.error()};
+    // Some modules do not say that they may not read their tokens' files; they have no tokens.
+    return Failure{backend.error() + " (its host runs as user " + std::to_string(*config.host_user) +
+                   ", who must be allowed to use the module's files)"};
+  }
   return std::unique_ptr<Backend>(std::move(*backend));
 }
 

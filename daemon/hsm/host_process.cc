@@ -51,8 +51,8 @@ class SpawnPlan {
     ::posix_spawn_file_actions_destroy(&actions_);
     ::posix_spawnattr_destroy(&attributes_);
   }
-  // No input, our stderr for both outputs, the ready pipe, and nothing else of ours: no store, no client's socket.
-  // Signals as in a fresh process.
+  // No input, our stderr for both outputs, the ready pipe, and nothing else of ours: no store, no client's socket, no
+  // folder, no terminal. Signals as in a fresh process.
   bool Prepare(int ready_fd) {
     sigset_t none;
     sigset_t all;
@@ -62,9 +62,11 @@ class SpawnPlan {
            ::posix_spawn_file_actions_adddup2(&actions_, STDERR_FILENO, STDOUT_FILENO) == 0 &&
            ::posix_spawn_file_actions_adddup2(&actions_, ready_fd, kReadyFd) == 0 &&
            ::posix_spawn_file_actions_addclosefrom_np(&actions_, kReadyFd + 1) == 0 &&
+           ::posix_spawn_file_actions_addchdir_np(&actions_, "/") == 0 &&
            ::posix_spawnattr_setsigmask(&attributes_, &none) == 0 &&
            ::posix_spawnattr_setsigdefault(&attributes_, &all) == 0 &&
-           ::posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF) == 0;
+           ::posix_spawnattr_setflags(&attributes_,
+                                      POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID) == 0;
   }
   const posix_spawn_file_actions_t* actions() const { return &actions_; }
   const posix_spawnattr_t* attributes() const { return &attributes_; }
@@ -181,7 +183,7 @@ void HostProcess::Watch() {
     }
     changed_.notify_all();
     const std::string end = WaitForEnd();
-    if (error.empty()) ::unlink(PathOf(generation).c_str());
+    ::unlink(PathOf(generation).c_str());
     if (first && !error.empty()) return;  // whoever started us is told, and does not wait for a second try
     if (std::chrono::steady_clock::now() - begun > kHealthyLife) backoff = kFirstBackoff;
     {
@@ -222,6 +224,9 @@ std::string HostProcess::Launch(std::uint64_t generation) {
     arguments.insert(arguments.end(), {"--library-options", options_.library_options});
   }
   if (options_.serialise) arguments.push_back("--serialise");
+  if (options_.user && *options_.user != ::geteuid()) {
+    arguments.insert(arguments.end(), {"--user", std::to_string(*options_.user)});
+  }
   std::vector<std::string> environment;
   for (const auto& [key, value] : options_.environment) environment.push_back(key + "=" + value);
   const std::vector<char*> argv = Pointers(arguments);

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -19,6 +20,7 @@ struct HostOptions {
   std::string module;
   std::string library_options;  // empty: none
   bool serialise = false;
+  std::optional<std::uint32_t> user;               // whom the host becomes; nothing: it stays what we are
   std::map<std::string, std::string> environment;  // all the host gets
   std::string socket_prefix;  // sockets are "<prefix>-<generation>.sock"; the folder exists and is ours alone
 };

@@ -2,9 +2,10 @@
 // daemon's own process. Started by the daemon; ends with it.
 //
 //   cmkd-hsm-host --socket PATH --module PATH [--name N] [--library-options TEXT] [--serialise] [--parent PID]
-//                 [--allow-uid UID] [--ready-fd FD]
+//                 [--allow-uid UID] [--user UID] [--ready-fd FD]
 //
-// On the ready descriptor it writes "ready" when it listens, or a sentence that says why it cannot.
+// Before the module is loaded, the host becomes the user UID and gives up what no module needs (confinement.h). On the
+// ready descriptor it writes "ready" when it listens, or a sentence that says why it cannot.
 #include <dlfcn.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -16,6 +17,7 @@
 #include <string>
 #include <thread>
 
+#include "daemon/hsm_host/confinement.h"
 #include "daemon/hsm_host/forward.h"
 #include "daemon/server/server.h"
 #include "daemon/system/log.h"
@@ -40,6 +42,7 @@ struct HostArguments {
   std::string library_options;
   bool serialise = false;
   std::uint32_t allow_uid = ::getuid();
+  std::optional<std::uint32_t> user;
   std::int32_t parent = 0;
   int ready_fd = -1;
 };
@@ -73,6 +76,8 @@ std::optional<HostArguments> ParseArguments(int argc, char** argv) {
       good = ParseNumber(value, a.parent);
     else if (option == "--allow-uid")
       good = ParseNumber(value, a.allow_uid);
+    else if (option == "--user")
+      good = ParseNumber(value, a.user.emplace());
     else if (option == "--ready-fd")
       good = ParseNumber(value, a.ready_fd);
     else
@@ -153,20 +158,70 @@ void EndOnSignal(Server& server, const sigset_t& signals) {
   server.Stop();
 }
 
-int Serve(const HostArguments& arguments, const sigset_t& signals) {
+// Where the server brings its connections. It listens before the module is loaded, for the socket is the daemon's, and
+// the user that the module gets has no place to make one.
+class Door final : public Service {
+ public:
+  void Open(const HostedModule& module, const CK_INFO& info, std::uint32_t allowed_uid) {
+    forwarder_.emplace(module, info, allowed_uid);
+  }
+  std::unique_ptr<Conversation> Begin(const Peer& peer) override { return forwarder_->Begin(peer); }
+
+ private:
+  std::optional<Forwarder> forwarder_;
+};
+
+// Ends the process with its parent. False when that is gone already. To be said again after a change of user.
+bool EndWithParent(const HostArguments& arguments) {
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
-  if (arguments.parent != 0 && ::getppid() != arguments.parent) return 0;  // it died before we could ask
+  return arguments.parent == 0 || ::getppid() == arguments.parent;
+}
+
+Result<void, std::string> Confine(const HostArguments& arguments, std::string& user_name) {
+  BeEndedBeforeOthers();
+  if (arguments.user) {
+    const auto account = FindAccount(*arguments.user);
+    if (!account.ok()) return Failure{account.error()};
+    user_name = account->name;
+    if (auto become = BecomeUser(*account); !become.ok()) return become;
+  }
+  if (const auto refusing = RefuseSystemCalls(); !refusing.ok()) LogWarning(arguments.name + ": " + refusing.error());
+  return {};
+}
+
+// What of the files that it was told of the module's user cannot read: a first start mostly fails of that.
+std::string Unreadable(const HostArguments& arguments, const std::string& user_name) {
+  if (user_name.empty()) return {};
+  std::string said = "; it runs as user " + user_name;
+  const auto look = [&](const std::string& path) {
+    if (path.starts_with('/') && ::access(path.c_str(), R_OK) != 0 && errno == EACCES)
+      said += ", who may not read " + path;
+  };
+  look(arguments.module);
+  for (char** variable = ::environ; *variable != nullptr; ++variable) {
+    const std::string_view text(*variable);
+    look(std::string(text.substr(text.find('=') + 1)));
+  }
+  return said;
+}
+
+int Serve(const HostArguments& arguments, const sigset_t& signals) {
+  if (!EndWithParent(arguments)) return 0;  // it died before we could ask
   ::alarm(kStartSeconds);
-  auto module = LoadModule(arguments.module);
-  if (!module.ok()) return Give(arguments, module.error());
-  const auto info = InitializeModule(*module, arguments);
-  if (!info.ok()) return Give(arguments, info.error());
-  Forwarder forwarder(*module, *info, arguments.allow_uid);
+  Door door;
   ServerOptions options;
   options.socket_path = arguments.socket;
   options.socket_mode = 0600;
-  Server server(options, forwarder);
+  Server server(options, door);
   if (const auto listening = server.Listen(); !listening.ok()) return Give(arguments, listening.error());
+  std::string user_name;
+  if (const auto confined = Confine(arguments, user_name); !confined.ok()) return Give(arguments, confined.error());
+  if (!EndWithParent(arguments)) return 0;
+  auto module = LoadModule(arguments.module);
+  if (!module.ok()) return Give(arguments, module.error() + Unreadable(arguments, user_name));
+  const auto info = InitializeModule(*module, arguments);
+  if (!info.ok()) return Give(arguments, info.error() + Unreadable(arguments, user_name));
+  door.Open(*module, *info, arguments.allow_uid);
   ::alarm(0);
   std::thread ender([&] { EndOnSignal(server, signals); });
   Tell(arguments.ready_fd, "ready");
@@ -188,8 +243,8 @@ int main(int argc, char** argv) {
   if (!arguments) {
     std::fputs(
         "cmkd-hsm-host is started by cmkd.\nusage: cmkd-hsm-host --socket PATH --module PATH [--name N] "
-        "[--library-options TEXT] [--serialise]\n                     [--parent PID] [--allow-uid UID] [--ready-fd "
-        "FD]\n",
+        "[--library-options TEXT] [--serialise]\n                     [--parent PID] [--allow-uid UID] [--user UID] "
+        "[--ready-fd FD]\n",
         stderr);
     return kExitUsage;
   }

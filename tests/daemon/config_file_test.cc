@@ -37,8 +37,8 @@ TEST(Config, TheExampleShowsEveryKeyAndItsExamplesParse) {
   std::string line, uncommented;
   while (std::getline(file, line)) {
     const bool example = line.size() > 1 && line[0] == '#' && (std::isalpha(line[1]) != 0 || line[1] == '[');
-    // Of the three sources of a PIN, and the two names of a token, only one may stand; and the group must exist here.
-    for (const char* other : {"#token_serial", "#pin_credential", "#pin_command", "#socket_group"}) {
+    // Of the three sources of a PIN, and the two names of a token, only one may stand; and group and user must exist here.
+    for (const char* other : {"#token_serial", "#pin_credential", "#pin_command", "#socket_group", "#host_user"}) {
       if (line.starts_with(other)) line = "";
     }
     uncommented += (example && !line.empty() ? line.substr(1) : line) + "\n";
@@ -77,6 +77,7 @@ serialise = true
 environment = { A = "1", B = "" }
 library_options = "x"
 host_program = "/bin/host"
+host_user = "root"
 [tokens]
 default_hsm = "two"
 default_profile = "managed"
@@ -116,6 +117,7 @@ trial_versions = 64
   two.environment = {{"A", "1"}, {"B", ""}};
   two.library_options = "x";
   two.host_program = "/bin/host";
+  two.host_user = 0;
   expected.hsms = {one, two};
   expected.tokens = {"two", TokenProfile::kManaged, BoundsProfile::kAws, 7, 3, 9, false, 1, false, 8,
                      CryptoProfile::kSm};

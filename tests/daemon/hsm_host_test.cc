@@ -1,8 +1,16 @@
 // The host process by itself: who may speak to it and how, what it inherits, and that one host is never taken for
 // another.
 #include <fcntl.h>
+#include <grp.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -14,6 +22,7 @@
 
 #include "daemon/hsm/host_process.h"
 #include "daemon/hsm/remote_module.h"
+#include "daemon/hsm_host/confinement.h"
 #include "pkcs11/wire/codec.h"
 #include "pkcs11/wire/socket.h"
 #include "tests/daemon/hsm_rig.h"
@@ -179,6 +188,145 @@ TEST_F(HostTest, SaysWhenThereIsNoHost) {
   const auto started = process.Start();
   ASSERT_FALSE(started.ok());
   EXPECT_NE(started.error().find("cannot run"), std::string::npos) << started.error();
+}
+
+// ---- What the host gives up
+
+constexpr uid_t kNobody = 65534;
+
+// A line of /proc/PID/status, without its name.
+std::string StatusLine(int pid, const std::string& name) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with(name + ":\t")) return line.substr(name.size() + 2);
+  }
+  return {};
+}
+
+// Gives the device's files to the user.
+void GiveAway(const std::filesystem::path& folder, uid_t user) {
+  ASSERT_EQ(::chown(folder.c_str(), user, user), 0);
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    ASSERT_EQ(::chown(entry.path().c_str(), user, user), 0);
+  }
+}
+
+// Runs the check in a child and gives its exit status: 0, or the number of the first thing that went wrong.
+template <class Check>
+int InAChild(Check check) {
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(check());
+  int status = 0;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+TEST_F(HostTest, WhatNoModuleNeedsIsRefusedInEveryHost) {
+  HostProcess process(options_);
+  ASSERT_TRUE(process.Start().ok());
+  const int pid = process.pid();
+  EXPECT_EQ(StatusLine(pid, "NoNewPrivs"), "1");
+  EXPECT_EQ(StatusLine(pid, "Seccomp"), "2") << "a filter of system calls";
+  EXPECT_EQ(::getsid(pid), pid) << "no terminal of ours";
+}
+
+TEST_F(HostTest, RefusedCallsAreRefusedAndTheOthersAreNot) {
+  const int wrong = InAChild([] {
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || !RefuseSystemCalls().ok()) return 1;
+    char byte = 0;
+    iovec here{&byte, 1};
+    if (::process_vm_readv(::getpid(), &here, 1, &here, 1, 0) != -1 || errno != EPERM) return 2;
+    if (::kill(::getppid(), 0) != -1 || errno != EPERM) return 3;
+    if (::kill(::getpid(), 0) != 0) return 4;
+    if (::unshare(CLONE_NEWUSER) != -1 || errno != EPERM) return 5;
+    if (::syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, nullptr, nullptr, nullptr, nullptr) != -1 || errno != EPERM)
+      return 6;
+    if (::syscall(SYS_bpf, 0, nullptr, 0) != -1 || errno != EPERM) return 7;
+    if (::syscall(SYS_io_uring_setup, 1, nullptr) != -1 || errno != EPERM) return 8;
+#ifndef __SANITIZE_ADDRESS__
+    if (::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != -1 || errno != EPERM) return 9;
+#endif
+    int made = 0;
+    std::thread([&] { made = 1; }).join();
+    if (made != 1) return 10;
+    return InAChild([] { return ::access("/", R_OK) == 0 ? 0 : 1; }) == 0 ? 0 : 11;
+  });
+  EXPECT_EQ(wrong, 0);
+}
+
+TEST_F(HostTest, BecomesAUserOfItsOwn) {
+  options_.user = kNobody;
+  if (::geteuid() != 0) {  // without the right to it there is a reason, and no host under a user that was not meant
+    HostProcess process(options_);
+    const auto started = process.Start();
+    ASSERT_FALSE(started.ok());
+    EXPECT_NE(started.error().find("CAP_SETUID"), std::string::npos) << started.error();
+    return;
+  }
+  ASSERT_EQ(::chmod(rig_.folder().c_str(), 0711), 0);
+  GiveAway(rig_.folder() + "/tokens", kNobody);
+  HostProcess process(options_);
+  const auto started = process.Start();
+  ASSERT_TRUE(started.ok()) << started.error();
+  const int pid = process.pid();
+  EXPECT_EQ(StatusLine(pid, "Uid"), "65534\t65534\t65534\t65534");
+  const std::string gid = StatusLine(pid, "Gid");
+  EXPECT_EQ(gid.find("0\t"), std::string::npos) << gid;
+  EXPECT_EQ((" " + StatusLine(pid, "Groups")).find(" 0 "), std::string::npos) << "a group of ours";
+  for (const char* set : {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"}) {
+    EXPECT_EQ(StatusLine(pid, set), "0000000000000000") << set;
+  }
+  RemoteModule module([&] { return process.socket_path(); });
+  ASSERT_EQ(module.functions()->C_Initialize(nullptr), CKR_OK);
+  CK_ULONG count = 0;
+  ASSERT_EQ(module.functions()->C_GetSlotList(CK_TRUE, nullptr, &count), CKR_OK);
+  EXPECT_GE(count, 1u);
+  // The death signal outlives the change of user, and the daemon may still end the host.
+  process.Kill("the test says so");
+  ASSERT_TRUE(WaitFor([&] { return process.generation() == 2; }));
+  EXPECT_FALSE(IsAlive(pid));
+}
+
+TEST_F(HostTest, SaysWhatItsUserMayNotRead) {
+  if (::geteuid() != 0) return;  // BecomesAUserOfItsOwn says what happens then
+  options_.user = kNobody;
+  {
+    HostProcess process(options_);
+    const auto started = process.Start();
+    ASSERT_FALSE(started.ok());
+    EXPECT_NE(started.error().find("user nobody, who may not read " + options_.environment.at("SOFTHSM2_CONF")),
+              std::string::npos)
+        << started.error();
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(rig_.folder())) {
+    EXPECT_NE(entry.path().extension(), ".sock") << "left behind";
+  }
+}
+
+TEST_F(HostTest, ADaemonWithoutRightsHasAHostOfItsOwnUserOnly) {
+  // The checkout may be closed to others.
+  const std::string program = rig_.folder() + "/host-program";
+  std::filesystem::copy_file(options_.program, program);
+  options_.program = program;
+  if (::geteuid() == 0) GiveAway(rig_.folder(), kNobody);
+  const int wrong = InAChild([&] {
+    if (::geteuid() == 0 && (::setgroups(0, nullptr) != 0 || ::setresgid(kNobody, kNobody, kNobody) != 0 ||
+                             ::setresuid(kNobody, kNobody, kNobody) != 0))
+      return 1;
+    {
+      HostProcess same(options_);
+      if (!same.Start().ok()) return 2;
+      RemoteModule module([&] { return same.socket_path(); });
+      if (module.functions()->C_Initialize(nullptr) != CKR_OK) return 3;
+    }
+    options_.user = ::geteuid();
+    if (HostProcess named(options_); !named.Start().ok()) return 4;
+    options_.user = 1;
+    HostProcess other(options_);
+    const auto started = other.Start();
+    return !started.ok() && started.error().find("CAP_SETUID") != std::string::npos ? 0 : 5;
+  });
+  EXPECT_EQ(wrong, 0);
 }
 
 // One frame to the host and what comes of it.
