@@ -17,7 +17,7 @@ preset=${CMKD_PRESET:-release}
 jobs=${CMKD_JOBS:-$(nproc)}
 
 bash tools/install-deps.sh build run test
-# A server that would listen from now on is installed only where nobody lives: its test is skipped elsewhere.
+# Servers that would listen from now on are installed only where nobody lives: their tests are skipped elsewhere.
 if [ "${CI:-}" = true ] || [ ! -d /run/systemd/system ]; then bash tools/install-deps.sh service; fi
 
 build() { # PRESET [TARGET...]

@@ -6,7 +6,8 @@
 #
 # SCRIPT is a name without .sh: looked for in $CMKD_CONSUMERS, then in ../shared/consumers beside the source tree; without
 # either, the smaller script of the same name in smoke/ is run. With RESTART_MS the daemon is restarted that often meanwhile.
-# Exit status: 0 or 1; 77 for a script that says so itself where a server it needs was not installed (consumer-ssh).
+# Exit status: 0 or 1; 77 for a script that says so itself where a server it needs was not installed (consumer-ssh,
+# consumer-servers).
 set -u
 script=${1:?a script}; hsm=${2:?a back end}; restart_ms=${3:-}; restart_how=${4:-kill}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -36,7 +37,7 @@ for ((try = 1; try <= tries; ++try)); do
   "$cmkctl" sandbox "${options[@]}" -- bash "$file" >"$log" 2>&1 </dev/null
   status=$?
   cat "$log"
-  [ $status -eq 77 ] && [ "$script" = consumer-ssh ] && exit 77
+  [ $status -eq 77 ] && [[ $script = consumer-ssh || $script = consumer-servers ]] && exit 77
   # The status is the sandbox's as well: it is not 0 when the daemon failed and the program did not notice.
   [ $status -eq 0 ] && grep -qE ': passed [1-9][0-9]*, failed 0,' "$log" && exit 0
   grep -qE 'failed 1,.*\| failing: threads-through-proxy( \||$)' "$log" || break

@@ -3,23 +3,8 @@
 . "$(dirname "${BASH_SOURCE[0]}")/smoke_lib.sh"
 need pkcs11-tool openssl
 as_user key --keypairgen --key-type EC:prime256v1 --id 21 --label tls --usage-sign
-cat >engine.cnf <<END
-openssl_conf = main
-[main]
-engines = engines
-[engines]
-pkcs11 = pkcs11
-[pkcs11]
-engine_id = pkcs11
-MODULE_PATH = $P11_MODULE
-PIN = $P11_PIN
-init = 1
-[req]
-distinguished_name = name
-[name]
-END
-export OPENSSL_CONF=$work/engine.cnf
-uri="pkcs11:token=$P11_TOKEN;object=tls;type=private"
+engine_conf
+uri=$(key_uri tls)
 step certificate openssl req -new -x509 -engine pkcs11 -keyform engine -key "$uri" -sha256 -subj /CN=smoke -days 2 -out c.pem
 step certificate-verifies openssl verify -CAfile c.pem c.pem
 head -c 32 /dev/urandom >digest

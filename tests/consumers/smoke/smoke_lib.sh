@@ -22,6 +22,26 @@ user() { tool --login --pin "$P11_PIN" "$@"; }
 export -f tool user
 # as_user NAME ARGUMENTS...: a step of pkcs11-tool, logged in.
 as_user() { local name=$1; shift; step "$name" bash -c 'user "$@"' _ "$@"; }
+key_uri() { echo "pkcs11:token=$P11_TOKEN;object=$1;type=private"; }
+# engine_conf: OpenSSL has the engine pkcs11 from now on, with the module and its PIN.
+engine_conf() {
+  cat >engine.cnf <<END
+openssl_conf = main
+[main]
+engines = engines
+[engines]
+pkcs11 = pkcs11
+[pkcs11]
+engine_id = pkcs11
+MODULE_PATH = $P11_MODULE
+PIN = $P11_PIN
+init = 1
+[req]
+distinguished_name = name
+[name]
+END
+  export OPENSSL_CONF=$work/engine.cnf
+}
 finish() {
   echo "$1: passed $passed, failed ${#failing[@]}, skipped 0${failing:+ | failing: ${failing[*]}}"
   [ ${#failing[@]} -eq 0 ]
