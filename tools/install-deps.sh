@@ -22,7 +22,7 @@ packages_of() {
     test) echo libgtest-dev libgmock-dev libbenchmark-dev libpugixml-dev libnss3 libopencryptoki-dev softhsm2 opensc openssl \
                libengine-pkcs11-openssl p11-kit p11-kit-modules gnutls-bin openjdk-17-jdk-headless python3 libnss3-dev \
                libnss3-tools openssh-client xxd lmdb-utils procps binutils systemd faketime curl osslsigncode openvpn \
-               strongswan-pki libhsm-bin python3-pykcs11 ;;
+               strongswan-pki libhsm-bin python3-pykcs11 libderby-java libhsqldb-java ;;
     service) echo openssh-server nginx-light stunnel4 ;;
     fuzz) echo clang libclang-rt-14-dev llvm ;;
     develop) echo ccache clang clang-format clang-tidy libclang-rt-14-dev gdb ;;
