@@ -1,7 +1,10 @@
 // cmkd: reads its configuration, builds the graph of its parts, serves until it is told to stop.
 #include <signal.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <iostream>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -62,14 +65,34 @@ Result<void, std::string> StartBackends(const Config& config, Backends& backends
 // What a client leaves behind when its last connection closes.
 void CleanUp(Daemon& daemon, Application& application) { Release(daemon, application.AllObjects()); }
 
-void RecordService(AuditLog& audit, const store::Store& store, const char* what) {
+void RecordService(AuditLog& audit, std::uint64_t store_generation, const char* what) {
   AuditRecord record;
   record.kind = AuditKind::kService;
-  record.store_generation = store.Generation();
+  record.store_generation = store_generation;
   record.text = what;
   audit.Append(record);
   audit.Flush();
 }
+
+// What the check of a large store said that went on while it was served.
+class StoreCheck {
+ public:
+  explicit StoreCheck(AuditLog& audit) : audit_(audit) {}
+
+  // From any thread. A damaged store ends the daemon, as it would have kept it from starting.
+  void Tell(const std::optional<std::string>& damage) {
+    if (!damage) return LogInfo("store: every entry is checked");
+    LogError(*damage + "; the daemon ends");
+    damaged_ = true;
+    RecordService(audit_, audit_.GetState().store_generation, "alarm: the store is damaged");
+    ::kill(::getpid(), SIGTERM);
+  }
+  bool damaged() const { return damaged_; }
+
+ private:
+  AuditLog& audit_;
+  std::atomic<bool> damaged_{false};
+};
 
 ServerOptions ServerOptionsFrom(const Config& config) {
   ServerOptions options;
@@ -97,8 +120,9 @@ int Serve(const Config& config, OlderStore older, const sigset_t& stop_signals) 
   Backends backends;
   if (const auto started = StartBackends(config, backends); !started.ok()) return Fatal(started.error());
   const auto home = backends.Get(config.hsms.front().name);
-  auto opened =
-      OpenStore(config.daemon.state_directory, **home, wall_clock, (*audit)->GetState().store_generation, older);
+  StoreCheck check(**audit);
+  auto opened = OpenStore(config.daemon.state_directory, **home, wall_clock, (*audit)->GetState().store_generation,
+                          older, [&check](const std::optional<std::string>& damage) { check.Tell(damage); });
   if (!opened.ok()) return Fatal(opened.error());
   store::Store& store = *opened->store;
   for (const auto& [name, backend] : backends.all()) backend->SetOwner(OwnerWords(store.id()));
@@ -134,7 +158,8 @@ int Serve(const Config& config, OlderStore older, const sigset_t& stop_signals) 
   Dispatcher dispatcher(daemon);
   Server server(ServerOptionsFrom(config), dispatcher);
   if (const auto listening = server.Listen(); !listening.ok()) return Fatal(listening.error());
-  RecordService(**audit, store, older == OlderStore::kAccepted ? "start, an older store was to be accepted" : "start");
+  RecordService(**audit, store.Generation(),
+                older == OlderStore::kAccepted ? "start, an older store was to be accepted" : "start");
   scheduler.Start();
   std::thread serving([&server] { server.Serve(); });
   LogInfo("serving on " + config.daemon.socket);
@@ -151,8 +176,8 @@ int Serve(const Config& config, OlderStore older, const sigset_t& stop_signals) 
   if (const Status saved = clock.Save(); !saved.ok()) LogWarning("the time could not be written: " + saved.error().why);
   if (const Status noted = opened->anchor->Write(store.Generation()); !noted.ok())
     LogWarning("the HSM does not note the store's generation: " + noted.error().why);
-  RecordService(**audit, store, "stop");
-  return 0;
+  RecordService(**audit, store.Generation(), "stop");
+  return check.damaged() ? 1 : 0;
 }
 
 int Main(const Arguments& arguments) {

@@ -2,6 +2,7 @@
 #include "daemon/startup/open_store.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "daemon/crypto/digest.h"
 #include "daemon/crypto/random.h"
@@ -65,13 +66,17 @@ Result<SecretBytes, std::string> FindOrMakeRoot(const std::string& directory, Ba
 }  // namespace
 
 Result<OpenedStore, std::string> OpenStore(const std::string& state_directory, Backend& home, const Clock& clock,
-                                           std::uint64_t known_generation, OlderStore older) {
+                                           std::uint64_t known_generation, OlderStore older, StoreChecked checked) {
   const std::string path = state_directory + "/store";
   const RootKeyState state = FindRootKey(state_directory);
   const bool exists = store::LmdbStoreExists(path);
   ASSIGN_OR_RETURN(const SecretBytes root, FindOrMakeRoot(state_directory, home, state, exists));
   OpenedStore opened = MakeSealers(root, home);
   store::LmdbOptions options;
+  options.check = store::OpenCheck::kBackground;
+  options.on_background_check = [checked = std::move(checked)](const store::StoreResult<void>& result) {
+    if (checked) checked(result.ok() ? std::nullopt : std::optional(Sentence(result.error())));
+  };
   std::uint64_t seen = 0;
   // A store that is made now is not the one of which an older audit log speaks.
   if (exists) {

@@ -1,6 +1,8 @@
 // The store at start: made on a first start, opened and believed only with its own root key otherwise.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,10 +33,16 @@ enum class OlderStore : std::uint8_t {
   kAccepted,
 };
 
+// What the check of all entries found, which for a large store goes on after OpenStore: nothing when all are right, a
+// sentence for the operator when the store is damaged and refuses everything from then on. Called once, from any
+// thread; not for a small store.
+using StoreChecked = std::function<void(const std::optional<std::string>& damage)>;
+
 // The error is a sentence for the operator: half made, foreign, older than it may be, damaged, or in use.
 // `known_generation`: what the audit log says the store had reached; 0: nothing is known. `home`, the HSM that keeps
 // the root key, remembers the same (Anchor).
 Result<OpenedStore, std::string> OpenStore(const std::string& state_directory, Backend& home, const Clock& clock,
-                                           std::uint64_t known_generation, OlderStore older = OlderStore::kRefused);
+                                           std::uint64_t known_generation, OlderStore older = OlderStore::kRefused,
+                                           StoreChecked checked = {});
 
 }  // namespace cmkd::daemon

@@ -97,20 +97,72 @@ struct Node {
   ByteView data;                 // of a leaf: the value, or eight bytes naming its overflow page
 };
 
+}  // namespace
+
+// What is true of the file as it was when it was opened; the walks borrow it.
+struct LmdbFile::Ground {
+  ~Ground() { ::close(fd); }
+
+  int fd = -1;
+  std::uint64_t file_bytes = 0;
+  MetaPage meta;
+  std::vector<std::uint64_t> free_pages;  // ascending
+  std::vector<std::uint64_t> pages_of_free_tree;
+};
+
+namespace {
+
+// One walk. A part of the tree is walked with two more paths beside it, see WalkPart.
 class FileWalk {
  public:
-  FileWalk(int fd, std::uint64_t file_bytes) : fd_(fd), file_bytes_(file_bytes) {}
+  using Ground = LmdbFile::Ground;
+  explicit FileWalk(const Ground& ground)
+      : fd_(ground.fd), file_bytes_(ground.file_bytes), meta_(ground.meta), ground_(ground) {
+    if (meta_.page_bytes != 0) file_pages_ = file_bytes_ / meta_.page_bytes;
+  }
 
-  StoreResult<LmdbFileFacts> Check(const EachEntry& each) {
+  // The first look, which finds out what is true of the file.
+  StoreResult<void> Look(Ground& ground) {
     RETURN_IF_ERROR(ReadMetas());
-    RETURN_IF_ERROR(CheckFreePages());
-    if (each) RETURN_IF_ERROR(CheckMainTree(each));
-    return LmdbFileFacts{meta_.transaction, meta_.page_bytes, meta_.last_page + 1, meta_.main.entries};
+    ground.meta = meta_;
+    return ReadFreePages(ground);
+  }
+
+  StoreResult<void> WalkAll(const EachEntry& each) {
+    RETURN_IF_ERROR(CheckRoot());
+    RETURN_IF_ERROR(MarkFreePages());
+    return WalkTree(meta_.main, [&](const Node& node) -> StoreResult<void> {
+      ASSIGN_OR_RETURN(const Bytes value, ReadValue(node));
+      return each(node.key, value);
+    });
+  }
+
+  StoreResult<void> WalkBranches() {
+    RETURN_IF_ERROR(CheckRoot());
+    RETURN_IF_ERROR(MarkFreePages());
+    tree_ = &meta_.main;
+    return WalkBranch(meta_.main.root, 1);
+  }
+
+  StoreResult<void> WalkRange(ByteView low, const std::optional<Bytes>& high, const EachEntry& each) {
+    RETURN_IF_ERROR(CheckRoot());
+    tree_ = &meta_.main;
+    last_key_.reset();
+    const EachNode in_range = [&](const Node& node) -> StoreResult<void> {
+      if (Less(node.key, low) || (high && !Less(node.key, *high))) return {};
+      ASSIGN_OR_RETURN(const Bytes value, ReadValue(node));
+      return each(node.key, value);
+    };
+    return WalkPart(meta_.main.root, 1, {}, {}, Range{low, high}, in_range);
   }
 
  private:
   enum class PageUse : std::uint8_t { kUnknown, kUsed, kFree };
   using EachNode = std::function<StoreResult<void>(const Node& node)>;
+  struct Range {
+    ByteView low;
+    const std::optional<Bytes>& high;
+  };
 
   StoreResult<Bytes> ReadAt(std::uint64_t offset, std::size_t bytes) {
     Bytes buffer(bytes);
@@ -156,8 +208,8 @@ class FileWalk {
 
   // The free pages are LMDB's to write over: none may be named twice or lie outside. Pages that LMDB counts and the
   // file does not have yet must all be free.
-  StoreResult<void> CheckFreePages() {
-    std::vector<std::uint64_t> free_pages;
+  StoreResult<void> ReadFreePages(Ground& ground) {
+    std::vector<std::uint64_t>& free_pages = ground.free_pages;
     RETURN_IF_ERROR(WalkTree(meta_.free, [&](const Node& node) -> StoreResult<void> {
       if (node.key.size() != 8) return CorruptFailure("the list of free pages has a key of another length");
       ASSIGN_OR_RETURN(const Bytes value, ReadValue(node));
@@ -177,24 +229,28 @@ class FileWalk {
     const auto first_missing = std::lower_bound(free_pages.begin(), free_pages.end(), file_pages_);
     if (pages < 2 || missing != static_cast<std::uint64_t>(free_pages.end() - first_missing))
       return CorruptFailure("the store's file is shorter than its content");
-    uses_.resize(pages, PageUse::kUnknown);
-    for (const std::uint64_t page : free_pages) uses_[page] = PageUse::kFree;
-    for (const std::uint64_t page : pages_of_free_tree_) RETURN_IF_ERROR(Use(page, 1));
+    ground.pages_of_free_tree = std::move(pages_of_free_tree_);
+    FileWalk again(ground);
+    return again.MarkFreePages();
+  }
+
+  StoreResult<void> MarkFreePages() {
+    uses_.assign(meta_.last_page + 1, PageUse::kUnknown);
+    for (const std::uint64_t page : ground_.free_pages) uses_[page] = PageUse::kFree;
+    for (const std::uint64_t page : ground_.pages_of_free_tree) RETURN_IF_ERROR(Use(page, 1));
     return {};
   }
 
-  StoreResult<void> CheckMainTree(const EachEntry& each) {
+  StoreResult<void> CheckRoot() const {
     if (meta_.main.root == kNoPage)
       return Refuse(StoreErrorKind::kHalfMade, "the store's file holds nothing: its making was interrupted");
-    return WalkTree(meta_.main, [&](const Node& node) -> StoreResult<void> {
-      ASSIGN_OR_RETURN(const Bytes value, ReadValue(node));
-      return each(node.key, value);
-    });
+    if (meta_.main.depth == 0 || meta_.main.depth > kDepthMax) return CorruptFailure("a tree has an impossible depth");
+    return {};
   }
 
   // Marks pages as in use, each once, and never a free one.
   StoreResult<void> Use(std::uint64_t first, std::uint64_t count) {
-    // While the free tree itself is walked the table of uses does not exist yet.
+    // While the free tree itself is walked the table of uses does not exist yet; the walk of a part needs none.
     if (uses_.empty()) {
       for (std::uint64_t i = 0; i < count; ++i) pages_of_free_tree_.push_back(first + i);
       return {};
@@ -244,22 +300,85 @@ class FileWalk {
                                    : CorruptFailure("a tree does not have as many entries as it says");
   }
 
+  struct Page {
+    Bytes bytes;
+    std::vector<Node> nodes;
+    bool leaf = false;
+  };
+  StoreResult<Page> ReadPage(std::uint64_t number, std::uint16_t level) {
+    Page page;
+    ASSIGN_OR_RETURN(page.bytes, ReadPages(number, 1));
+    const std::uint16_t wanted = level == tree_->depth ? kLeafPage : kBranchPage;
+    if (At<std::uint64_t>(page.bytes, 0) != number || At<std::uint16_t>(page.bytes, 10) != wanted)
+      return CorruptFailure("a page is not what its place in the tree says");
+    page.leaf = wanted == kLeafPage;
+    ASSIGN_OR_RETURN(page.nodes, ParseNodes(page.bytes, !page.leaf));
+    return page;
+  }
+  static std::uint16_t Below(std::uint16_t level) { return static_cast<std::uint16_t>(level + 1); }
+
   // Every key of this page lies in [`low`, `high`), where a search for it will look; an absent bound is no bound.
   StoreResult<void> WalkPage(std::uint64_t number, std::uint16_t level, const std::optional<Bytes>& low,
                              const std::optional<Bytes>& high, const EachNode& each) {
-    ASSIGN_OR_RETURN(const Bytes page, ReadPages(number, 1));
-    const std::uint16_t wanted = level == tree_->depth ? kLeafPage : kBranchPage;
-    if (At<std::uint64_t>(page, 0) != number || At<std::uint16_t>(page, 10) != wanted)
-      return CorruptFailure("a page is not what its place in the tree says");
-    ASSIGN_OR_RETURN(const std::vector<Node> nodes, ParseNodes(page, wanted == kBranchPage));
-    if (wanted == kLeafPage) return VisitLeaf(nodes, low, high, each);
-    for (std::size_t i = 0; i < nodes.size(); ++i) {
-      // The first key of a branch is never looked at.
-      const auto child_low = i == 0 ? low : std::optional(ToBytes(nodes[i].key));
-      const auto child_high = i + 1 == nodes.size() ? high : std::optional(ToBytes(nodes[i + 1].key));
-      RETURN_IF_ERROR(WalkPage(nodes[i].child, static_cast<std::uint16_t>(level + 1), child_low, child_high, each));
+    ASSIGN_OR_RETURN(const Page page, ReadPage(number, level));
+    if (page.leaf) return VisitLeaf(page.nodes, low, high, each);
+    for (std::size_t i = 0; i < page.nodes.size(); ++i) {
+      const auto [child_low, child_high] = BoundsOfChild(page, i, low, high);
+      RETURN_IF_ERROR(WalkPage(page.nodes[i].child, Below(level), child_low, child_high, each));
     }
     return {};
+  }
+
+  // The first key of a branch is never looked at.
+  static std::array<std::optional<Bytes>, 2> BoundsOfChild(const Page& page, std::size_t i,
+                                                           const std::optional<Bytes>& low,
+                                                           const std::optional<Bytes>& high) {
+    return {i == 0 ? low : std::optional(ToBytes(page.nodes[i].key)),
+            i + 1 == page.nodes.size() ? high : std::optional(ToBytes(page.nodes[i + 1].key))};
+  }
+
+  // The branches alone: what they say is in use is neither free nor in use twice.
+  StoreResult<void> WalkBranch(std::uint64_t number, std::uint16_t level) {
+    if (level == tree_->depth) return UseInside(number);
+    ASSIGN_OR_RETURN(const Page page, ReadPage(number, level));
+    for (const Node& node : page.nodes) RETURN_IF_ERROR(WalkBranch(node.child, Below(level)));
+    return {};
+  }
+
+  // The pages whose keys meet `range`. LMDB looks beyond it, too: at the leaf on either side when it looks for the next
+  // entry or evens pages out, and at the lowest key below a branch. So those paths are walked as well, for their
+  // structure.
+  StoreResult<void> WalkPart(std::uint64_t number, std::uint16_t level, const std::optional<Bytes>& low,
+                             const std::optional<Bytes>& high, const Range& range, const EachNode& each) {
+    ASSIGN_OR_RETURN(const Page page, ReadPage(number, level));
+    if (page.leaf) return VisitLeaf(page.nodes, low, high, each);
+    std::size_t first = 0, end = page.nodes.size();
+    while (first + 1 < end && !Less(range.low, page.nodes[first + 1].key)) ++first;
+    while (end - 1 > first && range.high && !Less(page.nodes[end - 1].key, *range.high)) --end;
+    if (page.nodes.empty()) return CorruptFailure("a branch has no children");
+    if (first > 1) RETURN_IF_ERROR(WalkEdge(page.nodes[0].child, Below(level), false));
+    if (first > 0) RETURN_IF_ERROR(WalkEdge(page.nodes[first - 1].child, Below(level), true));
+    for (std::size_t i = first; i < end; ++i) {
+      const auto [child_low, child_high] = BoundsOfChild(page, i, low, high);
+      RETURN_IF_ERROR(WalkPart(page.nodes[i].child, Below(level), child_low, child_high, range, each));
+    }
+    if (end < page.nodes.size()) return WalkEdge(page.nodes[end].child, Below(level), false);
+    return {};
+  }
+
+  // The path down the first children, and down the last ones, too, if `both`.
+  StoreResult<void> WalkEdge(std::uint64_t number, std::uint16_t level, bool both) {
+    ASSIGN_OR_RETURN(const Page page, ReadPage(number, level));
+    if (page.leaf) return {};
+    if (page.nodes.empty()) return CorruptFailure("a branch has no children");
+    RETURN_IF_ERROR(WalkEdge(page.nodes.front().child, Below(level), false));
+    return both && page.nodes.size() > 1 ? WalkEdge(page.nodes.back().child, Below(level), true) : StoreResult<void>();
+  }
+
+  StoreResult<void> UseInside(std::uint64_t number) {
+    if (number < 2 || number >= file_pages_ || number > meta_.last_page)
+      return CorruptFailure("a page lies outside the store's file");
+    return Use(number, 1);
   }
 
   StoreResult<void> VisitLeaf(const std::vector<Node>& nodes, const std::optional<Bytes>& low,
@@ -330,6 +449,7 @@ class FileWalk {
   std::uint64_t file_bytes_;
   std::uint64_t file_pages_ = 0;
   MetaPage meta_;
+  const Ground& ground_;
   const Tree* tree_ = nullptr;
   std::optional<Bytes> last_key_;
   std::vector<std::uint64_t> pages_of_free_tree_;
@@ -338,18 +458,30 @@ class FileWalk {
 
 }  // namespace
 
-StoreResult<LmdbFileFacts> CheckLmdbFile(const std::string& path, const EachEntry& each) {
+LmdbFile::LmdbFile(std::unique_ptr<Ground> ground) : ground_(std::move(ground)) {}
+LmdbFile::~LmdbFile() = default;
+
+StoreResult<std::unique_ptr<LmdbFile>> LmdbFile::Open(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
   if (fd < 0) return SystemFailure(errno, "cannot open " + path);
+  auto ground = std::make_unique<Ground>();
+  ground->fd = fd;
   struct stat status {};
-  if (::fstat(fd, &status) != 0) {
-    const int code = errno;
-    ::close(fd);
-    return SystemFailure(code, "cannot look at " + path);
-  }
-  auto facts = FileWalk(fd, static_cast<std::uint64_t>(status.st_size)).Check(each);
-  ::close(fd);
-  return facts;
+  if (::fstat(fd, &status) != 0) return SystemFailure(errno, "cannot look at " + path);
+  ground->file_bytes = static_cast<std::uint64_t>(status.st_size);
+  RETURN_IF_ERROR(FileWalk(*ground).Look(*ground));
+  return std::unique_ptr<LmdbFile>(new LmdbFile(std::move(ground)));
+}
+
+LmdbFileFacts LmdbFile::facts() const {
+  const MetaPage& meta = ground_->meta;
+  return {meta.transaction, meta.page_bytes, meta.last_page + 1, meta.main.entries};
+}
+
+StoreResult<void> LmdbFile::Walk(const EachEntry& each) const { return FileWalk(*ground_).WalkAll(each); }
+StoreResult<void> LmdbFile::WalkBranches() const { return FileWalk(*ground_).WalkBranches(); }
+StoreResult<void> LmdbFile::WalkRange(ByteView low, const std::optional<Bytes>& high, const EachEntry& each) const {
+  return FileWalk(*ground_).WalkRange(low, high, each);
 }
 
 }  // namespace cmkd::store

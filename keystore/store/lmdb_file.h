@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 
 #include "common/bytes.h"
@@ -24,9 +26,32 @@ struct LmdbFileFacts {
 // Called with each entry in order. The first error ends the walk and is its result.
 using EachEntry = std::function<StoreResult<void>(ByteView key, ByteView value)>;
 
-// Checks the file at `path`, which nobody may be writing. Without `each` only the meta pages and the free pages are
-// looked at. Errors: kHalfMade (begun, never committed), kForeign (not LMDB, or with features the store does not use),
-// kCorrupt, kIo.
-StoreResult<LmdbFileFacts> CheckLmdbFile(const std::string& path, const EachEntry& each);
+// The file as it was when it was opened: as long as a reader of LMDB stays at that transaction, the pages that were in
+// use then stay as they are while others come. Safe from any thread. Errors of every walk: kCorrupt, kIo.
+class LmdbFile {
+ public:
+  // Looks at the meta pages and the free pages. Nobody may be writing. Errors also: kHalfMade (begun, never committed),
+  // kForeign (not LMDB, or with features the store does not use).
+  static StoreResult<std::unique_ptr<LmdbFile>> Open(const std::string& path);
+  LmdbFile(const LmdbFile&) = delete;
+  LmdbFile& operator=(const LmdbFile&) = delete;
+  ~LmdbFile();
+
+  LmdbFileFacts facts() const;
+
+  // Everything: every page in use, each once, every key in its place.
+  StoreResult<void> Walk(const EachEntry& each) const;
+  // The branches alone, about one page in sixty: none of what they say is in use is free.
+  StoreResult<void> WalkBranches() const;
+  // The entries from `low` to before `high` (to the end without it), and the structure of every page that LMDB looks at
+  // when it is asked for one of them, for the next one, or to change one.
+  StoreResult<void> WalkRange(ByteView low, const std::optional<Bytes>& high, const EachEntry& each) const;
+
+  struct Ground;
+
+ private:
+  explicit LmdbFile(std::unique_ptr<Ground> ground);
+  std::unique_ptr<Ground> ground_;
+};
 
 }  // namespace cmkd::store

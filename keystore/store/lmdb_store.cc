@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "keystore/cmk/lifecycle.h"
+#include "keystore/store/census.h"
+#include "keystore/store/first_touch.h"
 #include "keystore/store/lmdb_env.h"
 #include "keystore/store/lmdb_error.h"
 #include "keystore/store/lmdb_file.h"
@@ -70,8 +72,8 @@ class Reads : public Base {
 
 class LmdbReadTxn : public Reads<ReadTxn> {
  public:
-  LmdbReadTxn(LmdbEnv& env, MDB_txn* txn, const Sealer& sealer, const Seals& seals)
-      : Reads(table_), env_(env), txn_(txn), sealer_(sealer), table_(txn, env.dbi(), seals) {}
+  LmdbReadTxn(LmdbEnv& env, MDB_txn* txn, const Sealer& sealer, const Seals& seals, FirstTouch* touch)
+      : Reads(table_), env_(env), txn_(txn), sealer_(sealer), table_(txn, env.dbi(), seals, touch) {}
   ~LmdbReadTxn() override { env_.EndRead(txn_); }
 
   StoreResult<Meta> ReadMeta() const override {
@@ -91,23 +93,24 @@ class LmdbReadTxn : public Reads<ReadTxn> {
 // What the store knows beside LMDB. Guarded by `writing`, the generation apart.
 struct Shared {
   std::mutex writing;
-  MetaRecord meta;
+  Books books;
+  std::uint64_t region_entries = kRegionEntries;
   std::optional<StoreError> broken;  // set when a commit ended in doubt
   std::atomic<std::uint64_t> generation{0};
 };
 
 class LmdbWriteTxn : public Reads<WriteTxn> {
  public:
-  LmdbWriteTxn(LmdbEnv& env, MDB_txn* txn, const Seals& seals, Shared& shared, std::unique_lock<std::mutex> writing,
-               const char* label)
+  LmdbWriteTxn(LmdbEnv& env, MDB_txn* txn, const Seals& seals, FirstTouch* touch, Shared& shared,
+               std::unique_lock<std::mutex> writing, const char* label)
       : Reads(table_),
         env_(env),
         txn_(txn),
         shared_(shared),
         writing_(std::move(writing)),
         label_(label),
-        meta_(shared.meta),
-        table_(txn, env.dbi(), seals, &meta_) {}
+        books_(shared.books),
+        table_(txn, env.dbi(), seals, touch, &books_) {}
   ~LmdbWriteTxn() override { Abort(); }
 
   const char* label() const override { return label_; }
@@ -208,7 +211,8 @@ class LmdbWriteTxn : public Reads<WriteTxn> {
   Shared& shared_;
   std::unique_lock<std::mutex> writing_;
   const char* label_;
-  MetaRecord meta_;
+  Books books_;
+  MetaRecord& meta_ = books_.meta;
   SealedTable table_;
   bool changed_ = false;
   std::optional<StoreError> spoiled_;
@@ -360,7 +364,7 @@ StoreResult<void> LmdbWriteTxn::Commit() {
   ++meta_.meta.generation;
   // Bound into the record, so that an older state shown by LMDB is not taken for this one.
   meta_.lmdb_transaction = ::mdb_txn_id(txn_);
-  StoreResult<void> written = table_.PutMeta();
+  StoreResult<void> written = table_.PutBooks(shared_.region_entries);
   if (!written.ok()) {
     if (written.error().kind == StoreErrorKind::kFull) env_.AskForRoom(MDB_MAP_FULL);
     Abort();
@@ -368,8 +372,8 @@ StoreResult<void> LmdbWriteTxn::Commit() {
   }
   const int code = env_.CommitWrite(std::exchange(txn_, nullptr));
   if (code == MDB_SUCCESS) {
-    shared_.meta = meta_;
-    shared_.generation.store(meta_.meta.generation, std::memory_order_release);
+    shared_.books = std::move(books_);
+    shared_.generation.store(shared_.books.meta.meta.generation, std::memory_order_release);
     writing_.unlock();
     return {};
   }
@@ -377,7 +381,7 @@ StoreResult<void> LmdbWriteTxn::Commit() {
   // A full disk comes as ENOSPC or, after a short write, as EIO. Either way LMDB gives up before it touches the meta
   // page, and whatever it did write lies in pages that nothing refers to. Once it has failed in the meta page itself it
   // says so to every transaction after.
-  if (env_.LastTransaction() == shared_.meta.lmdb_transaction) {
+  if (env_.LastTransaction() == shared_.books.meta.lmdb_transaction) {
     failure.error.kind = StoreErrorKind::kFull;
     failure.error.sentence += " (is the disk full?); nothing was changed";
     env_.AskForRoom(code);
@@ -391,15 +395,26 @@ StoreResult<void> LmdbWriteTxn::Commit() {
 
 class LmdbStore : public Store {
  public:
-  LmdbStore(PlaceLock lock, std::unique_ptr<LmdbEnv> env, const Sealer& sealer, const MetaRecord& meta)
-      : lock_(std::move(lock)), env_(std::move(env)), sealer_(sealer), seals_(sealer, meta.meta.id) {
-    shared_.meta = meta;
-    shared_.generation = meta.meta.generation;
+  LmdbStore(PlaceLock lock, std::unique_ptr<LmdbEnv> env, const Sealer& sealer, const Books& books,
+            const LmdbOptions& options)
+      : lock_(std::move(lock)), env_(std::move(env)), sealer_(sealer), seals_(sealer, books.meta.meta.id) {
+    shared_.books = books;
+    shared_.generation = books.meta.meta.generation;
+    shared_.region_entries = options.region_entries;
+  }
+
+  // Parts of the file have not been checked yet.
+  StoreResult<void> CheckInBackground(std::unique_ptr<LmdbFile> file, const LmdbOptions& options) {
+    ASSIGN_OR_RETURN(MDB_txn * as_it_was, env_->BeginRead());
+    touch_ = std::make_unique<FirstTouch>(std::move(file), seals_, shared_.books.regions, options.on_background_check);
+    touch_->Start([this, as_it_was] { env_->EndRead(as_it_was); });
+    return {};
   }
 
   StoreResult<std::unique_ptr<ReadTxn>> BeginRead() const override {
+    RETURN_IF_ERROR(CheckSound());
     ASSIGN_OR_RETURN(MDB_txn * txn, env_->BeginRead());
-    return std::unique_ptr<ReadTxn>(new LmdbReadTxn(*env_, txn, sealer_, seals_));
+    return std::unique_ptr<ReadTxn>(new LmdbReadTxn(*env_, txn, sealer_, seals_, touch_.get()));
   }
 
   StoreResult<std::unique_ptr<WriteTxn>> BeginWrite(const char* label) override {
@@ -407,67 +422,66 @@ class LmdbStore : public Store {
     if (shared_.broken)
       return Refuse(StoreErrorKind::kIo, "an earlier commit ended in doubt (" + shared_.broken->sentence +
                                              "); restart to find out what is on disk");
+    RETURN_IF_ERROR(CheckSound());
     ASSIGN_OR_RETURN(MDB_txn * txn, env_->BeginWrite());
-    return std::unique_ptr<WriteTxn>(new LmdbWriteTxn(*env_, txn, seals_, shared_, std::move(writing), label));
+    return std::unique_ptr<WriteTxn>(
+        new LmdbWriteTxn(*env_, txn, seals_, touch_.get(), shared_, std::move(writing), label));
   }
 
   std::uint64_t Generation() const override { return shared_.generation.load(std::memory_order_acquire); }
   const StoreId& id() const override { return seals_.id(); }
 
  private:
+  StoreResult<void> CheckSound() const {
+    return touch_ != nullptr && touch_->damaged() ? StoreResult<void>(Failure{touch_->damage()}) : StoreResult<void>();
+  }
+
   PlaceLock lock_;
   std::unique_ptr<LmdbEnv> env_;
   const Sealer& sealer_;
   Seals seals_;
   Shared shared_;
+  std::unique_ptr<FirstTouch> touch_;  // gone first: its thread uses the rest
 };
 
-// Adds up the fingerprints of all entries while the file is walked.
-class Census {
- public:
-  explicit Census(const Sealer& sealer) : sealer_(sealer) {}
-
-  StoreResult<void> Visit(ByteView key, ByteView value) {
-    if (!meta_) return VisitFirst(key, value);
-    const Sealer::KeyedTag fingerprint = Seals(sealer_, meta_->meta.id).Fingerprint(key, value);
-    for (std::size_t i = 0; i < fingerprint.size(); ++i) sum_[i] = static_cast<std::uint8_t>(sum_[i] ^ fingerprint[i]);
-    ++entries_;
-    return {};
-  }
-
-  // The store's own record, if all entries together are what it says.
-  StoreResult<MetaRecord> Result() const {
-    if (!meta_) return Refuse(StoreErrorKind::kForeign, "the database was not made by this program");
-    if (entries_ != meta_->entries || !ConstantTimeEqual(sum_, meta_->fingerprint))
-      return CorruptFailure("records were taken out, altered or put back from an older copy");
-    return *meta_;
-  }
-
- private:
-  // The store's own record has the lowest key.
-  StoreResult<void> VisitFirst(ByteView key, ByteView value) {
-    if (!Equal(key, Key(Database::kMeta).view()))
-      return Refuse(StoreErrorKind::kForeign, "the database was not made by this program");
-    ASSIGN_OR_RETURN(meta_, Seals::OpenMeta(sealer_, value));
-    return {};
-  }
-
-  const Sealer& sealer_;
-  std::optional<MetaRecord> meta_;
-  std::uint64_t entries_ = 0;
-  std::array<std::uint8_t, 16> sum_{};
+// The store's own two records, read without LMDB. Regions are missing in a store of before they were kept.
+struct OwnRecords {
+  MetaRecord meta;
+  std::optional<Regions> regions;
 };
 
-StoreResult<MetaRecord> ReadMetaRecord(LmdbEnv& env, const Sealer& sealer) {
-  ASSIGN_OR_RETURN(MDB_txn * txn, env.BeginRead());
-  const Seals unknown(sealer, StoreId{});
-  const auto value = SealedTable(txn, env.dbi(), unknown).FindRaw(Key(Database::kMeta).view());
-  StoreResult<MetaRecord> meta =
-      !value.ok() ? StoreResult<MetaRecord>(Failure{value.error()})
-      : !*value ? StoreResult<MetaRecord>(Refuse(StoreErrorKind::kForeign, "the database was not made by this program"))
-                : Seals::OpenMeta(sealer, **value);
-  env.EndRead(txn);
-  return meta;
+StoreResult<OwnRecords> ReadOwnRecords(const LmdbFile& file, const Sealer& sealer) {
+  std::optional<Bytes> meta_value, regions_value;
+  const Key meta_key(Database::kMeta), regions_key(Database::kRegions), end(Database::kToken);
+  RETURN_IF_ERROR(
+      file.WalkRange(meta_key.view(), ToBytes(end.view()), [&](ByteView key, ByteView value) -> StoreResult<void> {
+        if (Equal(key, meta_key.view())) meta_value = ToBytes(value);
+        if (Equal(key, regions_key.view())) regions_value = ToBytes(value);
+        return {};
+      }));
+  if (!meta_value) return Refuse(StoreErrorKind::kForeign, "the database was not made by this program");
+  OwnRecords own;
+  ASSIGN_OR_RETURN(own.meta, Seals::OpenMeta(sealer, *meta_value));
+  if (!regions_value) return own;
+  ASSIGN_OR_RETURN(own.regions, Seals(sealer, own.meta.meta.id).OpenRegions(*regions_value, own.meta.lmdb_transaction));
+  if (own.regions->Sum() != own.meta.total) return CorruptFailure("the store's totals do not agree");
+  return own;
+}
+
+// All of the file, or with kBackground and a large store as much as must be right before the first touch.
+StoreResult<Books> CheckEntries(const LmdbFile& file, const Sealer& sealer, const OwnRecords& own, OpenCheck check) {
+  const Seals seals(sealer, own.meta.meta.id);
+  Books books{own.meta, own.regions.value_or(Regions())};
+  if (!own.regions) {
+    ASSIGN_OR_RETURN(books.regions, MakeRegions(file, seals, own.meta.total));
+  } else if (check == OpenCheck::kFull) {
+    Census census(seals, *own.regions);
+    RETURN_IF_ERROR(file.Walk([&](ByteView key, ByteView value) { return census.Visit(key, value); }));
+    RETURN_IF_ERROR(census.Finish());
+  } else if (check == OpenCheck::kBackground) {
+    RETURN_IF_ERROR(file.WalkBranches());
+  }
+  return books;
 }
 
 StoreResult<void> CheckMeta(const MetaRecord& meta, std::uint64_t transaction, const LmdbOptions& options) {
@@ -484,7 +498,8 @@ StoreResult<void> CheckMeta(const MetaRecord& meta, std::uint64_t transaction, c
 
 // The first commit of a new store: its own record, and nothing else.
 StoreResult<void> WriteFirstMeta(LmdbEnv& env, const Sealer& sealer, const StoreId& id, Timestamp now) {
-  MetaRecord meta;
+  Books books;
+  MetaRecord& meta = books.meta;
   meta.meta.id = id;
   meta.meta.schema = kStoreSchema;
   meta.meta.created = now;
@@ -493,7 +508,7 @@ StoreResult<void> WriteFirstMeta(LmdbEnv& env, const Sealer& sealer, const Store
   ASSIGN_OR_RETURN(MDB_txn * txn, env.BeginWrite());
   meta.lmdb_transaction = ::mdb_txn_id(txn);
   const Seals seals(sealer, id);
-  StoreResult<void> written = SealedTable(txn, env.dbi(), seals, &meta).PutMeta();
+  StoreResult<void> written = SealedTable(txn, env.dbi(), seals, nullptr, &books).PutBooks(kRegionEntries);
   if (!written.ok()) {
     env.AbortWrite(txn);
     return written;
@@ -527,19 +542,21 @@ StoreResult<std::unique_ptr<Store>> OpenLmdbStore(const std::string& path, const
                                                   const LmdbOptions& options) {
   RETURN_IF_ERROR(CheckPlace(path, options.allow_any_file_system));
   ASSIGN_OR_RETURN(PlaceLock lock, PlaceLock::Take(path));
-  Census census(sealer);
-  const bool full = options.check == OpenCheck::kFull;
-  EachEntry visit;
-  if (full) visit = [&](ByteView key, ByteView value) { return census.Visit(key, value); };
-  ASSIGN_OR_RETURN(const LmdbFileFacts facts, CheckLmdbFile(DataFile(path), visit));
-  if (full) {
-    ASSIGN_OR_RETURN(const MetaRecord counted, census.Result());
-    RETURN_IF_ERROR(CheckMeta(counted, facts.transaction, options));
-  }
-  ASSIGN_OR_RETURN(std::unique_ptr<LmdbEnv> env, LmdbEnv::Open(path, options.map_bytes));
-  ASSIGN_OR_RETURN(const MetaRecord meta, ReadMetaRecord(*env, sealer));
-  RETURN_IF_ERROR(CheckMeta(meta, facts.transaction, options));
-  return std::unique_ptr<Store>(new LmdbStore(std::move(lock), std::move(env), sealer, meta));
+  ASSIGN_OR_RETURN(std::unique_ptr<LmdbFile> file, LmdbFile::Open(DataFile(path)));
+  ASSIGN_OR_RETURN(const OwnRecords own, ReadOwnRecords(*file, sealer));
+  OpenCheck check = options.check;
+  const bool small = !own.regions || own.meta.total.entries < options.background_entries;
+  if (check == OpenCheck::kBackground && small) check = OpenCheck::kFull;
+  ASSIGN_OR_RETURN(const Books books, CheckEntries(*file, sealer, own, check));
+  RETURN_IF_ERROR(CheckMeta(books.meta, file->facts().transaction, options));
+  // A reader who stays for the background check would be in the way of a map that grows.
+  const std::size_t room = check == OpenCheck::kBackground ? 2 * file->facts().pages * file->facts().page_bytes : 0;
+  ASSIGN_OR_RETURN(std::unique_ptr<LmdbEnv> env, LmdbEnv::Open(path, std::max(options.map_bytes, room)));
+  if (env->LastTransaction() != file->facts().transaction)
+    return CorruptFailure("LMDB shows another state than the one last committed");
+  auto store = std::make_unique<LmdbStore>(std::move(lock), std::move(env), sealer, books, options);
+  if (check == OpenCheck::kBackground) RETURN_IF_ERROR(store->CheckInBackground(std::move(file), options));
+  return std::unique_ptr<Store>(std::move(store));
 }
 
 }  // namespace cmkd::store

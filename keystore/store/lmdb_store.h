@@ -3,25 +3,35 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "common/time.h"
+#include "keystore/store/regions.h"
 #include "keystore/store/seal.h"
 #include "keystore/store/store.h"
 
 namespace cmkd::store {
 
 enum class OpenCheck : std::uint8_t {
-  kFull,   // the file's structure page by page, then every record's fingerprint against the sealed total
-  kQuick,  // sizes, the two meta pages and the sealed meta record only
+  kFull,        // the file's structure page by page, and every record's fingerprint against the sealed totals
+  kBackground,  // a large store: the branches now, each region before its first use, and all of it in a thread
+  kQuick,       // sizes, the two meta pages and the sealed meta record only
 };
 
 struct LmdbOptions {
   // Address space reserved at first; grows ahead of need. A multiple of the page size.
   std::size_t map_bytes = std::size_t{1} << 30;
   OpenCheck check = OpenCheck::kFull;
+  // With kBackground: a store with fewer entries is checked at once all the same. A key has about eleven.
+  std::uint64_t background_entries = 200'000;
+  // With kBackground: told once, from whichever thread finds out, that everything is right or that something is not.
+  // In the second case the store refuses everything from then on, and is not to be used. Not called for a small store.
+  std::function<void(const StoreResult<void>&)> on_background_check;
+  // How large a region may become before it is divided; less for tests.
+  std::uint64_t region_entries = kRegionEntries;
   // What the HSM or the audit log remembers: a store below this generation is a copy from before (kTooOld).
   std::uint64_t minimum_generation = 0;
   // What the HSM says this store is called: another one is kForeign.

@@ -307,8 +307,8 @@ Bytes Encode(const MetaRecord& record) {
   writer.Time(record.meta.time.highest);
   writer.U64(record.meta.next_object_serial);
   writer.U64(record.meta.next_slot);
-  writer.U64(record.entries);
-  writer.Raw(record.fingerprint);
+  writer.U64(record.total.entries);
+  writer.Raw(record.total.fingerprint);
   const cmk::TimeRecord& time = record.meta.time;
   writer.Time(time.wall);
   writer.Span(time.boot_time);
@@ -347,10 +347,10 @@ std::optional<MetaRecord> DecodeMeta(const StoreId& id, ByteView bytes) {
   record.meta.time.highest = reader.Time();
   record.meta.next_object_serial = reader.U64();
   record.meta.next_slot = reader.U64();
-  record.entries = reader.U64();
-  const ByteView fingerprint = reader.Raw(record.fingerprint.size());
+  record.total.entries = reader.U64();
+  const ByteView fingerprint = reader.Raw(record.total.fingerprint.size());
   if (!reader.ok()) return std::nullopt;
-  std::memcpy(record.fingerprint.data(), fingerprint.data(), fingerprint.size());
+  std::memcpy(record.total.fingerprint.data(), fingerprint.data(), fingerprint.size());
   if (layout >= 2) ReadTime(reader, record.meta.time);
   if (!reader.Done()) return std::nullopt;
   return record;

@@ -7,6 +7,7 @@
 
 #include "common/bytes.h"
 #include "keystore/cmk/cmk.h"
+#include "keystore/store/regions.h"
 #include "keystore/store/store_error.h"
 #include "keystore/store/store_records.h"
 
@@ -16,8 +17,7 @@ namespace cmkd::store {
 struct MetaRecord {
   Meta meta;
   std::uint64_t lmdb_transaction = 0;
-  std::uint64_t entries = 0;
-  std::array<std::uint8_t, 16> fingerprint{};
+  Total total;  // of all entries but this one and the regions
 
   bool operator==(const MetaRecord&) const = default;
 };

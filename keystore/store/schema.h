@@ -6,6 +6,7 @@
 //
 //   database         key after that byte                      value
 //   0x01 meta        (nothing)                                "cmkdstor" | schema | 0x01 | store id 16 | sealed Meta
+//   0x02 regions     (nothing)                                sealed Regions
 //   0x10 token       token 16                                 sealed Token
 //   0x20 object      serial 8                                 sealed Object
 //   0x21 of token    token 16 | serial 8                      mark
@@ -27,9 +28,10 @@
 //   so that keys show no label, no identifier and not even that two tokens use the same one.
 //
 // Fingerprint of an entry: Sealer::Tag(0x01 | store id | key length 2 | key | value length 4 | the value's first 16 and
-// last 16 bytes, or all of it up to 32). The exclusive or of all of them but Meta's is in Meta: an entry taken out, put
-// back from an older copy or brought in from elsewhere is found when the store is opened. (The tags are never shown, so
-// nobody can choose entries whose sum stays the same.)
+// last 16 bytes, or all of it up to 32). The exclusive or of all of them but those of Meta and Regions is in Meta: an
+// entry taken out, put back from an older copy or brought in from elsewhere is found when the store is opened. (The tags
+// are never shown, so nobody can choose entries whose sum stays the same.) Regions has the same sum of each stretch of
+// keys, so that a part can be held against it when it is first read. Both are of one LMDB transaction.
 //
 // Records. Each begins with its layout version: 1, or 2 where a "version 2" line follows, whose fields come after those
 // of version 1 (of a CMK's version, after those of that version). Both are read, the newer one is written. "block" is a length in 4 bytes and that many bytes; "text" is a
@@ -38,6 +40,8 @@
 //   Meta     1 | created 8 | generation 8 | LMDB transaction 8 | highest time 8 | next object serial 8 | next slot 8
 //              | entries 8 | fingerprint 16
 //     version 2  last wall time 8 | last boot time 8 | boot id 16 | observed 8 | jumped 1 | jumped at 8 | suspect since 8
+//   Regions  1 | LMDB transaction 8 | list region (first key block | entries 8 | fingerprint 16), ascending; the first
+//              begins with nothing
 //   Token    1 | slot 8 | label text | serial text | profile 1 | bounds 1 | hsm text | pin SO | pin user | flags 4
 //              | created 8 | list epoch (number 4 | hsm reference block | state 1) | next epoch 4 | opt window 8
 //     version 2  opt epoch due 8
@@ -77,6 +81,7 @@ inline constexpr std::size_t kMagicBytes = 8;
 
 enum class Database : std::uint8_t {
   kMeta = 0x01,
+  kRegions = 0x02,
   kToken = 0x10,
   kObject = 0x20,
   kObjectOfToken = 0x21,

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "keystore/store/first_touch.h"
 #include "keystore/store/lmdb_error.h"
 
 namespace cmkd::store {
@@ -35,6 +36,7 @@ Failure<StoreError> SealFailure(SealError error, ByteView key) {
   return Refuse(StoreErrorKind::kIo, "the sealing key is not available");
 }
 
+constexpr int kDivisionsPerCommit = 8;
 constexpr std::size_t kHeaderBytes = 2;
 constexpr std::size_t kMetaHeaderBytes = kMagicBytes + 2 + StoreId::kBytes;
 
@@ -105,6 +107,17 @@ StoreResult<MetaRecord> Seals::OpenMeta(const Sealer& sealer, ByteView value) {
   return *meta;
 }
 
+StoreResult<Bytes> Seals::SealRegions(const Regions& regions, std::uint64_t lmdb_transaction) const {
+  return Seal(Key(Database::kRegions).view(), Encode(regions, lmdb_transaction));
+}
+
+StoreResult<Regions> Seals::OpenRegions(ByteView value, std::uint64_t lmdb_transaction) const {
+  ASSIGN_OR_RETURN(const Bytes plain, Open(Key(Database::kRegions).view(), value));
+  auto regions = DecodeRegions(lmdb_transaction, plain);
+  if (!regions) return CorruptFailure("the store's totals are not of its last change");
+  return std::move(*regions);
+}
+
 Sealer::KeyedTag Seals::TagOf(TagUse use, ByteView message) const {
   Bytes bytes;
   bytes.reserve(1 + StoreId::kBytes + message.size());
@@ -160,7 +173,16 @@ StoreResult<void> SealedTable::CheckMark(ByteView key, ByteView value) const {
   return CorruptFailure("an entry of index " + std::to_string(key[0]) + " is not ours");
 }
 
+StoreResult<void> SealedTable::Admit(ByteView key) const {
+  return touch_ != nullptr && touch_->pending() ? touch_->Admit(key, key) : StoreResult<void>();
+}
+
+StoreResult<void> SealedTable::AdmitThrough(ByteView from, std::optional<ByteView> to) const {
+  return touch_ != nullptr && touch_->pending() ? touch_->Admit(from, to) : StoreResult<void>();
+}
+
 StoreResult<std::optional<ByteView>> SealedTable::FindRaw(ByteView key) const {
+  RETURN_IF_ERROR(Admit(key));
   MDB_val name = ToVal(key);
   MDB_val value;
   const int code = ::mdb_get(txn_, dbi_, &name, &value);
@@ -178,9 +200,8 @@ StoreResult<std::optional<Bytes>> SealedTable::Find(const Key& key) const {
 
 void SealedTable::Count(ByteView key, ByteView value, bool added) {
   const Sealer::KeyedTag fingerprint = seals_.Fingerprint(key, value);
-  for (std::size_t i = 0; i < fingerprint.size(); ++i)
-    totals_->fingerprint[i] = static_cast<std::uint8_t>(totals_->fingerprint[i] ^ fingerprint[i]);
-  totals_->entries += added ? 1 : std::uint64_t(-1);
+  books_->meta.total.Count(fingerprint, added);
+  books_->regions.Count(key, fingerprint, added);
 }
 
 StoreResult<void> SealedTable::PutValue(ByteView key, ByteView value) {
@@ -211,13 +232,47 @@ StoreResult<void> SealedTable::Delete(const Key& key) {
   return {};
 }
 
-// The one record that is not counted: it holds the count.
-StoreResult<void> SealedTable::PutMeta() {
-  ASSIGN_OR_RETURN(const Bytes value, seals_.SealMeta(*totals_));
-  MDB_val name = ToVal(MetaKey().view());
-  MDB_val content = ToVal(value);
+StoreResult<void> SealedTable::PutUncounted(Database database, const StoreResult<Bytes>& value) {
+  if (!value.ok()) return Failure{value.error()};
+  const Key key(database);
+  RETURN_IF_ERROR(Admit(key.view()));
+  MDB_val name = ToVal(key.view());
+  MDB_val content = ToVal(*value);
   const int code = ::mdb_put(txn_, dbi_, &name, &content, 0);
   if (code != MDB_SUCCESS) return LmdbFailure(code, "cannot write the store's own record");
+  return {};
+}
+
+StoreResult<void> SealedTable::PutBooks(std::uint64_t region_entries) {
+  // As long as parts are unchecked, none is read only to be divided.
+  const bool divide = touch_ == nullptr || !touch_->pending();
+  for (int times = 0; divide && times < kDivisionsPerCommit; ++times) {
+    const auto large = books_->regions.TooLarge(region_entries);
+    if (!large) break;
+    RETURN_IF_ERROR(DivideRegion(*large));
+  }
+  RETURN_IF_ERROR(PutUncounted(Database::kMeta, seals_.SealMeta(books_->meta)));
+  return PutUncounted(Database::kRegions, seals_.SealRegions(books_->regions, books_->meta.lmdb_transaction));
+}
+
+// In the middle of its entries.
+StoreResult<void> SealedTable::DivideRegion(std::size_t index) {
+  const Region region = books_->regions[index];
+  ASSIGN_OR_RETURN(const Cursor cursor, OpenCursor());
+  Total lower;
+  const Key begin(Database::kToken);
+  MDB_val name = ToVal(region.first_size == 0 ? begin.view() : region.first());
+  MDB_val value;
+  int code = ::mdb_cursor_get(cursor.cursor_, &name, &value, MDB_SET_RANGE);
+  for (; code == MDB_SUCCESS && lower.entries < region.total.entries / 2;
+       code = ::mdb_cursor_get(cursor.cursor_, &name, &value, MDB_NEXT))
+    lower.Count(seals_.Fingerprint(ToView(name), ToView(value)), true);
+  if (code == MDB_NOTFOUND) return CorruptFailure("entries are missing from the store");
+  if (code != MDB_SUCCESS) return LmdbFailure(code, "cannot read the store");
+  Total upper = region.total;
+  upper.Count(lower.fingerprint, false);
+  upper.entries = region.total.entries - lower.entries;
+  books_->regions.Divide(index, ToView(name), upper);
   return {};
 }
 
@@ -229,11 +284,14 @@ StoreResult<SealedTable::Cursor> SealedTable::OpenCursor() const {
 }
 
 StoreResult<std::optional<ByteView>> SealedTable::Cursor::Seek(ByteView prefix, ByteView from) {
+  RETURN_IF_ERROR(table_->Admit(from));
   MDB_val name = ToVal(from);
   MDB_val value;
   const int code = ::mdb_cursor_get(cursor_, &name, &value, MDB_SET_RANGE);
-  if (code == MDB_NOTFOUND) return std::optional<ByteView>();
-  if (code != MDB_SUCCESS) return LmdbFailure(code, "cannot read an index");
+  if (code != MDB_SUCCESS && code != MDB_NOTFOUND) return LmdbFailure(code, "cannot read an index");
+  const bool found = code == MDB_SUCCESS;
+  RETURN_IF_ERROR(table_->AdmitThrough(from, found ? std::optional(ToView(name)) : std::nullopt));
+  if (!found) return std::optional<ByteView>();
   const ByteView key = ToView(name);
   if (!BeginsWith(key, prefix)) return std::optional<ByteView>();
   RETURN_IF_ERROR(table_->CheckMark(key, ToView(value)));
@@ -242,18 +300,21 @@ StoreResult<std::optional<ByteView>> SealedTable::Cursor::Seek(ByteView prefix, 
 
 StoreResult<void> SealedTable::Scan(const Key& prefix, ByteView from, const Each& each) const {
   ASSIGN_OR_RETURN(const Cursor cursor, OpenCursor());
+  RETURN_IF_ERROR(Admit(from));
+  ByteView reached = from;
   MDB_val name = ToVal(from);
   MDB_val value;
   int code = ::mdb_cursor_get(cursor.cursor_, &name, &value, MDB_SET_RANGE);
   for (; code == MDB_SUCCESS; code = ::mdb_cursor_get(cursor.cursor_, &name, &value, MDB_NEXT)) {
     const ByteView key = ToView(name);
+    RETURN_IF_ERROR(AdmitThrough(std::exchange(reached, key), key));
     if (!BeginsWith(key, prefix.view())) return {};
     RETURN_IF_ERROR(CheckMark(key, ToView(value)));
     ASSIGN_OR_RETURN(const bool more, each(key, ToView(value)));
     if (!more) return {};
   }
   if (code != MDB_NOTFOUND) return LmdbFailure(code, "cannot read an index");
-  return {};
+  return AdmitThrough(reached, std::nullopt);
 }
 
 }  // namespace cmkd::store

@@ -12,11 +12,14 @@
 #include "common/bytes.h"
 #include "keystore/store/keys.h"
 #include "keystore/store/records.h"
+#include "keystore/store/regions.h"
 #include "keystore/store/seal.h"
 #include "keystore/store/store_error.h"
 #include "keystore/store/store_records.h"
 
 namespace cmkd::store {
+
+class FirstTouch;
 
 // How the store's bytes are sealed, marked and fingerprinted. Holds nothing that changes; safe from any thread.
 class Seals {
@@ -32,6 +35,8 @@ class Seals {
   StoreResult<Bytes> SealMeta(const MetaRecord& meta) const;
   // Needs no Seals: the id comes from the value itself. kForeign when it is not a meta record at all.
   static StoreResult<MetaRecord> OpenMeta(const Sealer& sealer, ByteView value);
+  StoreResult<Bytes> SealRegions(const Regions& regions, std::uint64_t lmdb_transaction) const;
+  StoreResult<Regions> OpenRegions(ByteView value, std::uint64_t lmdb_transaction) const;
 
   Sealer::KeyedTag Mark(ByteView key) const { return TagOf(TagUse::kMark, key); }
   // The tags inside index keys.
@@ -49,12 +54,24 @@ class Seals {
 
 // Whether the value under a key of this database is a mark and not a sealed record.
 bool IsMark(std::uint8_t database);
+// Whether entries of this database are in the totals: all but the two that hold them.
+inline bool IsCounted(std::uint8_t database) {
+  return database != static_cast<std::uint8_t>(Database::kMeta) &&
+         database != static_cast<std::uint8_t>(Database::kRegions);
+}
+
+// What the store knows of all its entries together; kept in step with each write.
+struct Books {
+  MetaRecord meta;
+  Regions regions;
+};
 
 class SealedTable {
  public:
-  // Borrows the transaction. `totals` is the meta record kept in step with writes; nullptr for reading only.
-  SealedTable(MDB_txn* txn, MDB_dbi dbi, const Seals& seals, MetaRecord* totals = nullptr)
-      : txn_(txn), dbi_(dbi), seals_(seals), totals_(totals) {}
+  // Borrows the transaction. `touch` is asked before LMDB is let on a part of the file; nullptr when all of it has been
+  // checked. `books` are kept in step with writes; nullptr for reading only.
+  SealedTable(MDB_txn* txn, MDB_dbi dbi, const Seals& seals, FirstTouch* touch, Books* books = nullptr)
+      : txn_(txn), dbi_(dbi), seals_(seals), touch_(touch), books_(books) {}
 
   const Seals& seals() const { return seals_; }
 
@@ -67,7 +84,8 @@ class SealedTable {
   StoreResult<void> PutMark(const Key& key);
   // kNotFound if absent.
   StoreResult<void> Delete(const Key& key);
-  StoreResult<void> PutMeta();
+  // The two records that are not counted: they hold the totals. Regions that grew too large are divided before.
+  StoreResult<void> PutBooks(std::uint64_t region_entries);
 
   // Calls `each` with every entry from `from` on whose key begins with `prefix`, in order, until it returns false.
   // Marks are verified before; sealed values are passed as they lie there. Nothing may be written meanwhile.
@@ -98,13 +116,19 @@ class SealedTable {
  private:
   StoreResult<void> PutSealed(const Key& key, Bytes plain);
   StoreResult<void> PutValue(ByteView key, ByteView value);
+  StoreResult<void> PutUncounted(Database database, const StoreResult<Bytes>& value);
   void Count(ByteView key, ByteView value, bool added);
   StoreResult<void> CheckMark(ByteView key, ByteView value) const;
+  StoreResult<void> DivideRegion(std::size_t index);
+  // Before LMDB looks for `key`, and before what it found from there on is believed: an entry at `to`, or none.
+  StoreResult<void> Admit(ByteView key) const;
+  StoreResult<void> AdmitThrough(ByteView from, std::optional<ByteView> to) const;
 
   MDB_txn* txn_;
   MDB_dbi dbi_;
   const Seals& seals_;
-  MetaRecord* totals_;
+  FirstTouch* touch_;
+  Books* books_;
 };
 
 }  // namespace cmkd::store

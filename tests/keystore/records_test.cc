@@ -59,8 +59,8 @@ TEST(Records, MetaHoldsTheProperties) {
                      random(),
                      time};
         meta.lmdb_transaction = random();
-        meta.entries = random();
-        for (std::uint8_t& byte : meta.fingerprint) byte = static_cast<std::uint8_t>(random());
+        meta.total.entries = random();
+        for (std::uint8_t& byte : meta.total.fingerprint) byte = static_cast<std::uint8_t>(random());
         return meta;
       },
       [](const MetaRecord& meta, ByteView bytes) { return DecodeMeta(meta.meta.id, bytes); });

@@ -279,6 +279,7 @@ LmdbOptions TestOptions() {
   LmdbOptions options;
   options.map_bytes = 1 << 20;
   options.allow_any_file_system = true;
+  options.region_entries = 16;
   return options;
 }
 

@@ -107,7 +107,7 @@ class StoreUnderTest {
   Store* store_ = nullptr;
 };
 
-// Small enough that a test notices a store which does not grow.
+// Small enough that a test notices a store which does not grow, or whose totals are not divided.
 LmdbOptions TestOptions();
 
 // A value, or the end of the test with the store's sentence.
