@@ -7,7 +7,7 @@
 #   build     compiler, CMake and the libraries that cmkd is made from
 #   run       what tools/quickstart.sh uses beside cmkd itself
 #   test      GoogleTest and the programs that the tests drive
-#   service   packages that bring a service of their own (SSH and TLS servers for the tests with them)
+#   service   packages that bring a service of their own (SSH and TLS servers, opencryptoki's slot daemon)
 #   fuzz      the compiler and runtime of the fuzz targets
 #   develop   compiler cache, formatter, debugger
 #
@@ -23,7 +23,7 @@ packages_of() {
                libengine-pkcs11-openssl p11-kit p11-kit-modules gnutls-bin openjdk-17-jdk-headless python3 libnss3-dev \
                libnss3-tools openssh-client xxd lmdb-utils procps binutils systemd faketime curl osslsigncode openvpn \
                strongswan-pki libhsm-bin python3-pykcs11 libderby-java libhsqldb-java ;;
-    service) echo openssh-server nginx-light stunnel4 ;;
+    service) echo openssh-server nginx-light stunnel4 opencryptoki ;;
     fuzz) echo clang libclang-rt-14-dev llvm ;;
     develop) echo ccache clang clang-format clang-tidy libclang-rt-14-dev gdb ;;
     *) echo "install-deps: no group named '$1'; there are build, run, test, service, fuzz, develop" >&2; return 1 ;;

@@ -2,7 +2,12 @@
 #include "tests/daemon/hsm_rig.h"
 
 #include <dirent.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -27,7 +32,10 @@ constexpr const char* kSoftHsmModules[] = {
 constexpr const char* kNssModules[] = {"/usr/lib/x86_64-linux-gnu/libsoftokn3.so",
                                        "/usr/lib/x86_64-linux-gnu/nss/libsoftokn3.so",
                                        "/usr/lib/aarch64-linux-gnu/libsoftokn3.so"};
-constexpr const char* kPin = "4711-0815";
+constexpr const char* kOpencryptokiModules[] = {"/usr/lib/x86_64-linux-gnu/opencryptoki/libopencryptoki.so",
+                                                "/usr/lib/aarch64-linux-gnu/opencryptoki/libopencryptoki.so"};
+constexpr const char* kSlotDaemon = "/usr/sbin/pkcsslotd";
+constexpr const char* kPin = "47110815";  // opencryptoki takes no more than eight
 
 std::string FromEnvironment(const char* name, const std::string& fallback) {
   const char* value = std::getenv(name);
@@ -58,6 +66,37 @@ std::string FirstThere(std::span<const char* const> files) {
   return found == files.end() ? std::string() : *found;
 }
 
+// opencryptoki knows its places by heart. The first rig of a test program that needs them gives the program a view of
+// the file system of its own, where they are memory; the machine's own tokens and daemon are not in it.
+constexpr const char* kOpencryptokiPlaces[] = {"/run", "/dev/shm", "/var/lib/opencryptoki", "/etc/opencryptoki"};
+
+std::string TakePlacesOfOurOwn() {
+  static const std::string problem = []() -> std::string {
+    if (::unshare(CLONE_NEWNS | CLONE_NEWIPC) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+      return std::string("opencryptoki needs places of its own, which root may make: ") + std::strerror(errno);
+    for (const char* place : kOpencryptokiPlaces) {
+      if (::mount("cmkd-test", place, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755") != 0)
+        return std::string("cannot make a new ") + place + ": " + std::strerror(errno);
+    }
+    return {};
+  }();
+  return problem;
+}
+
+void EmptyPlaces() {
+  for (const char* place : kOpencryptokiPlaces) {
+    for (const auto& entry : std::filesystem::directory_iterator(place)) std::filesystem::remove_all(entry.path());
+  }
+}
+
+pid_t StartSlotDaemon() {
+  const pid_t pid = ::fork();
+  if (pid != 0) return pid;
+  ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  ::execl(kSlotDaemon, kSlotDaemon, "-f", nullptr);
+  ::_exit(127);
+}
+
 CK_BYTE_PTR Pointer(ByteView bytes) { return const_cast<CK_BYTE_PTR>(bytes.data()); }
 
 }  // namespace
@@ -68,6 +107,7 @@ std::string NameOf(RigKind kind) {
     case RigKind::kSoftHsmHosted: return "SoftHsmHosted";
     case RigKind::kSimulatorHosted: return "SimulatorHosted";
     case RigKind::kNssHosted: return "NssHosted";
+    case RigKind::kOpencryptokiHosted: return "OpencryptokiHosted";
   }
   return "";
 }
@@ -95,9 +135,15 @@ HsmRig::HsmRig(RigKind kind) : kind_(kind), folder_(MakeFolder()) {
   if (kind == RigKind::kSoftHsmHosted) PrepareSoftHsm();
   if (kind == RigKind::kSimulatorHosted) PrepareHostedSimulator();
   if (kind == RigKind::kNssHosted) PrepareNss();
+  if (kind == RigKind::kOpencryptokiHosted) PrepareOpencryptoki();
 }
 
 HsmRig::~HsmRig() {
+  if (slot_daemon_ > 0) {
+    ::kill(slot_daemon_, SIGTERM);
+    ::waitpid(slot_daemon_, nullptr, 0);
+    EmptyPlaces();
+  }
   std::error_code ignored;
   std::filesystem::remove_all(folder_, ignored);
 }
@@ -114,6 +160,31 @@ void HsmRig::PrepareNss() {
     missing_ = "certutil cannot make a database";
   config_.token_label = "NSS Certificate DB";
   config_.library_options = "configdir='sql:" + database + "' certPrefix='' keyPrefix='' secmod='secmod.db' flags=";
+}
+
+void HsmRig::PrepareOpencryptoki() {
+  config_.module = FirstThere(kOpencryptokiModules);
+  if (config_.module.empty() || !std::filesystem::exists(kSlotDaemon)) {
+    missing_ = "opencryptoki is not installed";
+    return;
+  }
+  if (missing_ = TakePlacesOfOurOwn(); !missing_.empty()) return;
+  std::filesystem::create_directories("/run/lock/opencryptoki/swtok");
+  std::filesystem::create_directories("/var/lib/opencryptoki/swtok/TOK_OBJ");
+  std::ofstream("/etc/opencryptoki/opencryptoki.conf")
+      << "version opencryptoki-3.1\nslot 3\n{\nstdll = libpkcs11_sw.so\n}\n";
+  const std::string open =
+      "chgrp -R pkcs11 /run/lock /var/lib/opencryptoki && chmod -R 0770 /run/lock /var/lib/opencryptoki";
+  if (std::system(open.c_str()) != 0) missing_ = "opencryptoki's group cannot be given its places";
+  slot_daemon_ = StartSlotDaemon();
+  for (int wait = 0; wait < 1000 && !std::filesystem::exists("/run/pkcsslotd.socket"); ++wait) ::usleep(10'000);
+  // A new token has the maker's PINs, which must be changed before anything else.
+  const std::string pin = kPin;
+  const std::string commands = "exec >/dev/null 2>&1; echo '" + config_.token_label +
+                               "' | pkcsconf -I -c 3 -S 87654321 && pkcsconf -P -c 3 -S 87654321 -n " + pin +
+                               " && pkcsconf -u -c 3 -S " + pin + " -n 11112222 && pkcsconf -p -c 3 -U 11112222 -n " +
+                               pin;
+  if (missing_.empty() && std::system(commands.c_str()) != 0) missing_ = "pkcsconf cannot make a token";
 }
 
 void HsmRig::PrepareSoftHsm() {
@@ -284,9 +355,11 @@ Status KeyBench::Verify(const TestKey& key, CK_MECHANISM mechanism, ByteView inp
 }
 
 Fallible<Bytes> KeyBench::Fingerprint(const TestKey& key) {
-  CK_BYTE iv[12] = {};
-  CK_GCM_PARAMS gcm{iv, sizeof iv, 96, nullptr, 0, 128};
-  return Encrypt(key, With(CKM_AES_GCM, gcm), AsBytes("sixteen bytes..."));
+  CK_BYTE iv[16] = {};
+  CK_GCM_PARAMS gcm{iv, 12, 96, nullptr, 0, 128};
+  const bool has_gcm = backend_.FindMechanism(CKM_AES_GCM) != nullptr;
+  return Encrypt(key, has_gcm ? With(CKM_AES_GCM, gcm) : CK_MECHANISM{CKM_AES_CBC, iv, sizeof iv},
+                 AsBytes("sixteen bytes..."));
 }
 
 std::size_t KeyBench::CountTokenObjects() {

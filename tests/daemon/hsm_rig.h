@@ -13,7 +13,7 @@
 
 namespace cmkd::daemon {
 
-enum class RigKind { kSimulatorInside, kSoftHsmHosted, kSimulatorHosted, kNssHosted };
+enum class RigKind { kSimulatorInside, kSoftHsmHosted, kSimulatorHosted, kNssHosted, kOpencryptokiHosted };
 std::string NameOf(RigKind kind);
 
 // A device and the configuration that leads to it. The folder goes with the rig.
@@ -41,8 +41,10 @@ class HsmRig {
   void PrepareSoftHsm();
   void PrepareHostedSimulator();
   void PrepareNss();
+  void PrepareOpencryptoki();
 
   const RigKind kind_;
+  pid_t slot_daemon_ = 0;  // opencryptoki's
   std::string folder_;
   std::string missing_;
   HsmConfig config_;
@@ -78,7 +80,7 @@ class KeyBench {
   Fallible<Bytes> Decrypt(const TestKey& key, CK_MECHANISM mechanism, ByteView input);
   Fallible<Bytes> Sign(const TestKey& key, CK_MECHANISM mechanism, ByteView input);
   Status Verify(const TestKey& key, CK_MECHANISM mechanism, ByteView input, ByteView signature, bool with_public);
-  // Encrypts with AES-GCM and a fixed IV, which is enough to tell whether two keys are the same.
+  // Encrypts with AES and a fixed IV, which is enough to tell whether two keys are the same.
   Fallible<Bytes> Fingerprint(const TestKey& key);
   // All objects in the device, session objects included; or token objects only.
   std::size_t CountObjects() { return Count({}); }
