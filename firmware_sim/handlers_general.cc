@@ -121,6 +121,6 @@ Status Handle(Context&, spec::Call<CallId::C_SeedRandom>& call) {
   return {};
 }
 
-Status Handle(Context&, spec::Call<CallId::C_GenerateRandom>& call) { return RandomBytes(call.output.view()); }
+Status Handle(Context&, spec::Call<CallId::C_GenerateRandom>& call) { return RandomBytesForCaller(call.output.view()); }
 
 }  // namespace cmkd::sim

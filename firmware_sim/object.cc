@@ -213,7 +213,17 @@ Status CheckMaterial(const Object& object, std::span<const CK_ATTRIBUTE> given) 
   const bool claims =
       std::any_of(given.begin(), given.end(), [](const CK_ATTRIBUTE& attribute) { return IsComputed(attribute.type); });
   if (!claims) return {};
-  return spec::CheckAgainstMaterial(given, object.All());
+  // Only what is claimed, and what says how to compare it: to compute the rest takes longer than to make a key.
+  spec::Attributes computed;
+  const auto add = [&](CK_ATTRIBUTE_TYPE type) {
+    auto value = object.Reveal(type);
+    if (!value.ok()) return;
+    computed.Set(type, *value);
+    Wipe(*value);
+  };
+  for (const CK_ATTRIBUTE_TYPE type : {CKA_CLASS, CKA_KEY_TYPE, CKA_EC_PARAMS}) add(type);
+  for (const CK_ATTRIBUTE& attribute : given) add(attribute.type);
+  return spec::CheckAgainstMaterial(given, computed);
 }
 
 Fallible<KeyPtr> KeyFromTemplate(CK_OBJECT_CLASS object_class, CK_KEY_TYPE type, const spec::Attributes& attributes) {

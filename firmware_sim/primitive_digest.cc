@@ -6,7 +6,10 @@
 #include <openssl/params.h>
 #include <openssl/rand.h>
 #include <openssl/sha.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <string>
 
 #include "firmware_sim/noise_source.h"
@@ -101,6 +104,21 @@ namespace {
 // the noise source shows at once.
 constexpr std::uint32_t kRefreshInterval = 256;
 
+// Bytes for callers made ahead, some hundreds at once: a generator's turn costs more than all else that a small request
+// does. Never of keys. What was handed out is wiped; what is left when its thread ends nobody has
+// seen.
+struct MadeAhead {
+  std::array<std::uint8_t, 512> bytes;
+  std::size_t left;
+  pid_t process;  // a forked child does not go on with its parent's
+};
+thread_local MadeAhead made_ahead{};
+
+void ForgetMadeAhead() {
+  Wipe(made_ahead.bytes);
+  made_ahead.left = 0;
+}
+
 Status StirNoise() {
   thread_local std::uint32_t calls = 0;
   NoiseSource& noise = NoiseSource::Get();
@@ -117,7 +135,24 @@ Status RandomBytes(MutableBytes out) {
   return {};
 }
 
+Status RandomBytesForCaller(MutableBytes out) {
+  if (out.size() > made_ahead.bytes.size() / 8 || Rehearsal::Current() != nullptr) return RandomBytes(out);
+  RETURN_IF_ERROR(StirNoise());
+  if (const pid_t process = ::getpid(); made_ahead.left < out.size() || made_ahead.process != process) {
+    ForgetMadeAhead();
+    RETURN_IF_ERROR(RandomBytes(made_ahead.bytes));
+    made_ahead.left = made_ahead.bytes.size();
+    made_ahead.process = process;
+  }
+  const MutableBytes next = MutableBytes(made_ahead.bytes).subspan(made_ahead.left - out.size(), out.size());
+  std::copy(next.begin(), next.end(), out.begin());
+  Wipe(next);
+  made_ahead.left -= out.size();
+  return {};
+}
+
 void SeedRandom(ByteView seed) {
+  ForgetMadeAhead();
   // As additional input to a reseed from the operating system: the caller may know the bytes, so they count for
   // nothing.
   (void)EVP_RAND_reseed(RAND_get0_private(Library()), 0, nullptr, 0, seed.data(), seed.size());

@@ -89,6 +89,8 @@ Fallible<SecretBytes> FromPassword(const CK_MECHANISM& mechanism, std::size_t by
 
 // Random bytes for keys. Errors: CKR_DEVICE_ERROR.
 Status RandomBytes(MutableBytes out);
+// The same for C_GenerateRandom, never for keys: small requests share a turn of the generator.
+Status RandomBytesForCaller(MutableBytes out);
 
 // Stirs the caller's bytes into the generator; never the only source.
 void SeedRandom(ByteView seed);

@@ -116,11 +116,14 @@ bool IsSecretPart(const Object& object, CK_ATTRIBUTE_TYPE type) {
 
 void RemoveSecretParts(spec::Attributes& attributes) {
   Object described;
-  described.attributes = attributes;
+  described.attributes = std::move(attributes);
   described.Describe();
+  std::vector<CK_ATTRIBUTE_TYPE> secret;
   for (const spec::Attribute& attribute : described.attributes) {
-    if (IsSecretPart(described, attribute.type)) attributes.Remove(attribute.type);
+    if (IsSecretPart(described, attribute.type)) secret.push_back(attribute.type);
   }
+  attributes = std::move(described.attributes);
+  for (const CK_ATTRIBUTE_TYPE type : secret) attributes.Remove(type);
 }
 
 void HideCheckValue(spec::Attributes& attributes) {

@@ -6,6 +6,7 @@
 #include "pkcs11/spec/attribute_values.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/mechanism_table.h"
+#include "pkcs11/spec/template_codec.h"
 
 namespace cmkd::spec {
 namespace {
@@ -40,7 +41,7 @@ constexpr Usage kUsages[] = {
 
 // What the mechanisms of this project do with keys of this type. A key that is good for something else is not for
 // deriving others because there is some legacy way of doing that.
-CK_FLAGS OperationsOf(CK_KEY_TYPE key_type) {
+CK_FLAGS CountOperations(CK_KEY_TYPE key_type) {
   CK_FLAGS operations = 0, legacy = 0;
   for (const MechanismRow& row : Mechanisms()) {
     if (row.key_type != key_type && row.other_key_type != key_type) continue;
@@ -49,6 +50,12 @@ CK_FLAGS OperationsOf(CK_KEY_TYPE key_type) {
   }
   const bool idle = (operations & ~CK_FLAGS{CKF_GENERATE | CKF_GENERATE_KEY_PAIR}) == 0;
   return idle ? operations | legacy : operations;
+}
+
+// The table is long, and asked for each key that is made: what it says of AES is remembered.
+CK_FLAGS OperationsOf(CK_KEY_TYPE key_type) {
+  static const CK_FLAGS of_aes = CountOperations(CKK_AES);
+  return key_type == CKK_AES ? of_aes : CountOperations(key_type);
 }
 
 UsageGroups GroupsNamedIn(Template attributes) {
@@ -119,12 +126,13 @@ void SetBoolIfAbsent(Attributes& object, CK_ATTRIBUTE_TYPE type, bool value) {
   if (!object.Has(type)) object.SetBool(type, value);
 }
 
-void AddTableDefaults(const TemplateContext& context, Attributes& object) {
+// In the order of the table, which is that of the attributes: each is added at the end.
+Attributes TableDefaults(const TemplateContext& context) {
+  Attributes object;
   const ClassSet object_class = ClassBit(context.object_class);
   for (const AttributeRow& row : AttributeTable()) {
     // The cheapest question first: most rows are of other objects.
     if ((row.classes & object_class) == 0 || !AppliesTo(row, context.object_class, context.key_type)) continue;
-    if (object.Has(row.type)) continue;
     switch (row.initial) {
       case Default::kFalse: object.SetBool(row.type, false); break;
       case Default::kTrue: object.SetBool(row.type, true); break;
@@ -136,6 +144,7 @@ void AddTableDefaults(const TemplateContext& context, Attributes& object) {
       case Default::kComputed: break;
     }
   }
+  return object;
 }
 
 // What can be told of the material without computing on it.
@@ -147,14 +156,16 @@ void AddSizes(const TemplateContext& context, Attributes& object) {
     object.SetUlong(CKA_MODULUS_BITS, BitLength(*modulus));
 }
 
+void AddSecrecy(const TemplateContext& context, Attributes& object) {
+  const bool open = BornOpen(context, object);
+  SetBoolIfAbsent(object, CKA_SENSITIVE, !open);
+  SetBoolIfAbsent(object, CKA_EXTRACTABLE, open);
+}
+
 void AddKeyDefaults(const TemplateContext& context, bool usages_named, CK_MECHANISM_TYPE key_gen_mechanism,
                     Attributes& object) {
   object.SetUlong(CKA_KEY_TYPE, context.key_type);
-  if (IsHidden(context.object_class)) {
-    const bool open = BornOpen(context, object);
-    SetBoolIfAbsent(object, CKA_SENSITIVE, !open);
-    SetBoolIfAbsent(object, CKA_EXTRACTABLE, open);
-  }
+  if (IsHidden(context.object_class)) AddSecrecy(context, object);
   AddUsages(context, usages_named, object);
   AddHistory(context, key_gen_mechanism, object);
   AddSizes(context, object);
@@ -181,10 +192,13 @@ bool AddGiven(const TemplateContext& context, Template attributes, Attributes& o
   for (const CK_ATTRIBUTE& attribute : attributes) {
     const AttributeRow* row = FindAttribute(attribute.type, context.object_class, context.key_type);
     if (row == nullptr || !IsTaken(context, *row, attribute)) continue;
-    const Fallible<Attributes> flat = Attributes::From({&attribute, 1});
-    if (!flat.ok()) continue;
-    object.Merge(*flat);
-    usages_named = usages_named || (row->initial == Default::kUsage && flat->Bool(attribute.type));
+    const bool asked = row->initial == Default::kUsage && ValueOf(attribute)[0] != CK_FALSE;
+    if (!IsTemplateAttribute(attribute.type)) {
+      object.Set(attribute.type, ValueOf(attribute));
+    } else if (const Fallible<Attributes> flat = Attributes::From({&attribute, 1}); flat.ok()) {
+      object.Merge(*flat);
+    }
+    usages_named = usages_named || asked;
   }
   return usages_named;
 }
@@ -200,7 +214,7 @@ void RemoveIdentity(Attributes& object) {
 
 Attributes Complete(const TemplateContext& context, Template attributes, CK_MECHANISM_TYPE key_gen_mechanism) {
   const bool change = context.verb == Verb::kCopy || context.verb == Verb::kSet;
-  Attributes object;
+  Attributes object = change ? Attributes() : TableDefaults(context);
   if (change && context.current != nullptr) object = *context.current;
   const bool usages_named = AddGiven(context, attributes, object);
   if (context.verb == Verb::kCopy) RemoveIdentity(object);
@@ -208,9 +222,18 @@ Attributes Complete(const TemplateContext& context, Template attributes, CK_MECH
 
   object.SetUlong(CKA_CLASS, context.object_class);
   SetBoolIfAbsent(object, CKA_PRIVATE, IsHidden(context.object_class));
-  AddTableDefaults(context, object);
   if (context.object_class == CKO_CERTIFICATE) object.SetUlong(CKA_CERTIFICATE_TYPE, context.key_type);
   if ((ClassBit(context.object_class) & kOnKeys) != 0) AddKeyDefaults(context, usages_named, key_gen_mechanism, object);
+  return object;
+}
+
+Attributes WithoutDefaults(const TemplateContext& context, Template attributes) {
+  if (context.verb == Verb::kCopy || context.verb == Verb::kSet) return Complete(context, attributes);
+  Attributes object;
+  AddGiven(context, attributes, object);
+  SetBoolIfAbsent(object, CKA_PRIVATE, IsHidden(context.object_class));
+  if (IsHidden(context.object_class)) AddSecrecy(context, object);
+  AddSizes(context, object);
   return object;
 }
 

@@ -330,7 +330,7 @@ Status CheckManaged(const TemplateContext& context, const Attributes& object) {
 }
 
 Status CheckTogether(const TemplateContext& context, Template attributes) {
-  const Attributes object = Complete(context, attributes);
+  const Attributes object = WithoutDefaults(context, attributes);
   if (context.object_class == CKO_CERTIFICATE) RETURN_IF_ERROR(CheckCertificate(object));
   RETURN_IF_ERROR(CheckDates(object));
   if (object.Bool(CKA_ALWAYS_AUTHENTICATE) && !object.Bool(CKA_PRIVATE)) {

@@ -89,7 +89,7 @@ void Attributes::Set(CK_ATTRIBUTE_TYPE type, ByteView value) {
   const auto item = Position(items_, type);
   if (item == items_.end() || item->type != type) {
     const auto place = item - items_.begin();
-    if (items_.size() == 1) items_.reserve(kUsualCount);
+    if (items_.size() == items_.capacity()) items_.reserve(items_.empty() ? 1 : items_.size() + kUsualCount);
     items_.insert(items_.begin() + place, Attribute{type, ToBytes(value)});
     return;
   }

@@ -2,6 +2,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <set>
+
+#include "firmware_sim/primitives.h"
 #include "pkcs11/spec/call_table.h"
 #include "tests/firmware_sim/device_fixture.h"
 
@@ -225,6 +228,46 @@ TEST_F(SessionTest, RandomBytesDiffer) {
   EXPECT_EQ(f->C_SeedRandom(session, a.data(), a.size()), CKR_OK);
   EXPECT_EQ(f->C_GenerateRandom(session, b.data(), b.size()), CKR_OK);
   EXPECT_NE(a, b);
+}
+
+// Small requests share what was made ahead; none gets what another one got, in whatever order their sizes come, and a
+// forked child does not go on with what its parent has.
+TEST_F(SessionTest, SmallRandomRequestsNeverRepeat) {
+  std::set<Bytes> seen;
+  std::size_t made = 0;
+  for (int round = 0; round < 200; ++round) {
+    for (const std::size_t size : {16, 17, 64, 33, 200}) {
+      Bytes bytes(size);
+      ASSERT_EQ(f->C_GenerateRandom(session, bytes.data(), bytes.size()), CKR_OK);
+      EXPECT_NE(bytes, Bytes(size));
+      bytes.resize(16);
+      seen.insert(bytes);
+      ++made;
+    }
+  }
+  EXPECT_EQ(seen.size(), made);
+}
+
+TEST_F(SessionTest, AForkedChildGetsOtherRandomBytes) {
+  Bytes first(16);
+  ASSERT_EQ(RandomBytesForCaller(first).ok(), true);
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    Bytes bytes(16);
+    const bool made = RandomBytesForCaller(bytes).ok();
+    ::_exit(made && ::write(ends[1], bytes.data(), bytes.size()) == 16 ? 0 : 1);
+  }
+  Bytes of_parent(16), of_child(16);
+  ASSERT_TRUE(RandomBytesForCaller(of_parent).ok());
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_EQ(status, 0);
+  ASSERT_EQ(::read(ends[0], of_child.data(), of_child.size()), 16);
+  ::close(ends[0]);
+  ::close(ends[1]);
+  EXPECT_NE(of_parent, of_child);
 }
 
 }  // namespace
