@@ -291,7 +291,8 @@ void AuditLog::Impl::MakeSpare() {
   }
   if (file >= 0) spare_ = Segment::Map(file, options_.segment_bytes, options_.allocate);
   if (spare_ == nullptr) {
-    spare_trouble_ = Reason("no room for the next audit segment");
+    spare_trouble_ = Reason("no room for the next audit segment of " + std::to_string(options_.segment_bytes) +
+                            " bytes (audit.segment_bytes in cmkd.toml)");
     // Half a spare would only take the room from what is still being written.
     if (file >= 0) ::unlink(path.c_str());
     return;
