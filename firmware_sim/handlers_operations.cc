@@ -52,8 +52,11 @@ bool LengthIsInParameter(const spec::MechanismRow& row) {
          row.output == spec::OutputRule::kMacGeneral || row.output == spec::OutputRule::kDigest;
 }
 
+// As spec::OutputBits() has it.
 std::size_t KeyBitsOf(const Operation& operation) {
-  return operation.object == nullptr ? 0 : operation.object->key()->bits();
+  if (operation.object == nullptr) return 0;
+  const Key& key = *operation.object->key();
+  return operation.row->output == spec::OutputRule::kSubprime ? spec::BitLength(key.part(Part::kSubprime)) : key.bits();
 }
 
 // Bytes of output for all of the input (spec/mechanism_output.h). The parameter is gone by now; what it said of the

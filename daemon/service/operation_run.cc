@@ -301,7 +301,7 @@ Status BeginOperation(Invocation& invocation, OperationKind which, const CK_MECH
     // The rules of use are asked now and again at every data call.
     ASSIGN_OR_RETURN([[maybe_unused]] const auto candidates,
                      Candidates(invocation, *operation->key, kind.use, operation->row->versions, Moment::kInit));
-    operation->key_bits = spec::KeyBits(operation->key->attributes).value_or(0);
+    operation->key_bits = spec::OutputBits(*operation->row, operation->key->attributes);
     operation->needs_login =
         operation->key->object_class == CKO_PRIVATE_KEY && operation->key->attributes.Bool(CKA_ALWAYS_AUTHENTICATE);
   }

@@ -44,10 +44,6 @@ std::size_t DigestBytes(const MechanismRow& row, const CK_MECHANISM& mechanism) 
   return row.digest == CKM_SHA512_T ? ReadHashBits(row, mechanism) : DigestLength(row.digest);
 }
 
-// FIPS 186-4 section 4.2: a prime of 1024 bits goes with 160, longer ones with 224 or 256. What is shorter than the
-// bound fits, too.
-std::size_t SubprimeBytes(std::size_t prime_bits) { return prime_bits <= 1024 ? 20 : 32; }
-
 // SM2: an uncompressed point of 256 bits and a digest of SM3, beside the text.
 constexpr std::size_t kSm2Overhead = 1 + 64 + 32;
 
@@ -89,6 +85,10 @@ std::size_t MacLength(const MechanismRow& row, const CK_MECHANISM& mechanism) {
   }
 }
 
+std::size_t OutputBits(const MechanismRow& row, const Attributes& key) {
+  return row.output == OutputRule::kSubprime ? BitLength(key.View(CKA_SUBPRIME)) : KeyBits(key).value_or(0);
+}
+
 std::optional<std::size_t> OutputLength(const MechanismRow& row, const CK_MECHANISM& mechanism, std::size_t key_bits,
                                         std::size_t input_bytes, bool encrypting) {
   if (input_bytes > kInputBytesMax) return std::nullopt;
@@ -116,7 +116,7 @@ std::optional<std::size_t> OutputLength(const MechanismRow& row, const CK_MECHAN
       return encrypting ? modulus_bytes : ModulusPlaintext(row, mechanism, modulus_bytes);
     }
     case OutputRule::kCurve: return CurveSignature(row, key_bits);
-    case OutputRule::kSubprime: return 2 * SubprimeBytes(key_bits);
+    case OutputRule::kSubprime: return 2 * ((key_bits + 7) / 8);
     case OutputRule::kSm2: return encrypting ? input_bytes + kSm2Overhead : Less(input_bytes, kSm2Overhead);
     case OutputRule::kManaged: return Managed(input_bytes, encrypting);
     case OutputRule::kEnvelope: return Envelope(row, key_bits, input_bytes, encrypting);

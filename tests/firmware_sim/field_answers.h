@@ -2,6 +2,7 @@
 // section 4.6 and SP 800-56A section 5.7.1.1, in the group of RFC 5114 section 2.3 and, for PKCS #3, RFC 3526 section 3.
 #pragma once
 
+#include <cstddef>
 #include <string_view>
 
 #include "pkcs11/spec/vendor.h"
@@ -91,5 +92,35 @@ constexpr std::string_view kModpSecret =
     "edef5873999d27b33ae00e361702cefbbf81c2be1dde1fa555c756af56022abe03f0f22d0d23c9892cb782586aab71641641fc388c6c2b12"
     "976fec9f7dd4136cdb3976caa6b63f2a2bbc9f2d3ad3069bca392519c020f709d702538547d6eb3b52e7195781249583cbdb97c113528a39"
     "4af20b1a05c2fdcf62d9c7f16b61087d58f525ede8560539f4b82a77464c23ea";
+
+// Groups with shorter subprimes, made by openssl genpkey -genparam -algorithm DSA.
+struct Group {
+  std::size_t subprime_bytes;
+  std::string_view prime, subprime, base;
+};
+// clang-format off
+constexpr Group kShorterGroups[] = {
+    {20,
+     "cf2e4e3803b99a69ac78c284f0895661f817c30bf401ff77f5a6c3f98c2043bf762e9d04a0592acce0e139a1c78a7ca702649d59b605f50a"
+     "b1e959c515cacc512ccffb8ae670a7b2e34b97d8c55c3e347bf587235281b6f29123af7dbf18c1b13d66d056e40f43b1e7b9d85ff7a31d24"
+     "1b7b4bba970258e38b2d33088da9a92f",
+     "f6f3acebaa1a2634b07b1a39368b999ee3742463",
+     "cac112733671c162f094cb4514811dd5608cc617f604a7cde8ea816c3fbaa675fe08ebc1e8a85e6505d9743620a8d194f4c1effaba53d248"
+     "0768eab1cc22f37d7e3f5ba1f47206f68f4c6780657d66fcead4a239dc4af743b1a768db46ca60ce3ae0df32e415a47fae110cf521d3b0a3"
+     "2bea9b953f227e5e91a14b6be22148cf"},
+    {28,
+     "de70317d7aaf1d2ab0eabcb0c3526dd36f7b68ab3fb0aa1bdd624c107d543cbd8274a37fb643513ee76ee5bacde7a8c47e2fd68fe8f6f713"
+     "37b4533f4ee4d1e13afd2fdea959ebd15fe440854542f21e317b34cb63e5a2a019da31cacf12200c8db3f69bfe75ed8fab51a7021306f2b9"
+     "3de6f87aee0074196f5b74cf8a9da11f90ca208b68cb4eae1c04e3a34c57cfccc3a6ba1f810042edee62a3dbeaf570f767c8bc074431b94c"
+     "97eb0236e6cb61fa32b233ca75f37f74daca33132111cac7f2eaae7b5913bc00b1cfa301e1993d7436a02fc5e1336b97e0016e1d64ceed80"
+     "671a038e92829ebbb290581b74ff7fb94f953e16f07ff6c53d063acaadbb8045",
+     "8ef1a3fe2a259b754a2f68a84f41c5d82ff501d8a0ba863f2769c2b1",
+     "32a610113b4bd427323e240366270bd9b38f25059c0dd0f1a0ae7a52c1c67807bf4d2b54c00a55583de34120eb30666e7e13728f1ee5ff6e"
+     "c1f9f2937d75534c3bae937f04b6d085b3b9bafaeae7cb29f5d0d6831384ccf888e96cac5be0672e4b81ae24d88100adc94a2772acfbe6c2"
+     "90df8d359ebbe1ee839be8cc6171677a9deb184efdae59450aaf0ba6d91eb057ee7850956ea2a2c3fbb0f4d26218e62d2483424862d2950c"
+     "6c2b2e8af4739e8be2979c16a98a005df2b96dfe8351229f662836a08ef86b60530c3cb299db262c019b30ed3be9c9c2150363b98628ee56"
+     "79e1f86c49530fe192351e1730084e4ff7cf5eb7fc013aaca9bbd5a804b39494"},
+};
+// clang-format on
 
 }  // namespace cmkd::sim::field

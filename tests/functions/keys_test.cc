@@ -225,6 +225,33 @@ TEST_F(FieldKeysTest, DsaSignsAndVerifies) {
   EXPECT_EQ(Verify(M(CKM_DSA_SHA256), pair.public_key, Bytes{1}, signature), CKR_SIGNATURE_INVALID);
 }
 
+// Go's crypto11 signs in each of FIPS 186-4's groups, and its halves are as long as the subprime.
+TEST_F(FieldKeysTest, DsaSignaturesAreAsLongAsTheSubprime) {
+  Bytes text(kText);
+  for (const sim::field::Group& group : sim::field::kShorterGroups) {
+    if (!Makes(CKM_DSA_KEY_PAIR_GEN, 4 * group.prime.size())) {
+      EXPECT_FALSE(software());
+      continue;
+    }
+    const Pair pair = MakePair(CKM_DSA_KEY_PAIR_GEN, Template()
+                                                         .Raw(CKA_PRIME, FromHex(group.prime))
+                                                         .Raw(CKA_SUBPRIME, FromHex(group.subprime))
+                                                         .Raw(CKA_BASE, FromHex(group.base)));
+    for (const CK_MECHANISM_TYPE type : {CKM_DSA_SHA1, CKM_DSA_SHA256}) {
+      CK_MECHANISM m = M(type);
+      ASSERT_EQ(f_->C_SignInit(s_, &m, pair.private_key), CKR_OK);
+      CK_ULONG length = 0;
+      ASSERT_EQ(f_->C_Sign(s_, text.data(), text.size(), nullptr, &length), CKR_OK);
+      EXPECT_EQ(length, 2 * group.subprime_bytes);
+      Bytes signature(length);
+      ASSERT_EQ(f_->C_Sign(s_, text.data(), text.size(), signature.data(), &length), CKR_OK);
+      EXPECT_EQ(length, signature.size());
+      EXPECT_EQ(Verify(M(type), pair.public_key, kText, signature), CKR_OK);
+      EXPECT_EQ(Verify(M(type), pair.public_key, Bytes{1}, signature), CKR_SIGNATURE_INVALID);
+    }
+  }
+}
+
 // ---- Wrapping with associated data
 
 TEST_F(KeyCallsTest, WrappingWithAssociatedDataIsTheDevices) {

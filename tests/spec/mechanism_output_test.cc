@@ -62,6 +62,17 @@ TEST(OutputLength, OfRsaIsTheModulusAndLessWithoutThePadding) {
   EXPECT_EQ(Length(CKM_RSA_X_509, 2048, 256, kDecrypting), 256u);
 }
 
+TEST(OutputLength, OfDsaSignaturesIsTwoNumbersOfTheSubprime) {
+  Attributes key;
+  key.SetUlong(CKA_KEY_TYPE, CKK_DSA);
+  key.Set(CKA_PRIME, Bytes(256, 0xff));
+  key.Set(CKA_SUBPRIME, Bytes(28, 0xff));
+  EXPECT_EQ(OutputBits(*FindMechanism(CKM_DSA), key), 224u);
+  EXPECT_EQ(OutputBits(*FindMechanism(CKM_DSA_KEY_PAIR_GEN), key), 2048u);
+  EXPECT_EQ(Length(CKM_DSA, 160, 20, kEncrypting), 40u);
+  EXPECT_EQ(Length(CKM_DSA_SHA256, 224, 100, kEncrypting), 56u);
+}
+
 TEST(OutputLength, OfCurveSignaturesIsTwoCoordinates) {
   EXPECT_EQ(Length(CKM_ECDSA, 256, 32, kEncrypting), 64u);
   EXPECT_EQ(Length(CKM_ECDSA_SHA512, 521, 32, kEncrypting), 132u);
