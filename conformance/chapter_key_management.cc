@@ -1,6 +1,7 @@
 // Key management: generating, wrapping, unwrapping and deriving keys (PKCS#11 3.2 section 5.18).
 #include <optional>
 
+#include "conformance/domain.h"
 #include "conformance/keys.h"
 #include "conformance/plan.h"
 #include "conformance/samples.h"
@@ -120,6 +121,10 @@ void GeneratesPair(Trial& t, const Offer& offer) {
     t.Check(modulus && modulus->size() == 256 && ((*modulus)[0] & 0x80) != 0, "the modulus has the bits asked for");
     t.Check(Read(t, key->second, CKA_MODULUS) == modulus, "the private key shows the same modulus");
     t.Check(Read(t, key->first, CKA_PUBLIC_EXPONENT) == Bytes{1, 0, 1}, "the exponent is the one asked for");
+  } else if (offer.row->shown_in == spec::SizeUnit::kBits && DomainOf(offer.row->key_type).size() != 0) {
+    const auto value = Read(t, key->first, CKA_VALUE);
+    t.Check(value && value->size() > 250, "the public key has its value");
+    t.Check(Read(t, key->second, CKA_PRIME) == Read(t, key->first, CKA_PRIME), "both halves are of one group");
   } else {
     const auto point = Read(t, key->first, CKA_EC_POINT);
     t.Check(point && point->size() > 30, "the public key has its point");
@@ -143,12 +148,37 @@ void PairIncomplete(Trial& t, const Offer& offer) {
 
 void AddPair(Plan& plan, const Offer& offer) {
   const CK_KEY_TYPE type = offer.row->key_type;
-  if (type != CKK_RSA && type != CKK_EC && type != CKK_EC_EDWARDS && type != CKK_EC_MONTGOMERY) return;
+  const bool curve = type == CKK_EC || type == CKK_EC_EDWARDS || type == CKK_EC_MONTGOMERY;
+  if (type != CKK_RSA && !curve && DomainOf(type).size() == 0) return;
   if (offer.type != CKM_RSA_PKCS_KEY_PAIR_GEN && type == CKK_RSA) return;
   if (offer.type != CKM_EC_KEY_PAIR_GEN && type == CKK_EC) return;
   const std::string name = MechanismName(offer.type);
   plan.AddFor(name, "C_GenerateKeyPair", "makes-a-pair", [offer](Trial& t) { GeneratesPair(t, offer); });
   plan.AddFor(name, "C_GenerateKeyPair", "template-incomplete", [offer](Trial& t) { PairIncomplete(t, offer); });
+}
+
+// ---- C_GenerateKey of domain parameters
+
+void GeneratesDomain(Trial& t, const Offer& offer) {
+  CK_OBJECT_HANDLE domain = 0;
+  Template wanted = Template().Bool(CKA_TOKEN, false).Ulong(CKA_PRIME_BITS, 2048);
+  if (offer.row->key_type == CKK_X9_42_DH) wanted.Ulong(CKA_SUBPRIME_BITS, 256);
+  if (!t.Expect(Generate(t, offer.type, wanted, domain), {CKR_OK}, "C_GenerateKey")) return;
+  t.Check(Number(t, domain, CKA_CLASS) == CKO_DOMAIN_PARAMETERS, "the class is CKO_DOMAIN_PARAMETERS");
+  t.Check(Number(t, domain, CKA_KEY_TYPE) == offer.row->key_type, "the key type is the mechanism's");
+  t.Check(IsTrue(t, domain, CKA_LOCAL), "CKA_LOCAL is true");
+  const auto prime = Read(t, domain, CKA_PRIME), base = Read(t, domain, CKA_BASE);
+  t.Check(prime && prime->size() == 256 && ((*prime)[0] & 0x80) != 0, "the prime has the bits asked for");
+  t.Check(base && !base->empty(), "there is a base");
+  if (offer.row->key_type != CKK_DH) t.Check(Read(t, domain, CKA_SUBPRIME).has_value(), "there is a subprime");
+}
+
+void DomainRefuses(Trial& t, const Offer& offer) {
+  CK_OBJECT_HANDLE domain = 0;
+  t.Expect(Generate(t, offer.type, Template().Bool(CKA_TOKEN, false), domain), {CKR_TEMPLATE_INCOMPLETE},
+           "C_GenerateKey");
+  Template given = Template().Bool(CKA_TOKEN, false).Ulong(CKA_PRIME_BITS, 2048).Add(DomainOf(offer.row->key_type));
+  t.ExpectRefusal(Generate(t, offer.type, given, domain), "C_GenerateKey");
 }
 
 void AddGenerators(Plan& plan) {
@@ -171,7 +201,14 @@ void AddGenerators(Plan& plan) {
   });
   for (const Offer& offer : plan.survey().mechanisms) {
     if (offer.row == nullptr) continue;
-    if (offer.Does(CKF_GENERATE) && offer.row->parameter == spec::ParameterKind::kNone) AddGenerate(plan, offer);
+    const bool domain = offer.row->recipe == spec::Recipe::kDomainGen;
+    if (domain && offer.Does(CKF_GENERATE)) {
+      const std::string name = MechanismName(offer.type);
+      plan.AddFor(name, "C_GenerateKey", "makes-parameters", [offer](Trial& t) { GeneratesDomain(t, offer); });
+      plan.AddFor(name, "C_GenerateKey", "refuses", [offer](Trial& t) { DomainRefuses(t, offer); });
+    } else if (offer.Does(CKF_GENERATE) && offer.row->parameter == spec::ParameterKind::kNone) {
+      AddGenerate(plan, offer);
+    }
     if (offer.Does(CKF_GENERATE_KEY_PAIR)) AddPair(plan, offer);
   }
 }
@@ -391,7 +428,57 @@ void DeriveRefuses(Trial& t, CK_MECHANISM_TYPE type, CK_KEY_TYPE key_type) {
            "C_DeriveKey");
 }
 
+// PKCS #3 has the other side's value flat, X9.42 in a struct.
+CK_RV AgreeInField(Trial& t, CK_MECHANISM_TYPE type, CK_OBJECT_HANDLE own, ByteView other, CK_OBJECT_HANDLE& secret) {
+  CK_X9_42_DH1_DERIVE_PARAMS parameter{CKD_NULL, 0, nullptr, other.size(), Ptr(other)};
+  CK_MECHANISM mechanism{type, Ptr(other), other.size()};
+  if (type == CKM_X9_42_DH_DERIVE) mechanism = {type, &parameter, sizeof parameter};
+  Template wanted = Open();
+  wanted.Ulong(CKA_CLASS, CKO_SECRET_KEY).Ulong(CKA_KEY_TYPE, CKK_GENERIC_SECRET).Bool(CKA_TOKEN, false);
+  wanted.Ulong(CKA_VALUE_LEN, 32);
+  return t.p11->C_DeriveKey(t.session, &mechanism, own, wanted.data(), wanted.size(), &secret);
+}
+
+void TwoSidesAgreeInField(Trial& t, CK_MECHANISM_TYPE type, CK_KEY_TYPE key_type) {
+  const auto alice = t.keys.Make(t.session, key_type, Purpose::kDerive),
+             bob = t.keys.Make(t.session, key_type, Purpose::kDerive);
+  if (!alice.ok() || !bob.ok()) return t.NotOffered(alice.ok() ? bob.error() : alice.error());
+  const auto alices = Read(t, alice->first, CKA_VALUE), bobs = Read(t, bob->first, CKA_VALUE);
+  if (!t.Check(alices && bobs, "public keys have values")) return;
+  CK_OBJECT_HANDLE one = 0, other = 0;
+  if (!t.Expect(AgreeInField(t, type, alice->second, *bobs, one), {CKR_OK}, "C_DeriveKey")) return;
+  if (!t.Expect(AgreeInField(t, type, bob->second, *alices, other), {CKR_OK}, "C_DeriveKey")) return;
+  t.Check(Read(t, one, CKA_VALUE) == Read(t, other, CKA_VALUE), "both sides have the same secret");
+  t.ExpectRefusal(AgreeInField(t, type, bob->second, Bytes{1}, other), "C_DeriveKey with the value 1");
+  t.ExpectRefusal(AgreeInField(t, type, bob->second, Bytes(256, 0xFF), other), "C_DeriveKey with a value above p");
+}
+
+// What everybody may know of a private key (3.2, "Public key from private key").
+void GivesThePublicHalf(Trial& t, CK_KEY_TYPE key_type, CK_ATTRIBUTE_TYPE part) {
+  const auto pair = t.keys.Make(t.session, key_type, Purpose::kSign);
+  if (!pair.ok()) return t.NotOffered(pair.error());
+  CK_MECHANISM mechanism{CKM_PUB_KEY_FROM_PRIV_KEY, nullptr, 0};
+  CK_OBJECT_HANDLE half = 0;
+  NEED(t, CKR_OK, t.p11->C_DeriveKey(t.session, &mechanism, pair->second, nullptr, 0, &half));
+  t.Check(Number(t, half, CKA_CLASS) == CKO_PUBLIC_KEY, "the class is CKO_PUBLIC_KEY");
+  t.Check(Read(t, half, part) == Read(t, pair->first, part), "it is the public key of the pair");
+  t.Check(!IsTrue(t, half, CKA_LOCAL), "CKA_LOCAL is false");
+}
+
 void AddDerivation(Plan& plan) {
+  for (const auto& [type, key_type] : {std::pair{CK_MECHANISM_TYPE{CKM_DH_PKCS_DERIVE}, CK_KEY_TYPE{CKK_DH}},
+                                       std::pair{CK_MECHANISM_TYPE{CKM_X9_42_DH_DERIVE}, CK_KEY_TYPE{CKK_X9_42_DH}}}) {
+    if (!plan.survey().Offers(type, CKF_DERIVE)) continue;
+    plan.AddFor(MechanismName(type), "C_DeriveKey", "two-sides-agree",
+                [type = type, key_type = key_type](Trial& t) { TwoSidesAgreeInField(t, type, key_type); });
+  }
+  if (plan.survey().Offers(CKM_PUB_KEY_FROM_PRIV_KEY, CKF_DERIVE)) {
+    const std::string name = MechanismName(CKM_PUB_KEY_FROM_PRIV_KEY);
+    plan.AddFor(name, "C_DeriveKey", "public-half-of-rsa",
+                [](Trial& t) { GivesThePublicHalf(t, CKK_RSA, CKA_MODULUS); });
+    plan.AddFor(name, "C_DeriveKey", "public-half-of-ec",
+                [](Trial& t) { GivesThePublicHalf(t, CKK_EC, CKA_EC_POINT); });
+  }
   for (const Offer& offer : plan.survey().mechanisms) {
     if (!offer.Does(CKF_DERIVE) || (offer.type != CKM_ECDH1_DERIVE && offer.type != CKM_ECDH1_COFACTOR_DERIVE))
       continue;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "conformance/domain.h"
 #include "conformance/keys.h"
 #include "conformance/plan.h"
 
@@ -425,6 +426,72 @@ void AddFind(Plan& plan) {
   });
 }
 
+// ---- Objects that are the token's own, and trust (3.2, "Profile objects", "Mechanism objects", "Trust objects")
+
+void CannotBeTouched(Trial& t, CK_OBJECT_HANDLE object) {
+  CK_OBJECT_HANDLE copy = 0;
+  Template label = Template().Text(CKA_LABEL, "mine");
+  t.ExpectRefusal(Set(t, object, label), "C_SetAttributeValue");
+  WANT_REFUSAL(t, t.p11->C_CopyObject(t.session, object, nullptr, 0, &copy));
+  WANT_REFUSAL(t, t.p11->C_DestroyObject(t.session, object));
+}
+
+void TokensOwn(Trial& t, CK_OBJECT_CLASS object_class, CK_ATTRIBUTE_TYPE names_it) {
+  const auto found = Find(t, t.session, Template().Ulong(CKA_CLASS, object_class));
+  if (found.empty()) return t.NotOffered("no objects of this class");
+  std::vector<Bytes> names;
+  for (const CK_OBJECT_HANDLE object : found) {
+    const auto name = Read(t, object, names_it);
+    if (!t.Check(name && name->size() == sizeof(CK_ULONG), "the attribute that names it is a CK_ULONG")) return;
+    names.push_back(*name);
+  }
+  std::sort(names.begin(), names.end());
+  t.Check(std::adjacent_find(names.begin(), names.end()) == names.end(), "no two objects say the same");
+  CannotBeTouched(t, found.front());
+  t.ExpectRefusal(TryCreate(t, t.session, Template().Ulong(CKA_CLASS, object_class)), "C_CreateObject");
+}
+
+Template Trust() {
+  return Template()
+      .Ulong(CKA_CLASS, CKO_TRUST)
+      .Bool(CKA_TOKEN, false)
+      .Raw(CKA_ISSUER, {0x30, 0x00})
+      .Raw(CKA_SERIAL_NUMBER, {0x02, 0x01, 0x01});
+}
+
+void AddOwnObjects(Plan& plan) {
+  plan.Add("C_FindObjects", "profile-objects", [](Trial& t) { TokensOwn(t, CKO_PROFILE, CKA_PROFILE_ID); });
+  plan.Add("C_FindObjects", "mechanism-objects", [](Trial& t) { TokensOwn(t, CKO_MECHANISM, CKA_MECHANISM_TYPE); });
+  plan.Add("C_CreateObject", "trust", [](Trial& t) {
+    CK_OBJECT_HANDLE made = 0;
+    Template wanted = Trust().Raw(CKA_HASH_OF_CERTIFICATE, Bytes(32, 1)).Ulong(CKA_NAME_HASH_ALGORITHM, CKM_SHA256);
+    wanted.Ulong(CKA_TRUST_SERVER_AUTH, CKT_TRUST_ANCHOR);
+    const CK_RV rv = t.p11->C_CreateObject(t.session, wanted.data(), wanted.size(), &made);
+    if (rv == CKR_ATTRIBUTE_VALUE_INVALID || rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_TEMPLATE_INCONSISTENT)
+      return t.NotOffered("no objects of this class");
+    if (!t.Expect(rv, {CKR_OK}, "C_CreateObject")) return;
+    CK_ULONG trust = 0;
+    CK_ATTRIBUTE one{CKA_TRUST_CODE_SIGNING, &trust, sizeof trust};
+    const CK_RV absent = t.p11->C_GetAttributeValue(t.session, made, &one, 1);
+    t.Check(absent != CKR_OK || trust == CKT_TRUST_UNKNOWN, "what is not given is CKT_TRUST_UNKNOWN");
+    t.Check(Find(t, t.session, Trust()) == std::vector<CK_OBJECT_HANDLE>{made}, "issuer and serial number find it");
+    t.Expect(TryCreate(t, t.session, Trust().Ulong(CKA_TRUST_SERVER_AUTH, CKT_TRUSTED)), {CKR_TEMPLATE_INCOMPLETE},
+             "C_CreateObject of trust without a hash");
+    WANT(t, CKR_OK, t.p11->C_DestroyObject(t.session, made));
+  });
+  plan.Add("C_CreateObject", "domain-parameters", [](Trial& t) {
+    Template wanted = Template().Ulong(CKA_CLASS, CKO_DOMAIN_PARAMETERS).Ulong(CKA_KEY_TYPE, CKK_DSA);
+    wanted.Bool(CKA_TOKEN, false).Add(DomainOf(CKK_DSA));
+    CK_OBJECT_HANDLE made = 0;
+    const CK_RV rv = t.p11->C_CreateObject(t.session, wanted.data(), wanted.size(), &made);
+    if (rv == CKR_ATTRIBUTE_VALUE_INVALID || rv == CKR_TEMPLATE_INCONSISTENT)
+      return t.NotOffered("no objects of this class");
+    if (!t.Expect(rv, {CKR_OK}, "C_CreateObject")) return;
+    const auto local = Read(t, made, CKA_LOCAL);
+    t.Check(local == Bytes{CK_FALSE}, "CKA_LOCAL of what was created is false");
+  });
+}
+
 void AddPublicSession(Plan& plan) {
   plan.Chapter("object management", Stage::kPublic);
   plan.Add("C_CreateObject", "private-object-without-login", [](Trial& t) {
@@ -459,6 +526,7 @@ void AddObject(Plan& plan) {
   AddGet(plan);
   AddSet(plan);
   AddFind(plan);
+  AddOwnObjects(plan);
   AddPublicSession(plan);
 }
 

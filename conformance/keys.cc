@@ -1,6 +1,7 @@
 // How a key of each type is made.
 #include "conformance/keys.h"
 
+#include "conformance/domain.h"
 #include "pkcs11/spec/mechanism_table.h"
 #include "pkcs11/spec/return_values.h"
 
@@ -49,6 +50,9 @@ Recipe RecipeFor(CK_KEY_TYPE type) {
     case CKK_EC_MONTGOMERY:
       return {CKM_EC_MONTGOMERY_KEY_PAIR_GEN, CKK_EC_MONTGOMERY, true, Template().Raw(CKA_EC_PARAMS, kX25519Name),
               Template().Raw(CKA_EC_PARAMS, kX25519Oid)};
+    case CKK_DSA: return {CKM_DSA_KEY_PAIR_GEN, CKK_DSA, true, DomainOf(CKK_DSA), {}};
+    case CKK_DH: return {CKM_DH_PKCS_KEY_PAIR_GEN, CKK_DH, true, DomainOf(CKK_DH), {}};
+    case CKK_X9_42_DH: return {CKM_X9_42_DH_KEY_PAIR_GEN, CKK_X9_42_DH, true, DomainOf(CKK_X9_42_DH), {}};
     case CKK_AES: return {CKM_AES_KEY_GEN, CKK_AES, false, Template().Ulong(CKA_VALUE_LEN, 32), {}};
     case CKK_DES3: return {CKM_DES3_KEY_GEN, CKK_DES3, false, {}, {}};
     case CKK_DES2: return {CKM_DES2_KEY_GEN, CKK_DES2, false, {}, {}};

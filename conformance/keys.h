@@ -29,7 +29,8 @@ class Keys {
   // The session is gone, and its objects with it.
   void Forget();
 
-  // A key of this type (RSA 2048, P-256, Ed25519, X25519, AES 256). Errors: why the module cannot make one.
+  // A key of this type (RSA 2048, P-256, Ed25519, X25519, DSA and DH of 2048 bits, AES 256). Errors: why the module
+  // cannot make one.
   Result<MadeKey, std::string> Get(CK_KEY_TYPE type, Purpose purpose);
 
   // A new one each time, in the given session, which the caller may destroy; `more` goes into the (private) template.

@@ -98,7 +98,7 @@ Bytes BelowModulus() {
 Bytes ToSign(const spec::MechanismRow& row) {
   if (row.digest != 0 || row.parameter == ParameterKind::kEddsa) return Counting(100);
   if (row.type == CKM_RSA_X_509) return BelowModulus();
-  if (IsRsa(row) || row.key_type == CKK_EC) return Counting(32);
+  if (IsRsa(row) || row.key_type == CKK_EC || row.key_type == CKK_DSA) return Counting(32);
   return Counting(100);
 }
 

@@ -2,6 +2,7 @@
 // code for all kinds of operation; the call table says which kind a function belongs to.
 #include "firmware_sim/handlers.h"
 #include "firmware_sim/key_use.h"
+#include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/mechanism_output.h"
 #include "pkcs11/spec/mechanism_parameters.h"
 
@@ -67,6 +68,9 @@ std::size_t OutputBytes(const Operation& operation, std::size_t input, bool encr
     return encrypting ? input + tag : input > tag ? input - tag : 0;
   }
   if (LengthIsInParameter(*operation.row)) return operation.parameter_bytes;
+  // The row knows a bound; the key says how long its second prime is.
+  if (operation.row->output == spec::OutputRule::kSubprime)
+    return 2 * ((spec::BitLength(operation.object->key()->part(Part::kSubprime)) + 7) / 8);
   const CK_MECHANISM mechanism{operation.row->type, nullptr, 0};
   return spec::OutputLength(*operation.row, mechanism, KeyBitsOf(operation), input, encrypting).value_or(0);
 }

@@ -11,8 +11,7 @@ constexpr CK_FLAGS kWithPublicHalf = CKF_ENCRYPT | CKF_VERIFY | CKF_VERIFY_RECOV
 
 bool RightType(const spec::MechanismRow& row, const Key& key) {
   if (row.key_type != spec::kAnyKeyType) return key.type() == row.key_type || key.type() == row.other_key_type;
-  const bool secret = key.object_class() == CKO_SECRET_KEY;
-  return secret != (row.recipe == spec::Recipe::kPublicFromPrivate);
+  return key.object_class() == CKO_SECRET_KEY;
 }
 
 bool RightClass(CK_OBJECT_CLASS object_class, CK_FLAGS operation) {

@@ -404,7 +404,6 @@ constexpr Derivation kDerivations[] = {
     {Recipe::kDh, AgreeInField},
     {Recipe::kX942Dh, AgreeInField},
     {Recipe::kHkdf, Hkdf},
-    {Recipe::kHkdfData, Hkdf},
     {Recipe::kSp800Counter, Sp800Kdf},
     {Recipe::kSp800Feedback, Sp800Kdf},
     {Recipe::kSp800DoublePipeline, Sp800Kdf},

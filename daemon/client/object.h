@@ -15,6 +15,9 @@ namespace cmkd::daemon {
 // ever.
 inline constexpr CK_OBJECT_HANDLE kSessionObjectBase = CK_OBJECT_HANDLE{1} << 48;
 
+// And from here on are the objects that every token has by itself (service/built_in_objects.h). They are kept nowhere.
+inline constexpr CK_OBJECT_HANDLE kBuiltInObjectBase = CK_OBJECT_HANDLE{1} << 56;
+
 struct Object {
   CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
   cmk::TokenId token;
@@ -28,7 +31,7 @@ struct Object {
   CK_OBJECT_CLASS object_class = CKO_DATA;
   CK_ULONG key_type = CK_UNAVAILABLE_INFORMATION;
 
-  bool is_token() const { return handle < kSessionObjectBase; }
+  bool is_token() const { return handle < kSessionObjectBase || handle >= kBuiltInObjectBase; }
   bool is_private() const { return attributes.Bool(CKA_PRIVATE); }
   bool is_key() const {
     return object_class == CKO_SECRET_KEY || object_class == CKO_PRIVATE_KEY || object_class == CKO_PUBLIC_KEY;

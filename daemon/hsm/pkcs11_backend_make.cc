@@ -9,6 +9,7 @@
 #include "daemon/crypto/random.h"
 #include "daemon/hsm/loss.h"
 #include "daemon/hsm/pkcs11_backend.h"
+#include "daemon/hsm/public_key_info.h"
 #include "daemon/system/log.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/vendor.h"
@@ -56,6 +57,14 @@ void NormalizePoint(spec::Attributes& attributes) {
   der.push_back(static_cast<std::uint8_t>(point->size()));
   der.insert(der.end(), point->begin(), point->end());
   attributes.Set(CKA_EC_POINT, der);
+}
+
+// Not every device computes CKA_PUBLIC_KEY_INFO, and what everybody may know of a private key is there only.
+void AddPublicKeyInfo(CK_KEY_TYPE type, MadePair& made) {
+  if (IsEmpty(made.public_computed.Find(CKA_PUBLIC_KEY_INFO)))
+    made.public_computed.Set(CKA_PUBLIC_KEY_INFO, PublicKeyInfo(type, made.public_computed));
+  if (IsEmpty(made.private_computed.Find(CKA_PUBLIC_KEY_INFO)))
+    made.private_computed.Set(CKA_PUBLIC_KEY_INFO, made.public_computed.View(CKA_PUBLIC_KEY_INFO));
 }
 
 bool IsAesLength(CK_ULONG bytes) { return bytes == 16 || bytes == 24 || bytes == 32; }
@@ -427,6 +436,7 @@ Status Pkcs11Backend::MakePair(Session& session, const CK_MECHANISM& mechanism, 
   }
   if (status.ok()) status = ReadComputed(session, public_plan, public_key.handle(), made.public_computed);
   if (status.ok()) status = ReadComputed(session, private_plan, *private_out, made.private_computed);
+  AddPublicKeyInfo(public_plan.key_type, made);
   if (public_key.Destroy() != CKR_OK || wrapped_key.Destroy() != CKR_OK) session.Break();
   return status;
 }

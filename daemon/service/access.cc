@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "daemon/custody/importer.h"
+#include "daemon/service/built_in_objects.h"
 
 namespace cmkd::daemon {
 
@@ -58,7 +59,9 @@ void NoteWanted(Invocation& invocation, const Object& object) {
 
 Fallible<ObjectPtr> FindVisible(Invocation& invocation, CK_OBJECT_HANDLE handle, CK_RV error) {
   ObjectPtr object;
-  if (handle >= kSessionObjectBase) {
+  if (handle >= kBuiltInObjectBase) {
+    object = FindBuiltIn(invocation, handle);
+  } else if (handle >= kSessionObjectBase) {
     object = invocation.application->FindObject(handle);
   } else if (auto found = invocation.daemon.records.GetObject(handle); found.ok()) {
     object = std::move(*found);

@@ -28,7 +28,7 @@ Fallible<ObjectPtr> FindFor(Invocation& invocation, const CK_MECHANISM& mechanis
                             CK_FLAGS operation) {
   invocation.audit.mechanism = mechanism.mechanism;
   ASSIGN_OR_RETURN(const spec::MechanismRow* row, CheckMechanism(invocation, mechanism, operation));
-  if (!spec::IsMadeHere(*row))
+  if (row->recipe != spec::Recipe::kManaged)
     return Fail(CKR_MECHANISM_INVALID, "data keys go under the managed mechanism", spec::kMechanismNotAllowed);
   ASSIGN_OR_RETURN(ObjectPtr key, FindVisible(invocation, handle, CKR_KEY_HANDLE_INVALID));
   RecordKey(invocation, *key, mechanism.mechanism);

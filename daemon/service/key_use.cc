@@ -141,10 +141,15 @@ Fallible<Candidate> CurrentCandidate(const Invocation& invocation, const Object&
 }
 
 std::optional<CK_MECHANISM_TYPE> MechanismOnDevice(const Backend& backend, const spec::MechanismRow& row) {
-  if (spec::IsMadeHere(row)) {
-    const bool both = backend.FindMechanism(CKM_AES_ECB) != nullptr && backend.FindMechanism(CKM_AES_GCM) != nullptr;
-    return both ? std::optional<CK_MECHANISM_TYPE>(CKM_AES_GCM) : std::nullopt;
-  }
+  const auto if_all = [&](std::initializer_list<CK_MECHANISM_TYPE> parts) -> std::optional<CK_MECHANISM_TYPE> {
+    for (const CK_MECHANISM_TYPE part : parts) {
+      if (backend.FindMechanism(part) == nullptr) return std::nullopt;
+    }
+    return *parts.begin();
+  };
+  if (row.recipe == spec::Recipe::kManaged) return if_all({CKM_AES_GCM, CKM_AES_ECB});
+  if (row.recipe == spec::Recipe::kHkdfData) return if_all({CKM_HKDF_DERIVE});
+  if (row.recipe == spec::Recipe::kDomainGen || row.recipe == spec::Recipe::kPublicFromPrivate) return row.type;
   if (backend.FindMechanism(row.type) != nullptr) return row.type;
   const bool made_of_two = row.recipe == spec::Recipe::kEcdsa && row.digest != 0 &&
                            backend.FindMechanism(CKM_ECDSA) != nullptr && backend.FindMechanism(row.digest) != nullptr;
@@ -179,6 +184,7 @@ CK_FLAGS ServedOperations(const Backend& backend, const spec::MechanismRow& row)
   const auto mechanism = MechanismOnDevice(backend, row);
   if (!mechanism) return 0;
   const CK_MECHANISM_INFO* device = backend.FindMechanism(*mechanism);
+  if (device == nullptr) return row.operations;
   // Flags that are about curves are the row's own.
   constexpr CK_FLAGS kDevices = CKF_ENCRYPT | CKF_DECRYPT | CKF_DIGEST | CKF_SIGN | CKF_VERIFY | CKF_WRAP | CKF_UNWRAP |
                                 CKF_DERIVE | CKF_GENERATE | CKF_GENERATE_KEY_PAIR;

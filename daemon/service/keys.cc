@@ -7,6 +7,7 @@
 #include "daemon/service/key_use.h"
 #include "daemon/service/new_object.h"
 #include "daemon/service/open_key.h"
+#include "daemon/service/public_objects.h"
 #include "daemon/service/rsa_padding.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/mechanism_parameters.h"
@@ -82,6 +83,10 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GenerateKey>& call) {
   invocation.audit.mechanism = mechanism.mechanism;
   ASSIGN_OR_RETURN(const auto token, TokenOf(invocation));
   ASSIGN_OR_RETURN(const spec::MechanismRow* row, CheckMechanism(invocation, mechanism, CKF_GENERATE));
+  if (row->recipe == spec::Recipe::kDomainGen) {
+    ASSIGN_OR_RETURN(*call.key.value, GenerateDomain(invocation, *row, call.attributes.view()));
+    return {};
+  }
   ASSIGN_OR_RETURN(const CK_KEY_TYPE type, GeneratedType(*row, call.attributes.view(), CKO_SECRET_KEY));
   const spec::TemplateContext context = ContextFor(invocation, *token, spec::Verb::kGenerate, CKO_SECRET_KEY, type);
   RETURN_IF_ERROR(spec::CheckTemplate(context, call.attributes.view()));
@@ -193,11 +198,21 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_DeriveKey>& call) {
   ASSIGN_OR_RETURN(const ObjectPtr base, FindVisible(invocation, call.base_key.value, CKR_KEY_HANDLE_INVALID));
   RecordKey(invocation, *base, mechanism.mechanism);
   if (!base->has_material()) return Fail(CKR_KEY_HANDLE_INVALID, "keys are derived from secret and private keys");
+  if (row->recipe == spec::Recipe::kPublicFromPrivate) {
+    ASSIGN_OR_RETURN(*call.key.value, PublicFromPrivate(invocation, *base, call.attributes.view()));
+    return {};
+  }
   RETURN_IF_ERROR(CheckKeyUse(invocation, *row, *base, CKA_DERIVE));
   // What such a derivation gives is a ciphertext; who may ask for ciphertexts would know the derived key.
   const bool encrypts = row->recipe == spec::Recipe::kEcbEncryptData || row->recipe == spec::Recipe::kCbcEncryptData;
   if (encrypts && base->attributes.Bool(CKA_ENCRYPT)) {
     return Fail(CKR_KEY_FUNCTION_NOT_PERMITTED, "a key that encrypts data does not derive keys by encryption");
+  }
+  if (row->recipe == spec::Recipe::kHkdfData) {
+    ASSIGN_OR_RETURN(const Second salt, FindSecond(invocation, *row, mechanism));
+    ASSIGN_OR_RETURN(*call.key.value, DeriveData(invocation, mechanism, *base, salt.object.get(),
+                                                 salt.object == nullptr ? nullptr : &salt.key, call.attributes.view()));
+    return {};
   }
   RETURN_IF_ERROR(CheckPeerPoint(*row, mechanism, *base));
   ASSIGN_OR_RETURN(const spec::Attributes forced,

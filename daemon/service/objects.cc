@@ -3,6 +3,7 @@
 
 #include "daemon/crypto/ec_point.h"
 #include "daemon/crypto/weak_rsa.h"
+#include "daemon/service/built_in_objects.h"
 #include "daemon/service/handlers.h"
 #include "daemon/service/key_role.h"
 #include "daemon/service/key_use.h"
@@ -275,6 +276,8 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_FindObjectsInit>& cal
     if (!IsVisible(invocation, *object, user)) continue;
     if (spec::FoundBy(object->attributes, call.attributes.view())) search->found.push_back(object->handle);
   }
+  const std::vector<CK_OBJECT_HANDLE> built_in = FindBuiltIns(invocation, call.attributes.view());
+  search->found.insert(search->found.end(), built_in.begin(), built_in.end());
   session.search = std::move(search);
   return {};
 }

@@ -146,6 +146,10 @@ Fallible<ByteView> Digested(Invocation& invocation, const Operation& operation, 
 // The whole output's length for `input` bytes, exact when protecting, an upper bound when a padding comes off.
 Fallible<std::size_t> LengthFor(const Operation& operation, std::size_t input) {
   const bool encrypting = operation.kind != OperationKind::kDecrypt;
+  // The row knows a bound; the key says how long its second prime is.
+  const ByteView subprime = operation.key == nullptr ? ByteView{} : operation.key->attributes.View(CKA_SUBPRIME);
+  if (operation.row->output == spec::OutputRule::kSubprime && !subprime.empty())
+    return 2 * ((spec::BitLength(subprime) + 7) / 8);
   const auto length =
       spec::OutputLength(*operation.row, operation.mechanism->get(), operation.key_bits, input, encrypting);
   if (!length)
@@ -349,7 +353,7 @@ Status TransformWhole(Invocation& invocation, Operation& operation, ByteView inp
     *output.length = length;
     return query ? Status{} : TooSmall();
   }
-  if (spec::IsMadeHere(*operation.row)) return TransformManaged(invocation, operation, input, output);
+  if (operation.row->recipe == spec::Recipe::kManaged) return TransformManaged(invocation, operation, input, output);
   // Straight into the answer when it is sure to fit; otherwise beside it, to see how long it is. Some devices want room
   // for the whole input, although what comes out of a padding is shorter.
   const std::size_t room = LengthIsExact(operation) ? length : std::max(length, input.size());

@@ -143,15 +143,16 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GetMechanismInfo>& ca
   const spec::MechanismRow* row = spec::FindMechanism(call.type.value);
   if (row == nullptr || !slot.offers(*row))
     return Fail(CKR_MECHANISM_INVALID, "the token does not have this mechanism");
-  const CK_MECHANISM_INFO& device = *slot.backend->FindMechanism(*MechanismOnDevice(*slot.backend, *row));
+  const CK_MECHANISM_INFO* device =
+      spec::IsMadeHere(*row) ? nullptr : slot.backend->FindMechanism(*MechanismOnDevice(*slot.backend, *row));
   const std::uint32_t unit = row->shown_in == spec::SizeUnit::kBytes ? 8 : 1;
   CK_MECHANISM_INFO& info = *call.info.value;
   info.ulMinKeySize = row->shown_in == spec::SizeUnit::kNone ? 0 : row->key_bits_min / unit;
   info.ulMaxKeySize = row->shown_in == spec::SizeUnit::kNone ? 0 : row->key_bits_max / unit;
   // The row narrowed by what the device says of sizes, where it says something in the same unit.
-  if (device.ulMaxKeySize != 0 && info.ulMaxKeySize != 0) {
-    info.ulMinKeySize = std::max(info.ulMinKeySize, std::min(device.ulMinKeySize, info.ulMaxKeySize));
-    info.ulMaxKeySize = std::max(info.ulMinKeySize, std::min(info.ulMaxKeySize, device.ulMaxKeySize));
+  if (device != nullptr && device->ulMaxKeySize != 0 && info.ulMaxKeySize != 0) {
+    info.ulMinKeySize = std::max(info.ulMinKeySize, std::min(device->ulMinKeySize, info.ulMaxKeySize));
+    info.ulMaxKeySize = std::max(info.ulMinKeySize, std::min(info.ulMaxKeySize, device->ulMaxKeySize));
   }
   info.flags = ServedOperations(*slot.backend, *row);
   if (!slot.backend->software()) info.flags |= CKF_HW;

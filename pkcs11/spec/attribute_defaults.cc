@@ -175,6 +175,13 @@ void AddKeyDefaults(const TemplateContext& context, bool usages_named, CK_MECHAN
   }
 }
 
+void AddDomainDefaults(const TemplateContext& context, Attributes& object) {
+  object.SetUlong(CKA_KEY_TYPE, context.key_type);
+  object.SetBool(CKA_LOCAL, context.verb == Verb::kGenerate);
+  if (const Bytes* prime = object.Find(CKA_PRIME)) object.SetUlong(CKA_PRIME_BITS, BitLength(*prime));
+  if (const Bytes* subprime = object.Find(CKA_SUBPRIME)) object.SetUlong(CKA_SUBPRIME_BITS, BitLength(*subprime));
+}
+
 // Whether a given value goes into the object as it is. What must fit the material is computed anew, so a wrong claim
 // never stays; an empty value of what the object need not have says nothing.
 bool IsTaken(const TemplateContext& context, const AttributeRow& row, const CK_ATTRIBUTE& attribute) {
@@ -223,6 +230,9 @@ Attributes Complete(const TemplateContext& context, Template attributes, CK_MECH
   object.SetUlong(CKA_CLASS, context.object_class);
   SetBoolIfAbsent(object, CKA_PRIVATE, IsHidden(context.object_class));
   if (context.object_class == CKO_CERTIFICATE) object.SetUlong(CKA_CERTIFICATE_TYPE, context.key_type);
+  if (context.object_class == CKO_DOMAIN_PARAMETERS) AddDomainDefaults(context, object);
+  if (context.object_class == CKO_TRUST && !object.Has(CKA_NAME_HASH_ALGORITHM))
+    object.SetUlong(CKA_NAME_HASH_ALGORITHM, CKM_SHA_1);
   if ((ClassBit(context.object_class) & kOnKeys) != 0) AddKeyDefaults(context, usages_named, key_gen_mechanism, object);
   return object;
 }

@@ -60,11 +60,21 @@ Status CheckKeyKind(const TemplateContext& context) {
   return {};
 }
 
+Status CheckDomainKind(const TemplateContext& context) {
+  if (context.key_type == CK_UNAVAILABLE_INFORMATION) return Fail(CKR_TEMPLATE_INCOMPLETE, "no CKA_KEY_TYPE");
+  if ((KeyTypeBit(context.key_type) & kForDiscreteLog) != 0) return {};
+  return Fail(CKR_ATTRIBUTE_VALUE_INVALID, "keys of this CKA_KEY_TYPE have no domain parameters");
+}
+
 Status CheckKind(const TemplateContext& context) {
   if (context.object_class == CK_UNAVAILABLE_INFORMATION) return Fail(CKR_TEMPLATE_INCOMPLETE, "no CKA_CLASS");
-  if (ClassBit(context.object_class) == 0)
-    return Fail(CKR_ATTRIBUTE_VALUE_INVALID, "CKA_CLASS is none that this token has");
+  const ClassSet object_class = ClassBit(context.object_class);
+  if (object_class == 0) return Fail(CKR_ATTRIBUTE_VALUE_INVALID, "CKA_CLASS is none that this token has");
+  if ((object_class & kOnBuiltIn) != 0 && !IsChange(context.verb))
+    return Fail(CKR_ATTRIBUTE_VALUE_INVALID, "objects of this CKA_CLASS are the token's own");
   if (IsKey(context.object_class)) return CheckKeyKind(context);
+  if (object_class == kOnDomain && context.verb != Verb::kUnwrap && context.verb != Verb::kDerive)
+    return CheckDomainKind(context);
   if (context.verb == Verb::kGenerate || context.verb == Verb::kUnwrap || context.verb == Verb::kDerive) {
     return Fail(CKR_TEMPLATE_INCONSISTENT, "CKA_CLASS is no key");
   }
@@ -283,6 +293,26 @@ Status CheckCertificate(const Attributes& object) {
   return {};
 }
 
+// What a trust object says of a certificate means nothing without saying which certificate it is, unless it only takes
+// trust away (PKCS#11 3.2, "Trust objects", footnote 2).
+Status CheckTrust(const Attributes& object) {
+  bool grants = false;
+  for (const AttributeRow& row : AttributeTable()) {
+    if (row.type < CKA_TRUST_SERVER_AUTH || row.type > CKA_TRUST_OCSP_SIGNING) continue;
+    const CK_ULONG trust = object.Ulong(row.type).value_or(CKT_TRUST_UNKNOWN);
+    if (trust > CKT_TRUST_MUST_VERIFY_TRUST)
+      return Refuse(CKR_ATTRIBUTE_VALUE_INVALID, row, "is none of the standard's values");
+    grants = grants || (trust != CKT_TRUST_UNKNOWN && trust != CKT_NOT_TRUSTED);
+  }
+  const std::size_t hash_bytes = DigestLength(object.Ulong(CKA_NAME_HASH_ALGORITHM).value_or(CKM_SHA_1));
+  if (hash_bytes == 0) return Fail(CKR_ATTRIBUTE_VALUE_INVALID, "CKA_NAME_HASH_ALGORITHM is no digest known here");
+  const ByteView hash = object.View(CKA_HASH_OF_CERTIFICATE);
+  if (hash.empty() && grants) return Fail(CKR_TEMPLATE_INCOMPLETE, "trust needs CKA_HASH_OF_CERTIFICATE");
+  if (!hash.empty() && hash.size() != hash_bytes)
+    return Contradiction("CKA_HASH_OF_CERTIFICATE has not the length of CKA_NAME_HASH_ALGORITHM");
+  return {};
+}
+
 Status CheckDates(const Attributes& object) {
   const ByteView start = object.View(CKA_START_DATE);
   const ByteView end = object.View(CKA_END_DATE);
@@ -332,6 +362,7 @@ Status CheckManaged(const TemplateContext& context, const Attributes& object) {
 Status CheckTogether(const TemplateContext& context, Template attributes) {
   const Attributes object = WithoutDefaults(context, attributes);
   if (context.object_class == CKO_CERTIFICATE) RETURN_IF_ERROR(CheckCertificate(object));
+  if (context.object_class == CKO_TRUST) RETURN_IF_ERROR(CheckTrust(object));
   RETURN_IF_ERROR(CheckDates(object));
   if (object.Bool(CKA_ALWAYS_AUTHENTICATE) && !object.Bool(CKA_PRIVATE)) {
     return Contradiction("CKA_ALWAYS_AUTHENTICATE needs CKA_PRIVATE");

@@ -32,11 +32,11 @@ constexpr ClassSet kOnOpener = kOnPublicKey | kOnSecretKey;   // keys that encry
 // clang-format off
 constexpr std::array kRows = {
   // type and name, kind, classes, key types, default, rules, set by
-  AttributeRow{CMKD_NAMED(CLASS),                      K::kUlong,         kOnAll,         kForAny, D::kByRule,   kRequiredOnCreate, kClient},
-  AttributeRow{CMKD_NAMED(TOKEN),                      K::kBool,          kOnAll,         kForAny, D::kFalse,    kChangeableOnCopy, kClient},
-  AttributeRow{CMKD_NAMED(PRIVATE),                    K::kBool,          kOnAll,         kForAny, D::kByRule,   kChangeableOnCopy | kTokenDefault, kClient},
-  AttributeRow{CMKD_NAMED(LABEL),                      K::kText,          kOnAll,         kForAny, D::kEmpty,    kModifiable, kClient},
-  AttributeRow{CMKD_NAMED(UNIQUE_ID),                  K::kText,          kOnAll,         kForAny, D::kComputed, kNeverGiven, kToken},
+  AttributeRow{CMKD_NAMED(CLASS),                      K::kUlong,         kOnAll | kOnBuiltIn,         kForAny, D::kByRule,   kRequiredOnCreate, kClient},
+  AttributeRow{CMKD_NAMED(TOKEN),                      K::kBool,          kOnAll | kOnProfile,         kForAny, D::kFalse,    kChangeableOnCopy, kClient},
+  AttributeRow{CMKD_NAMED(PRIVATE),                    K::kBool,          kOnAll | kOnProfile,         kForAny, D::kByRule,   kChangeableOnCopy | kTokenDefault, kClient},
+  AttributeRow{CMKD_NAMED(LABEL),                      K::kText,          kOnAll | kOnProfile,         kForAny, D::kEmpty,    kModifiable, kClient},
+  AttributeRow{CMKD_NAMED(UNIQUE_ID),                  K::kText,          kOnAll | kOnBuiltIn,         kForAny, D::kComputed, kNeverGiven, kToken},
   AttributeRow{CMKD_NAMED(APPLICATION),                K::kText,          kOnData,        kForAny, D::kEmpty,    kNoRules, kClient},
   AttributeRow{CMKD_NAMED(VALUE),                      K::kBytes,         kOnData,        kForAny, D::kEmpty,    kNoRules, kClient},
   AttributeRow{CMKD_NAMED(VALUE),                      K::kBytes,         kOnCertificate, kForAny, D::kAbsent,   kRequiredOnCreate, kClient},
@@ -45,7 +45,9 @@ constexpr std::array kRows = {
   AttributeRow{CMKD_NAMED(OBJECT_ID),                  K::kBytes,         kOnData,        kForAny, D::kEmpty,    kNoRules, kClient},
   AttributeRow{CMKD_NAMED(CERTIFICATE_TYPE),           K::kUlong,         kOnCertificate, kForAny, D::kByRule,   kRequiredOnCreate, kClient},
   AttributeRow{CMKD_NAMED(ISSUER),                     K::kBytes,         kOnCertificate, kForAny, D::kEmpty,    kModifiable, kClient},
+  AttributeRow{CMKD_NAMED(ISSUER),                     K::kBytes,         kOnTrust,       kForAny, D::kEmpty, kRequiredOnCreate, kClient},
   AttributeRow{CMKD_NAMED(SERIAL_NUMBER),              K::kBytes,         kOnCertificate, kForAny, D::kEmpty,    kModifiable, kClient},
+  AttributeRow{CMKD_NAMED(SERIAL_NUMBER),              K::kBytes,         kOnTrust,       kForAny, D::kEmpty, kRequiredOnCreate, kClient},
   AttributeRow{CMKD_NAMED(TRUSTED),                    K::kBool,          kOnOpener | kOnCertificate, kForAny, D::kFalse, kOnlySoSetsTrue, SetBy::kSo},
   AttributeRow{CMKD_NAMED(CERTIFICATE_CATEGORY),       K::kUlong,         kOnCertificate, kForAny, D::kZero,     kNoRules, kClient},
   AttributeRow{CMKD_NAMED(JAVA_MIDP_SECURITY_DOMAIN),  K::kUlong,         kOnCertificate, kForAny, D::kZero,     kNoRules, kClient},
@@ -53,10 +55,13 @@ constexpr std::array kRows = {
   AttributeRow{CMKD_NAMED(HASH_OF_SUBJECT_PUBLIC_KEY), K::kBytes,         kOnCertificate, kForAny, D::kEmpty,    kNoRules, kClient},
   AttributeRow{CMKD_NAMED(HASH_OF_ISSUER_PUBLIC_KEY),  K::kBytes,         kOnCertificate, kForAny, D::kEmpty,    kNoRules, kClient},
   AttributeRow{CMKD_NAMED(NAME_HASH_ALGORITHM),        K::kUlong,         kOnCertificate, kForAny, D::kAbsent,   kNoRules, kClient},
+  // Footnote 2 of trust objects asks for it, and its own line has a default: SHA-1.
+  AttributeRow{CMKD_NAMED(NAME_HASH_ALGORITHM),        K::kUlong,         kOnTrust,       kForAny, D::kByRule, kNoRules, kClient},
   // A key's check value may be taken away by setting it empty, and not be set to anything else.
   AttributeRow{CMKD_NAMED(CHECK_VALUE),                K::kBytes,         kOnCertificate, kForAny, D::kComputed, kMustFitMaterial, kClient},
   AttributeRow{CMKD_NAMED(CHECK_VALUE),                K::kBytes,         kOnSecretKey,   kForAny, D::kComputed, kMustFitMaterial | kModifiable, kClient},
   AttributeRow{CMKD_NAMED(KEY_TYPE),                   K::kUlong,         kOnKeys,        kForAny, D::kByRule,   kRequiredOnCreate | kRequiredOnUnwrap, kClient},
+  AttributeRow{CMKD_NAMED(KEY_TYPE),                   K::kUlong,         kOnDomain,      kForAny, D::kByRule, kRequiredOnCreate, kClient},
   AttributeRow{CMKD_NAMED(SUBJECT),                    K::kBytes,         kOnCertificate, kForAny, D::kAbsent,   kRequiredOnCreate, kClient},
   AttributeRow{CMKD_NAMED(SUBJECT),                    K::kBytes,         kOnKeyPair,     kForAny, D::kEmpty,    kModifiable, kClient},
   AttributeRow{CMKD_NAMED(ID),                         K::kBytes,         kOnKeys | kOnCertificate, kForAny, D::kEmpty, kModifiable, kClient},
@@ -88,23 +93,30 @@ constexpr std::array kRows = {
   AttributeRow{CMKD_NAMED(PUBLIC_KEY_INFO),            K::kBytes,         kOnCertificate, kForAny, D::kEmpty,    kNoRules, kClient},
   AttributeRow{CMKD_NAMED(PUBLIC_KEY_INFO),            K::kBytes,         kOnKeyPair,     kForAny, D::kComputed, kMustFitMaterial, kClient},
   // The standard forbids it on create; programs send it with CKA_VALUE, and it does no harm when it fits.
-  AttributeRow{CMKD_NAMED(PRIME),                      K::kBigInteger,    kOnPublicKey | kOnDomain, kForDiscreteLog, D::kComputed, kRequiredOnCreate | kRequiredOnGenerate, kClient},
+  AttributeRow{CMKD_NAMED(PRIME),                      K::kBigInteger,    kOnPublicKey, kForDiscreteLog, D::kComputed, kRequiredOnCreate | kRequiredOnGenerate, kClient},
+  AttributeRow{CMKD_NAMED(PRIME),                      K::kBigInteger,    kOnDomain,      kForDiscreteLog, D::kComputed, kRequiredOnCreate | kForbiddenOnGenerate, kClient},
   AttributeRow{CMKD_NAMED(PRIME),                      K::kBigInteger,    kOnPrivateKey,  kForDiscreteLog, D::kComputed, kPublicPart, kClient},
-  AttributeRow{CMKD_NAMED(SUBPRIME),                   K::kBigInteger,    kOnPublicKey | kOnDomain, kForDsa | kForX942, D::kComputed, kRequiredOnCreate | kRequiredOnGenerate, kClient},
+  AttributeRow{CMKD_NAMED(SUBPRIME),                   K::kBigInteger,    kOnPublicKey, kForDsa | kForX942, D::kComputed, kRequiredOnCreate | kRequiredOnGenerate, kClient},
+  AttributeRow{CMKD_NAMED(SUBPRIME),                   K::kBigInteger,    kOnDomain,      kForDsa | kForX942, D::kComputed, kRequiredOnCreate | kForbiddenOnGenerate, kClient},
   AttributeRow{CMKD_NAMED(SUBPRIME),                   K::kBigInteger,    kOnPrivateKey,  kForDsa | kForX942, D::kComputed, kPublicPart, kClient},
-  AttributeRow{CMKD_NAMED(BASE),                       K::kBigInteger,    kOnPublicKey | kOnDomain, kForDiscreteLog, D::kComputed, kRequiredOnCreate | kRequiredOnGenerate, kClient},
+  AttributeRow{CMKD_NAMED(BASE),                       K::kBigInteger,    kOnPublicKey, kForDiscreteLog, D::kComputed, kRequiredOnCreate | kRequiredOnGenerate, kClient},
+  AttributeRow{CMKD_NAMED(BASE),                       K::kBigInteger,    kOnDomain,      kForDiscreteLog, D::kComputed, kRequiredOnCreate | kForbiddenOnGenerate, kClient},
   AttributeRow{CMKD_NAMED(BASE),                       K::kBigInteger,    kOnPrivateKey,  kForDiscreteLog, D::kComputed, kPublicPart, kClient},
+  AttributeRow{CMKD_NAMED(PRIME_BITS),                 K::kUlong,         kOnDomain,      kForDiscreteLog, D::kComputed, kForbiddenOnCreate | kRequiredOnGenerate, kClient},
+  // DSA's follows from the prime's when nobody says it.
+  AttributeRow{CMKD_NAMED(SUBPRIME_BITS),              K::kUlong,         kOnDomain,      kForDsa, D::kComputed, kForbiddenOnCreate, kClient},
+  AttributeRow{CMKD_NAMED(SUBPRIME_BITS),              K::kUlong,         kOnDomain,      kForX942, D::kComputed, kForbiddenOnCreate | kRequiredOnGenerate, kClient},
   AttributeRow{CMKD_NAMED(VALUE_BITS),                 K::kUlong,         kOnPrivateKey,  kForDh, D::kComputed, kForbiddenOnCreate | kForbiddenOnUnwrap, kClient},
   AttributeRow{CMKD_NAMED(VALUE_LEN),                  K::kUlong,         kOnSecretKey,   kForFixed, D::kComputed, kMustFitMaterial, kClient},
   AttributeRow{CMKD_NAMED(VALUE_LEN),                  K::kUlong,         kOnSecretKey,   kForAes | kForGeneric, D::kComputed, kRequiredOnGenerate | kMustFitMaterial, kClient},
   AttributeRow{CMKD_NAMED(EXTRACTABLE),                K::kBool,          kOnHidden,      kForAny, D::kByRule,   kModifiable | kTokenDefault | kLatchesFalse, kClient},
-  AttributeRow{CMKD_NAMED(LOCAL),                      K::kBool,          kOnKeys,        kForAny, D::kByRule,   kNeverGiven, kToken},
+  AttributeRow{CMKD_NAMED(LOCAL),                      K::kBool,          kOnKeys | kOnDomain,        kForAny, D::kByRule,   kNeverGiven, kToken},
   AttributeRow{CMKD_NAMED(NEVER_EXTRACTABLE),          K::kBool,          kOnHidden,      kForAny, D::kByRule,   kNeverGiven, kToken},
   AttributeRow{CMKD_NAMED(ALWAYS_SENSITIVE),           K::kBool,          kOnHidden,      kForAny, D::kByRule,   kNeverGiven, kToken},
   AttributeRow{CMKD_NAMED(KEY_GEN_MECHANISM),          K::kUlong,         kOnKeys,        kForAny, D::kByRule,   kNeverGiven, kToken},
-  AttributeRow{CMKD_NAMED(MODIFIABLE),                 K::kBool,          kOnAll,         kForAny, D::kTrue,     kChangeableOnCopy | kLatchesFalse, kClient},
-  AttributeRow{CMKD_NAMED(COPYABLE),                   K::kBool,          kOnAll,         kForAny, D::kTrue,     kModifiable | kLatchesFalse, kClient},
-  AttributeRow{CMKD_NAMED(DESTROYABLE),                K::kBool,          kOnAll,         kForAny, D::kTrue,     kChangeableOnCopy | kLatchesFalse, kClient},
+  AttributeRow{CMKD_NAMED(MODIFIABLE),                 K::kBool,          kOnAll | kOnBuiltIn,         kForAny, D::kTrue,     kChangeableOnCopy | kLatchesFalse, kClient},
+  AttributeRow{CMKD_NAMED(COPYABLE),                   K::kBool,          kOnAll | kOnBuiltIn,         kForAny, D::kTrue,     kModifiable | kLatchesFalse, kClient},
+  AttributeRow{CMKD_NAMED(DESTROYABLE),                K::kBool,          kOnAll | kOnBuiltIn,         kForAny, D::kTrue,     kChangeableOnCopy | kLatchesFalse, kClient},
   AttributeRow{CMKD_NAMED(EC_PARAMS),                  K::kBytes,         kOnPublicKey,   kForCurves, D::kAbsent, kRequiredOnCreate | kRequiredOnGenerate, kClient},
   AttributeRow{CMKD_NAMED(EC_PARAMS),                  K::kBytes,         kOnPrivateKey,  kForCurves, D::kComputed, kPublicPart, kClient},
   AttributeRow{CMKD_NAMED(EC_POINT),                   K::kBytes,         kOnPublicKey,   kForCurves, D::kComputed, kPublicPart, kClient},
@@ -112,9 +124,30 @@ constexpr std::array kRows = {
   AttributeRow{CMKD_NAMED(EC_POINT),                   K::kBytes,         kOnPrivateKey,  kForCurves, D::kComputed, kForbiddenOnGenerate | kMustFitMaterial, kClient},
   AttributeRow{CMKD_NAMED(ALWAYS_AUTHENTICATE),        K::kBool,          kOnPrivateKey,  kForAny, D::kFalse,    kNoRules, kClient},
   AttributeRow{CMKD_NAMED(WRAP_WITH_TRUSTED),          K::kBool,          kOnHidden,      kForAny, D::kFalse,    kModifiable | kLatchesTrue, kClient},
+  AttributeRow{CMKD_NAMED(MECHANISM_TYPE),             K::kUlong,         kOnMechanism,   kForAny, D::kComputed, kNeverGiven, kToken},
+  AttributeRow{CMKD_NAMED(PROFILE_ID),                 K::kUlong,         kOnProfile,     kForAny, D::kComputed, kNeverGiven, kToken},
   AttributeRow{CMKD_NAMED(OBJECT_VALIDATION_FLAGS),    K::kUlong,         kOnKeys,        kForAny, D::kZero,     kNeverGiven | kTokenDefault, kToken},
+  AttributeRow{CMKD_NAMED(VALIDATION_TYPE),            K::kUlong,         kOnValidation,  kForAny, D::kComputed, kNeverGiven, kToken},
+  AttributeRow{CMKD_NAMED(VALIDATION_VERSION),         K::kBytes,         kOnValidation,  kForAny, D::kComputed, kNeverGiven, kToken},
+  AttributeRow{CMKD_NAMED(VALIDATION_LEVEL),           K::kUlong,         kOnValidation,  kForAny, D::kComputed, kNeverGiven, kToken},
+  AttributeRow{CMKD_NAMED(VALIDATION_MODULE_ID),       K::kText,          kOnValidation,  kForAny, D::kComputed, kNeverGiven, kToken},
+  AttributeRow{CMKD_NAMED(VALIDATION_FLAG),            K::kUlong,         kOnValidation,  kForAny, D::kComputed, kNeverGiven, kToken},
+  AttributeRow{CMKD_NAMED(VALIDATION_AUTHORITY_TYPE),  K::kUlong,         kOnValidation,  kForAny, D::kComputed, kNeverGiven, kToken},
+  AttributeRow{CMKD_NAMED(VALIDATION_COUNTRY),         K::kText,          kOnValidation,  kForAny, D::kComputed, kNeverGiven, kToken},
+  AttributeRow{CMKD_NAMED(VALIDATION_CERTIFICATE_IDENTIFIER), K::kText,          kOnValidation,  kForAny, D::kComputed, kNeverGiven, kToken},
+  AttributeRow{CMKD_NAMED(VALIDATION_CERTIFICATE_URI), K::kText,          kOnValidation,  kForAny, D::kComputed, kNeverGiven, kToken},
+  AttributeRow{CMKD_NAMED(VALIDATION_VENDOR_URI),      K::kText,          kOnValidation,  kForAny, D::kComputed, kNeverGiven, kToken},
+  AttributeRow{CMKD_NAMED(VALIDATION_PROFILE),         K::kText,          kOnValidation,  kForAny, D::kComputed, kNeverGiven, kToken},
+  AttributeRow{CMKD_NAMED(TRUST_SERVER_AUTH),          K::kUlong,         kOnTrust,       kForAny, D::kZero, kModifiable, kClient},
+  AttributeRow{CMKD_NAMED(TRUST_CLIENT_AUTH),          K::kUlong,         kOnTrust,       kForAny, D::kZero, kModifiable, kClient},
+  AttributeRow{CMKD_NAMED(TRUST_CODE_SIGNING),         K::kUlong,         kOnTrust,       kForAny, D::kZero, kModifiable, kClient},
+  AttributeRow{CMKD_NAMED(TRUST_EMAIL_PROTECTION),     K::kUlong,         kOnTrust,       kForAny, D::kZero, kModifiable, kClient},
+  AttributeRow{CMKD_NAMED(TRUST_IPSEC_IKE),            K::kUlong,         kOnTrust,       kForAny, D::kZero, kModifiable, kClient},
+  AttributeRow{CMKD_NAMED(TRUST_TIME_STAMPING),        K::kUlong,         kOnTrust,       kForAny, D::kZero, kModifiable, kClient},
+  AttributeRow{CMKD_NAMED(TRUST_OCSP_SIGNING),         K::kUlong,         kOnTrust,       kForAny, D::kZero, kModifiable, kClient},
   AttributeRow{CMKD_NAMED(ENCAPSULATE),                K::kBool,          kOnPublicKey,   kForAny, D::kUsage,    kUsage, kClient},
   AttributeRow{CMKD_NAMED(DECAPSULATE),                K::kBool,          kOnPrivateKey,  kForAny, D::kUsage,    kUsage, kClient},
+  AttributeRow{CMKD_NAMED(HASH_OF_CERTIFICATE),        K::kBytes,         kOnTrust,       kForAny, D::kEmpty, kNoRules, kClient},
   // Footnote 1 would make every program of before 3.2 fail on import, so it need not be given.
   AttributeRow{CMKD_NAMED(PUBLIC_CRC64_VALUE),         K::kBytes,         kOnKeyPair,     kForAny, D::kComputed, kForbiddenOnGenerate | kMustFitMaterial | kMadeWithKeyPair, kClient},
   AttributeRow{CMKD_NAMED(WRAP_TEMPLATE),              K::kTemplate,      kOnOpener,      kForAny, D::kAbsent,   kNoRules, kClient},
@@ -178,6 +211,11 @@ ClassSet ClassBit(CK_OBJECT_CLASS object_class) {
     case CKO_PUBLIC_KEY: return kOnPublicKey;
     case CKO_PRIVATE_KEY: return kOnPrivateKey;
     case CKO_SECRET_KEY: return kOnSecretKey;
+    case CKO_DOMAIN_PARAMETERS: return kOnDomain;
+    case CKO_TRUST: return kOnTrust;
+    case CKO_PROFILE: return kOnProfile;
+    case CKO_MECHANISM: return kOnMechanism;
+    case CKO_VALIDATION: return kOnValidation;
     default: return 0;
   }
 }

@@ -24,16 +24,23 @@ enum class AttributeKind : std::uint8_t {
 };
 
 // Object classes and key types as bit sets, so that a row can name several.
-using ClassSet = std::uint8_t;
+using ClassSet = std::uint16_t;
 inline constexpr ClassSet kOnData = 1;
 inline constexpr ClassSet kOnCertificate = 2;
 inline constexpr ClassSet kOnPublicKey = 4;
 inline constexpr ClassSet kOnPrivateKey = 8;
 inline constexpr ClassSet kOnSecretKey = 16;
 inline constexpr ClassSet kOnDomain = 32;  // domain parameters
+inline constexpr ClassSet kOnTrust = 64;
+// The token's own objects: they can be found and read, and nothing else.
+inline constexpr ClassSet kOnProfile = 128;
+inline constexpr ClassSet kOnMechanism = 256;
+inline constexpr ClassSet kOnValidation = 512;
+inline constexpr ClassSet kOnBuiltIn = kOnProfile | kOnMechanism | kOnValidation;
 inline constexpr ClassSet kOnKeyPair = kOnPublicKey | kOnPrivateKey;
 inline constexpr ClassSet kOnKeys = kOnKeyPair | kOnSecretKey;
-inline constexpr ClassSet kOnAll = kOnKeys | kOnCertificate | kOnData | kOnDomain;
+// Storage objects.
+inline constexpr ClassSet kOnAll = kOnKeys | kOnCertificate | kOnData | kOnDomain | kOnTrust;
 
 using KeyTypeSet = std::uint16_t;
 inline constexpr KeyTypeSet kForRsa = 1;
@@ -103,7 +110,7 @@ std::span<const AttributeRow> AttributeTable();
 // The first row of a type (for its name and kind), or nullptr for an attribute unknown here.
 const AttributeRow* FindAttribute(CK_ATTRIBUTE_TYPE type);
 
-// The row that holds for objects of this class and key type (ignored for data objects and certificates), or nullptr.
+// The row that holds for objects of this class and key type (which counts for keys and domain parameters), or nullptr.
 const AttributeRow* FindAttribute(CK_ATTRIBUTE_TYPE type, CK_OBJECT_CLASS object_class, CK_KEY_TYPE key_type);
 
 // The bit of a class or key type; 0 for one that this project has no objects of.

@@ -16,10 +16,14 @@ inline constexpr std::array kGenericRows = {
 inline constexpr std::array kDerivationRows = {
     SecretGen(CMKD_NAMED(HKDF_KEY_GEN), CKK_HKDF, kSecretMin, kSecretMax, kApproved),
     Derive(CMKD_NAMED(HKDF_DERIVE), CKK_HKDF, CKK_GENERIC_SECRET, P::kHkdf, kApproved, R::kHkdf, 0, "hkdf_sha256_test.json"),
+    Derive(CMKD_NAMED(HKDF_DATA), CKK_HKDF, CKK_GENERIC_SECRET, P::kHkdf, kApproved, R::kHkdfData, 0, "functions_test"),
     Derive(CMKD_NAMED(SP800_108_COUNTER_KDF), CKK_GENERIC_SECRET, CKK_AES, P::kSp800Kdf, kApproved, R::kSp800Counter, 0, kKnown),
     Derive(CMKD_NAMED(SP800_108_FEEDBACK_KDF), CKK_GENERIC_SECRET, CKK_AES, P::kSp800Feedback, kApproved, R::kSp800Feedback, 0, kKnown),
     Derive(CMKD_NAMED(SP800_108_DOUBLE_PIPELINE_KDF), CKK_GENERIC_SECRET, CKK_AES, P::kSp800Kdf, kApproved, R::kSp800DoublePipeline, 0, kKnown),
     Secret(CMKD_NAMED(PKCS5_PBKD2), CKK_GENERIC_SECRET, kAnyKeyType, kSecretMin, kSecretMax, P::kPbkdf2, CKF_GENERATE, O::kNone, kOne, V::kOwnObject, kApproved, R::kPbkdf2, 0, kKnown),
+    // Takes nothing of the key but its public half.
+    MechanismRow{CKM_PUB_KEY_FROM_PRIV_KEY, "CKM_PUB_KEY_FROM_PRIV_KEY", P::kNone, kAnyKeyType, kNoKeyType, 0, 0, SizeUnit::kNone,
+                 CKF_DERIVE, O::kNone, kOne, V::kOwnObject, kApproved, R::kPublicFromPrivate, 0, "functions_test"},
     // The simple ones give a key away to whoever can try out its parts: never on managed tokens.
     Derive(CMKD_NAMED(CONCATENATE_BASE_AND_KEY), kAnyKeyType, kNoKeyType, P::kKeyHandle, kLegacy, R::kConcatenateKeys, 0, kKnown),
     Derive(CMKD_NAMED(CONCATENATE_BASE_AND_DATA), kAnyKeyType, kNoKeyType, P::kStringData, kLegacy, R::kConcatenateBaseAndData, 0, kKnown),

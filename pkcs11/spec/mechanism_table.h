@@ -127,7 +127,8 @@ enum class Recipe : std::uint8_t {
   kTlsKeyMaterial,
   kTlsKdf,
   kPublicFromPrivate,
-  // Not of any device: the daemon makes it of kAesGcm and kEcb (daemon/service/managed_cipher.h).
+  // The daemon makes it of kAesGcm and kEcb (daemon/service/managed_cipher.h), as it makes kHkdfData, kDomainGen and
+  // kPublicFromPrivate (daemon/service/public_objects.h).
   kManaged,
 };
 
@@ -205,8 +206,11 @@ constexpr bool FindsVersions(VersionSearch search) {
   return search == VersionSearch::kTrial || search == VersionSearch::kHeader;
 }
 
-// Whether the daemon makes the mechanism of others; devices do not have it.
-constexpr bool IsMadeHere(const MechanismRow& row) { return row.recipe == Recipe::kManaged; }
+// Whether the daemon makes the mechanism of others, or of nothing secret; devices need not have it.
+constexpr bool IsMadeHere(const MechanismRow& row) {
+  return row.recipe == Recipe::kManaged || row.recipe == Recipe::kHkdfData || row.recipe == Recipe::kDomainGen ||
+         row.recipe == Recipe::kPublicFromPrivate;
+}
 
 // Whether what a recipe derives takes over the base key's secrecy whatever the template says: anybody could compute one
 // from the other, or brute force a part of it (PKCS#11 3.2, "Miscellaneous simple key derivation mechanisms").

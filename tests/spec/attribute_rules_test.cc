@@ -56,8 +56,11 @@ TEST(Template, WithoutAClassOrTypeIsIncomplete) {
 }
 
 TEST(Template, OfAClassOrTypeThatIsNotKeptIsRefused) {
+  EXPECT_RV(CKR_ATTRIBUTE_VALUE_INVALID, CheckTemplate({.verb = Verb::kCreate, .object_class = CKO_HW_FEATURE}, {}));
+  for (const CK_OBJECT_CLASS own : {CKO_PROFILE, CKO_MECHANISM, CKO_VALIDATION})
+    EXPECT_RV(CKR_ATTRIBUTE_VALUE_INVALID, CheckTemplate({.verb = Verb::kCreate, .object_class = own}, {}));
   EXPECT_RV(CKR_ATTRIBUTE_VALUE_INVALID,
-            CheckTemplate({.verb = Verb::kCreate, .object_class = CKO_DOMAIN_PARAMETERS}, {}));
+            CheckTemplate(ContextOf({CKO_DOMAIN_PARAMETERS, CKK_RSA, ""}, Verb::kCreate), {}));
   EXPECT_RV(CKR_ATTRIBUTE_VALUE_INVALID, CheckTemplate(ContextOf({CKO_SECRET_KEY, CKK_RC4, ""}, Verb::kCreate), {}));
   EXPECT_RV(CKR_ATTRIBUTE_VALUE_INVALID, CheckTemplate(ContextOf({CKO_CERTIFICATE, CKC_WTLS, ""}, Verb::kCreate), {}));
   EXPECT_RV(CKR_TEMPLATE_INCONSISTENT, CheckTemplate(ContextOf({CKO_SECRET_KEY, CKK_RSA, ""}, Verb::kCreate), {}));

@@ -16,13 +16,7 @@ namespace {
 const std::set<std::string> kOfOtherObjects = {"CKA_AC_ISSUER",
                                                "CKA_OWNER",
                                                "CKA_ATTR_TYPES",  // other certificates
-                                               "CKA_PRIME",
-                                               "CKA_SUBPRIME",
-                                               "CKA_BASE",
-                                               "CKA_PRIME_BITS",
-                                               "CKA_SUBPRIME_BITS",
-                                               "CKA_SUB_PRIME_BITS",
-                                               "CKA_VALUE_BITS",
+                                               "CKA_SUB_PRIME_BITS",  // now CKA_SUBPRIME_BITS
                                                "CKA_SECONDARY_AUTH",
                                                "CKA_AUTH_PIN_FLAGS",  // withdrawn in 2.20
                                                "CKA_ECDSA_PARAMS",    // now CKA_EC_PARAMS
@@ -39,11 +33,9 @@ const std::set<std::string> kOfOtherObjects = {"CKA_AC_ISSUER",
                                                "CKA_CHAR_SETS",
                                                "CKA_ENCODING_METHODS",
                                                "CKA_MIME_TYPES",
-                                               "CKA_MECHANISM_TYPE",
                                                "CKA_REQUIRED_CMS_ATTRIBUTES",
                                                "CKA_DEFAULT_CMS_ATTRIBUTES",
                                                "CKA_SUPPORTED_CMS_ATTRIBUTES",
-                                               "CKA_PROFILE_ID",
                                                "CKA_PARAMETER_SET",
                                                "CKA_SEED",
                                                "CKA_VENDOR_DEFINED"};
@@ -133,7 +125,8 @@ TEST(AttributeTable, OurOwnAttributesAreOnKeysAndReadOnly) {
 }
 
 TEST(AttributeTable, KnowsOnlyTheClassesAndTypesOfThisProject) {
-  EXPECT_EQ(ClassBit(CKO_DOMAIN_PARAMETERS), 0);
+  EXPECT_EQ(ClassBit(CKO_OTP_KEY), 0);
+  EXPECT_EQ(ClassBit(CKO_HW_FEATURE), 0);
   EXPECT_EQ(ClassBit(CK_UNAVAILABLE_INFORMATION), 0);
   EXPECT_EQ(KeyTypeBit(CKK_RC4), 0);
   EXPECT_EQ(KeyTypeBit(CKK_SHA256_HMAC), kForGeneric);

@@ -32,6 +32,8 @@ inline constexpr std::array kKinds = {
     Kind{CKO_SECRET_KEY, CKK_AES, "AES"},
     Kind{CKO_SECRET_KEY, CKK_GENERIC_SECRET, "generic secret"},
     Kind{CKO_SECRET_KEY, CKK_SHA256_HMAC, "HMAC"},
+    Kind{CKO_TRUST, CK_UNAVAILABLE_INFORMATION, "trust"},
+    Kind{CKO_DOMAIN_PARAMETERS, CKK_DSA, "DSA parameters"},
 };
 
 inline bool IsKey(const Kind& kind) { return (ClassBit(kind.object_class) & kOnKeys) != 0; }
@@ -55,6 +57,17 @@ inline Bytes SampleValue(const AttributeRow& row, const Kind& kind) {
     case CKA_VALUE_LEN: return ulong(32);
     case CKA_MODULUS_BITS: return ulong(2048);
     case CKA_PUBLIC_EXPONENT: return {1, 0, 1};
+    case CKA_PRIME_BITS: return ulong(2048);
+    case CKA_SUBPRIME_BITS: return ulong(256);
+    case CKA_NAME_HASH_ALGORITHM: return ulong(CKM_SHA_1);
+    case CKA_HASH_OF_CERTIFICATE: return Bytes(20, 'x');
+    case CKA_TRUST_SERVER_AUTH:
+    case CKA_TRUST_CLIENT_AUTH:
+    case CKA_TRUST_CODE_SIGNING:
+    case CKA_TRUST_EMAIL_PROTECTION:
+    case CKA_TRUST_IPSEC_IKE:
+    case CKA_TRUST_TIME_STAMPING:
+    case CKA_TRUST_OCSP_SIGNING: return ulong(CKT_NOT_TRUSTED);  // the others need a hash beside them
     case CKA_EC_PARAMS:
       for (const Curve& curve : Curves()) {
         if (curve.key_type == kind.key_type) return ToBytes(AsBytes(curve.oid));
