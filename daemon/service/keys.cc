@@ -1,4 +1,5 @@
 // Key management (PKCS#11 section 5.18): generate, wrap, unwrap, derive.
+#include <algorithm>
 #include <utility>
 
 #include "daemon/service/handlers.h"
@@ -74,6 +75,34 @@ Status CheckPeerPoint(const spec::MechanismRow& row, const CK_MECHANISM& mechani
   const CK_BYTE first = parameters.pPublicData[0];
   if (first != 0x06 && first != 0x07) return {};
   return Fail(CKR_PUBLIC_KEY_INVALID, "points in the hybrid form are not taken");
+}
+
+// The other side's value of a Diffie-Hellman agreement is from 2 to p - 2 (SP 800-56A section 5.6.2.3): others make a
+// secret that anybody knows, and SoftHSM 2.6.1 takes those above p.
+Status CheckPeerValue(const spec::MechanismRow& row, const CK_MECHANISM& mechanism, const Object& base) {
+  ByteView value;
+  if (row.parameter == spec::ParameterKind::kDhPublic) {
+    value = {static_cast<const std::uint8_t*>(mechanism.pParameter), mechanism.ulParameterLen};
+  } else if (row.parameter == spec::ParameterKind::kX942Dh) {
+    const auto& parameter = *static_cast<const CK_X9_42_DH1_DERIVE_PARAMS*>(mechanism.pParameter);
+    value = {parameter.pPublicData, parameter.ulPublicDataLen};
+  } else {
+    return {};
+  }
+  const auto without_zeros = [](ByteView number) {
+    while (!number.empty() && number[0] == 0) number = number.subspan(1);
+    return number;
+  };
+  value = without_zeros(value);
+  Bytes last = ToBytes(without_zeros(base.attributes.View(CKA_PRIME)));
+  if (last.empty()) return {};
+  last.back() = static_cast<std::uint8_t>(last.back() & 0xFE);  // p - 1: a prime is odd
+  const bool small = spec::BitLength(value) < 2;
+  const bool below = value.size() != last.size()
+                         ? value.size() < last.size()
+                         : std::lexicographical_compare(value.begin(), value.end(), last.begin(), last.end());
+  if (!small && below) return {};
+  return Fail(CKR_PUBLIC_KEY_INVALID, "the other side's value is none of the group");
 }
 
 }  // namespace
@@ -215,6 +244,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_DeriveKey>& call) {
     return {};
   }
   RETURN_IF_ERROR(CheckPeerPoint(*row, mechanism, *base));
+  RETURN_IF_ERROR(CheckPeerValue(*row, mechanism, *base));
   ASSIGN_OR_RETURN(const spec::Attributes forced,
                    spec::MergeForced(base->attributes.View(CKA_DERIVE_TEMPLATE), call.attributes.view()));
   const spec::CTemplate merged = forced.ToTemplate();

@@ -222,8 +222,16 @@ TEST_F(ObjectsTest, GeneratedDhParametersAreAGroupOfRfc7919) {
   EXPECT_EQ(Generate(CKM_DH_PKCS_PARAMETER_GEN, Template().Ulong(CKA_PRIME_BITS, 1024), object), CKR_KEY_SIZE_RANGE);
   EXPECT_EQ(Generate(CKM_DH_PKCS_PARAMETER_GEN, {}, object), CKR_TEMPLATE_INCOMPLETE);
   if (FlagsOf(CKM_DH_PKCS_KEY_PAIR_GEN) == 0) return;
-  const Pair pair = MakePair(CKM_DH_PKCS_KEY_PAIR_GEN, Template().Raw(CKA_PRIME, prime).Raw(CKA_BASE, {2}));
-  EXPECT_NE(pair.private_key, 0u);
+  const Pair pair = MakePair(CKM_DH_PKCS_KEY_PAIR_GEN, Template().Raw(CKA_PRIME, prime).Raw(CKA_BASE, {2}),
+                             Template().Bool(CKA_DERIVE, true));
+  // No side is agreed with whose value makes a secret that everybody knows.
+  Bytes last = prime;
+  last.back() = static_cast<std::uint8_t>(last.back() - 1);
+  for (const Bytes& bad : {Bytes{0}, Bytes{1}, last, prime, Bytes(256, 0xff), Bytes(257, 2)}) {
+    Bytes value = bad;
+    const CK_MECHANISM agree{CKM_DH_PKCS_DERIVE, value.data(), value.size()};
+    EXPECT_EQ(Derive(agree, pair.private_key, Template().Ulong(CKA_VALUE_LEN, 32), object), CKR_PUBLIC_KEY_INVALID);
+  }
 }
 
 TEST_F(ObjectsTest, GeneratedDsaParametersMakeKeysThatSign) {
