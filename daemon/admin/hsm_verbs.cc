@@ -11,7 +11,7 @@ namespace cmkd::daemon {
 
 namespace {
 
-Json Describe(const Finding& finding) {
+Json Describe(const Discrepancy& finding) {
   return {{"kind", Name(finding.kind)}, {"hsm", finding.hsm},   {"id", Hex(finding.id)},
           {"label", finding.label},     {"what", finding.what}, {"destroyed", finding.destroyed}};
 }
@@ -28,7 +28,7 @@ Fallible<Json> ReconcileHsms(const AdminCall& call) {
                    Reconcile(daemon.store, daemon.backends, daemon.custodian, daemon.registry, root, repair));
   Json findings = Json::array();
   std::size_t destroyed = 0;
-  for (const Finding& finding : done.findings) {
+  for (const Discrepancy& finding : done.findings) {
     findings.push_back(Describe(finding));
     destroyed += finding.destroyed ? 1 : 0;
   }

@@ -60,8 +60,8 @@ std::string WhatIsAltered(const Expected& expected, const DeviceObject& object) 
   return {};
 }
 
-Finding FindingOf(FindingKind kind, const DeviceObject& object, std::string what) {
-  Finding finding;
+Discrepancy DiscrepancyOf(DiscrepancyKind kind, const DeviceObject& object, std::string what) {
+  Discrepancy finding;
   finding.kind = kind;
   finding.id = ToBytes(object.attributes.View(CKA_ID));
   finding.label = object.attributes.Text(CKA_LABEL);
@@ -71,7 +71,7 @@ Finding FindingOf(FindingKind kind, const DeviceObject& object, std::string what
 }
 
 // An object that no record names: whether it is a finding at all.
-std::optional<Finding> Unnamed(std::string_view owner, const DeviceObject& object) {
+std::optional<Discrepancy> Unnamed(std::string_view owner, const DeviceObject& object) {
   const ByteView id = object.attributes.View(CKA_ID);
   const std::string_view label = object.attributes.Text(CKA_LABEL);
   const CK_OBJECT_CLASS object_class = ClassOf(object);
@@ -79,12 +79,12 @@ std::optional<Finding> Unnamed(std::string_view owner, const DeviceObject& objec
   if (key && label.starts_with(owner)) {
     const std::string_view rest = label.substr(owner.size());
     if (rest == " session key")
-      return FindingOf(FindingKind::kLeftover, object, "a session's key whose application is not connected");
-    return FindingOf(FindingKind::kOrphan, object, "no record names it");
+      return DiscrepancyOf(DiscrepancyKind::kLeftover, object, "a session's key whose application is not connected");
+    return DiscrepancyOf(DiscrepancyKind::kOrphan, object, "no record names it");
   }
   const bool half_made = key || object_class == CK_UNAVAILABLE_INFORMATION;
   if (half_made && id.empty() && label.empty())
-    return FindingOf(FindingKind::kNameless, object, "a key without id and label, perhaps half made");
+    return DiscrepancyOf(DiscrepancyKind::kNameless, object, "a key without id and label, perhaps half made");
   return std::nullopt;
 }
 
@@ -113,9 +113,10 @@ Status WaitFor(const Makers::Mark& makers) {
   return {};
 }
 
-bool Wanted(const Repair& repair, FindingKind kind) {
-  return (kind == FindingKind::kOrphan && repair.orphans) || (kind == FindingKind::kLeftover && repair.leftovers) ||
-         (kind == FindingKind::kNameless && repair.nameless);
+bool Wanted(const Repair& repair, DiscrepancyKind kind) {
+  return (kind == DiscrepancyKind::kOrphan && repair.orphans) ||
+         (kind == DiscrepancyKind::kLeftover && repair.leftovers) ||
+         (kind == DiscrepancyKind::kNameless && repair.nameless);
 }
 
 bool LooksTheSame(const DeviceObject& one, const DeviceObject& other) {
@@ -133,9 +134,9 @@ Status ReconcileOne(store::Store& store, Backend& backend, Custodian& custodian,
   if (!root_reference.empty()) expected[root_reference] = {"the key that wraps the root key", true, false, false};
   ASSIGN_OR_RETURN(const auto found, backend.ListObjects());
   result.objects += found.size();
-  for (Finding& finding : Compare(owner, expected, found)) {
+  for (Discrepancy& finding : Compare(owner, expected, found)) {
     finding.hsm = backend.name();
-    const bool unnamed = finding.kind >= FindingKind::kOrphan;
+    const bool unnamed = finding.kind >= DiscrepancyKind::kOrphan;
     const bool was_there = std::any_of(before.begin(), before.end(),
                                        [&](const DeviceObject& one) { return LooksTheSame(one, finding.object); });
     if (unnamed && !was_there) continue;
@@ -152,14 +153,14 @@ Status ReconcileOne(store::Store& store, Backend& backend, Custodian& custodian,
 
 std::string OwnerWords(const store::StoreId& id) { return "cmkd " + id.ToHex().substr(0, 16); }
 
-std::string_view Name(FindingKind kind) {
+std::string_view Name(DiscrepancyKind kind) {
   switch (kind) {
-    case FindingKind::kMissing: return "missing";
-    case FindingKind::kDouble: return "double";
-    case FindingKind::kAltered: return "altered";
-    case FindingKind::kOrphan: return "orphan";
-    case FindingKind::kLeftover: return "leftover";
-    case FindingKind::kNameless: return "nameless";
+    case DiscrepancyKind::kMissing: return "missing";
+    case DiscrepancyKind::kDouble: return "double";
+    case DiscrepancyKind::kAltered: return "altered";
+    case DiscrepancyKind::kOrphan: return "orphan";
+    case DiscrepancyKind::kLeftover: return "leftover";
+    case DiscrepancyKind::kNameless: return "nameless";
   }
   return "";
 }
@@ -199,9 +200,9 @@ Fallible<ExpectedById> Gather(store::Store& store, const Registry& registry, con
   return expected;
 }
 
-std::vector<Finding> Compare(std::string_view owner, const ExpectedById& expected,
-                             const std::vector<DeviceObject>& found) {
-  std::vector<Finding> findings;
+std::vector<Discrepancy> Compare(std::string_view owner, const ExpectedById& expected,
+                                 const std::vector<DeviceObject>& found) {
+  std::vector<Discrepancy> findings;
   std::map<Bytes, std::size_t> times;
   for (const DeviceObject& object : found) {
     const CK_OBJECT_CLASS object_class = ClassOf(object);
@@ -213,13 +214,13 @@ std::vector<Finding> Compare(std::string_view owner, const ExpectedById& expecte
       continue;
     }
     if (++times[named->first] == 2)
-      findings.push_back(FindingOf(FindingKind::kDouble, object, named->second.what + ": several have its id"));
+      findings.push_back(DiscrepancyOf(DiscrepancyKind::kDouble, object, named->second.what + ": several have its id"));
     if (std::string altered = WhatIsAltered(named->second, object); !altered.empty())
-      findings.push_back(FindingOf(FindingKind::kAltered, object, named->second.what + ": " + altered));
+      findings.push_back(DiscrepancyOf(DiscrepancyKind::kAltered, object, named->second.what + ": " + altered));
   }
   for (const auto& [id, what] : expected) {
     if (what.may_be_missing || times.contains(id)) continue;
-    Finding missing;
+    Discrepancy missing;
     missing.id = id;
     missing.what = what.what;
     findings.push_back(std::move(missing));

@@ -14,7 +14,7 @@ namespace cmkd::daemon {
 // With what words the labels begin of what this store has in its devices.
 std::string OwnerWords(const store::StoreId& id);
 
-enum class FindingKind : std::uint8_t {
+enum class DiscrepancyKind : std::uint8_t {
   kMissing,   // a record names it, the device does not have it
   kDouble,    // several objects have its id
   kAltered,   // it is there, and not as it was made
@@ -22,10 +22,10 @@ enum class FindingKind : std::uint8_t {
   kLeftover,  // of a session that no application has now; one that comes back would want it
   kNameless,  // a key without id and label: what a device that lost power while making a key leaves behind
 };
-std::string_view Name(FindingKind kind);
+std::string_view Name(DiscrepancyKind kind);
 
-struct Finding {
-  FindingKind kind = FindingKind::kMissing;
+struct Discrepancy {
+  DiscrepancyKind kind = DiscrepancyKind::kMissing;
   std::string hsm;
   Bytes id;
   std::string label;  // as the device shows it
@@ -47,8 +47,8 @@ using ExpectedById = std::map<Bytes, Expected>;
 Fallible<ExpectedById> Gather(store::Store& store, const Registry& registry, const std::string& hsm);
 
 // Pure: what is wrong, given what must be there and what is.
-std::vector<Finding> Compare(std::string_view owner, const ExpectedById& expected,
-                             const std::vector<DeviceObject>& found);
+std::vector<Discrepancy> Compare(std::string_view owner, const ExpectedById& expected,
+                                 const std::vector<DeviceObject>& found);
 
 // What of it is put right: only ever by destroying what nothing needs.
 struct Repair {
@@ -58,7 +58,7 @@ struct Repair {
 };
 
 struct Reconciliation {
-  std::vector<Finding> findings;
+  std::vector<Discrepancy> findings;
   std::size_t objects = 0;  // looked at in the devices
 };
 

@@ -10,13 +10,13 @@ using ::testing::IsEmpty;
 
 class CustodianTest : public CustodyTest {
  protected:
-  std::vector<Finding> Look() {
+  std::vector<Discrepancy> Look() {
     Registry registry([](Application&) {});
     const auto done = Reconcile(*faults_, backends_, custodian(), registry, {}, {});
     EXPECT_GOOD(done);
-    std::vector<Finding> orphans;
-    for (const Finding& finding : done->findings) {
-      if (finding.kind == FindingKind::kOrphan && finding.label.ends_with(" key")) orphans.push_back(finding);
+    std::vector<Discrepancy> orphans;
+    for (const Discrepancy& finding : done->findings) {
+      if (finding.kind == DiscrepancyKind::kOrphan && finding.label.ends_with(" key")) orphans.push_back(finding);
     }
     return orphans;
   }

@@ -19,10 +19,10 @@ using ::testing::SizeIs;
 
 class ReconcileTest : public CustodyTest {
  protected:
-  std::vector<Finding> Look(const Repair& repair = {}) {
+  std::vector<Discrepancy> Look(const Repair& repair = {}) {
     auto done = Reconcile(*faults_, backends_, custodian(), registry_, RootKeyReference(state()), repair);
     EXPECT_GOOD(done);
-    return done.ok() ? std::move(done->findings) : std::vector<Finding>{};
+    return done.ok() ? std::move(done->findings) : std::vector<Discrepancy>{};
   }
   void DestroyInDevice(ByteView id) {
     const auto objects = backend().ListObjects();
@@ -74,7 +74,7 @@ TEST_P(ReconcileTest, OrphansAreFoundAndDestroyedOnlyWhenAsked) {
   MakeInDevice(Bytes(16, 0xAB), "somebody else's", true);
   auto findings = Look();
   ASSERT_THAT(findings, SizeIs(1));
-  EXPECT_EQ(findings[0].kind, FindingKind::kOrphan);
+  EXPECT_EQ(findings[0].kind, DiscrepancyKind::kOrphan);
   EXPECT_EQ(findings[0].id, orphan->reference);
   EXPECT_FALSE(findings[0].destroyed);
   findings = Look({.orphans = true, .leftovers = true, .nameless = true});
@@ -88,18 +88,18 @@ TEST_P(ReconcileTest, WhatIsMissingDoubleOrAlteredIsTold) {
   DestroyInDevice(current.reference);
   auto findings = Look({.orphans = true, .leftovers = true, .nameless = true});
   ASSERT_THAT(findings, SizeIs(1));
-  EXPECT_EQ(findings[0].kind, FindingKind::kMissing);
+  EXPECT_EQ(findings[0].kind, DiscrepancyKind::kMissing);
   EXPECT_THAT(findings[0].what, HasSubstr("wrapping key of token ring"));
   // Somebody slips in one of his own, which also decrypts.
   MakeInDevice(current.reference, "cmkd wrapping key", true);
   findings = Look();
   ASSERT_THAT(findings, SizeIs(1));
-  EXPECT_EQ(findings[0].kind, FindingKind::kAltered);
+  EXPECT_EQ(findings[0].kind, DiscrepancyKind::kAltered);
   MakeInDevice(current.reference, "cmkd wrapping key", false);
   findings = Look({.orphans = true, .leftovers = true, .nameless = true});
   ASSERT_THAT(findings, SizeIs(2));
-  EXPECT_EQ(findings[1].kind == FindingKind::kDouble || findings[0].kind == FindingKind::kDouble, true);
-  for (const Finding& finding : findings) EXPECT_FALSE(finding.destroyed) << "what is named is never destroyed";
+  EXPECT_EQ(findings[1].kind == DiscrepancyKind::kDouble || findings[0].kind == DiscrepancyKind::kDouble, true);
+  for (const Discrepancy& finding : findings) EXPECT_FALSE(finding.destroyed) << "what is named is never destroyed";
 }
 
 TEST_P(ReconcileTest, NamelessKeysAndLeftoversAreLeftAloneUnlessAskedFor) {
@@ -110,7 +110,7 @@ TEST_P(ReconcileTest, NamelessKeysAndLeftoversAreLeftAloneUnlessAskedFor) {
   MakeInDevice(Bytes(16, 3), "cmkd 0123456789abcdef key", false);
   EXPECT_THAT(Look(), SizeIs(3)) << "another store's objects are none of ours";
   auto findings = Look({.orphans = true, .leftovers = false, .nameless = false});
-  EXPECT_EQ(std::count_if(findings.begin(), findings.end(), [](const Finding& f) { return f.destroyed; }), 1);
+  EXPECT_EQ(std::count_if(findings.begin(), findings.end(), [](const Discrepancy& f) { return f.destroyed; }), 1);
   EXPECT_THAT(Look(), SizeIs(2));
   Look({.orphans = true, .leftovers = true, .nameless = true});
   EXPECT_THAT(Look(), IsEmpty());
@@ -138,7 +138,7 @@ TEST_P(ReconcileTest, AKeyThatIsBeingMadeIsNoOrphan) {
   DestroyInDevice(Key(resident).versions.front().material.blob);
   const auto findings = Look();
   ASSERT_THAT(findings, SizeIs(1));
-  EXPECT_EQ(findings[0].kind, FindingKind::kMissing);
+  EXPECT_EQ(findings[0].kind, DiscrepancyKind::kMissing);
   EXPECT_THAT(findings[0].what, HasSubstr("ring/ed"));
 }
 

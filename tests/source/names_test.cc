@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -95,6 +96,37 @@ TEST(Names, HeadersAreIncludedOnceAndOpenNoNamespaceForOthers) {
       EXPECT_FALSE(file.lines[i].starts_with("using namespace")) << Where(file, i);
     }
   }
+}
+
+// The name of the type that a line begins to define at the outermost level; empty when it defines none.
+std::string_view DefinedType(std::string_view line) {
+  for (const std::string_view begin : {"struct ", "class ", "enum class ", "union "}) {
+    if (!line.starts_with(begin)) continue;
+    const std::string_view rest = line.substr(begin.size());
+    const auto end = std::find_if(rest.begin(), rest.end(),
+                                  [](char c) { return c != '_' && std::isalnum(static_cast<unsigned char>(c)) == 0; });
+    return line.find('{') != std::string_view::npos ? rest.substr(0, static_cast<std::size_t>(end - rest.begin()))
+                                                    : std::string_view();
+  }
+  return {};
+}
+
+// C++'s one-definition rule: no compiler tells of two types of one name, and the linker takes either's functions.
+TEST(Names, ATypeOfANamespaceIsDefinedInOneHeader) {
+  std::map<std::string, std::string> places;
+  for (const SourceFile& file : SourceTree()) {
+    if (!file.IsHeader() || file.IsIn("tests") || file.IsIn("conformance")) continue;
+    std::string space;
+    for (std::size_t i = 0; i < file.lines.size(); ++i) {
+      const std::string& line = file.lines[i];
+      if (line.starts_with("namespace ")) space = line;
+      const std::string_view type = DefinedType(line);
+      if (type.empty()) continue;
+      const auto [first, only] = places.emplace(space + std::string(type), Where(file, i));
+      EXPECT_TRUE(only) << Where(file, i) << "\n" << first->second;
+    }
+  }
+  EXPECT_GT(places.size(), 300u);
 }
 
 TEST(Names, NothingIsLeftUnfinished) {
