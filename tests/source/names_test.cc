@@ -105,8 +105,10 @@ std::string_view DefinedType(std::string_view line) {
     const std::string_view rest = line.substr(begin.size());
     const auto end = std::find_if(rest.begin(), rest.end(),
                                   [](char c) { return c != '_' && std::isalnum(static_cast<unsigned char>(c)) == 0; });
-    return line.find('{') != std::string_view::npos ? rest.substr(0, static_cast<std::size_t>(end - rest.begin()))
-                                                    : std::string_view();
+    const auto after = static_cast<std::size_t>(end - rest.begin());
+    // Specialisations of others' templates, and members of types that are defined elsewhere.
+    const bool qualified = rest.substr(after).starts_with("::") || rest.substr(after).starts_with("<");
+    return line.find('{') == std::string_view::npos || qualified ? std::string_view() : rest.substr(0, after);
   }
   return {};
 }
