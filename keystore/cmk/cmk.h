@@ -74,6 +74,22 @@ struct KeyVersion {
   bool operator==(const KeyVersion&) const = default;
 };
 
+// What one client did with one version of a key. While the daemon runs the counts are what has been set aside for use;
+// never less than what was done.
+struct ClientUse {
+  std::uint32_t uid = 0;
+  std::uint64_t protects = 0;   // operations that applied protection
+  std::uint64_t processes = 0;  // operations that took it off or checked it
+  std::uint64_t bytes = 0;      // that went through either
+  Timestamp first;
+  Timestamp last;
+
+  bool operator==(const ClientUse&) const = default;
+};
+// The uses of clients beyond the number that is kept apart are counted together, under this user.
+inline constexpr std::uint32_t kOtherClients = 0xFFFFFFFF;
+inline constexpr std::size_t kClientsKept = 256;
+
 // The dates in the life of a key. The scheduler looks at them; only a Transition changes them.
 struct Dates {
   std::optional<Timestamp> activation;  // not used before
@@ -84,7 +100,11 @@ struct Dates {
   std::optional<Timestamp> destruction_started_at;  // the point of no return: cancelling is refused from here on
   std::optional<Timestamp> destroyed_at;
   std::optional<Duration> observed_when_scheduled;  // time observed when the deletion was scheduled (time_record.h)
-  std::optional<Timestamp> warned_at;               // of the deletion that comes near
+  std::optional<Timestamp> warned_at;               // of the deletion that comes near, or of a brown-out
+  // A deletion that is announced: brown-outs from then (brown_out.h) until the waiting period begins, which is so long.
+  std::optional<Timestamp> announced_at;
+  std::optional<Timestamp> announced_until;
+  Duration announced_window;
 
   bool operator==(const Dates&) const = default;
 };
@@ -127,6 +147,8 @@ struct Cmk {
   std::uint32_t generation = 1;      // of a fixed-version key: how often its label has moved on
   std::optional<CmkId> predecessor;  // the key that had the label before
   std::vector<ImportSlot> imports;
+  std::optional<std::uint32_t> owner;  // kService: the user whose service it is
+  std::vector<std::string> consumers;  // who said that they depend on it, ascending
 
   bool operator==(const Cmk&) const = default;
 

@@ -41,30 +41,38 @@ std::optional<Refusal> CheckRotation(const Cmk& cmk, Timestamp now, const Bounds
   return std::nullopt;
 }
 
-std::optional<Refusal> CheckDeletion(const Cmk& cmk, CmkState from, Duration window, Timestamp now,
-                                     const Bounds& bounds) {
-  if (IsService(cmk)) return Refusal::kServiceOwned;
+std::optional<Refusal> CheckDeletion(const Cmk& cmk, const Request& request, CmkState from, Duration window,
+                                     Timestamp now, const Bounds& bounds) {
+  if (IsService(cmk) && !request.by_owner) return Refusal::kServiceOwned;
   if (window < bounds.window_min || window > bounds.window_max) return Refusal::kWindowOutOfBounds;
   if (from == CmkState::kPendingDeletion) {
     const bool later = !cmk.dates.deletion_date.has_value() || Later(now, window) > *cmk.dates.deletion_date;
     return later ? std::nullopt : std::optional(Refusal::kDeletionOnlyExtends);
   }
   if (cmk.deletion_protected) return Refusal::kDeletionProtected;
+  if (!cmk.consumers.empty()) return Refusal::kConsumersRegistered;
   const bool in_use = from == CmkState::kEnabled || from == CmkState::kArchived;
   if (bounds.disable_first && in_use) return Refusal::kDisableFirst;
   return std::nullopt;
 }
 
 // What the table cannot say because it depends on more than state and date.
-std::optional<Refusal> CheckRules(const Cmk& cmk, const TransitionRow& row, Duration window, Timestamp now,
-                                  const Bounds& bounds) {
+std::optional<Refusal> CheckRules(const Cmk& cmk, const TransitionRow& row, const Request& request, Duration window,
+                                  Timestamp now, const Bounds& bounds) {
   if (row.effect == Effect::kNewVersion) return CheckRotation(cmk, now, bounds);
   switch (row.event) {
-    case CmkEvent::kScheduleDeletion: return CheckDeletion(cmk, row.from, window, now, bounds);
+    case CmkEvent::kAnnounceDeletion:
+      if (request.notice < kNoticeMin || request.notice > kNoticeMax || request.notice.seconds % Days(1).seconds != 0)
+        return Refusal::kNoticeOutOfBounds;
+      return CheckDeletion(cmk, request, row.from, window, now, bounds);
+    case CmkEvent::kScheduleDeletion: return CheckDeletion(cmk, request, row.from, window, now, bounds);
     case CmkEvent::kForgetMaterial:
       return cmk.origin == Origin::kUnwrapped ? std::nullopt : std::optional(Refusal::kNotImported);
     case CmkEvent::kDisable:
-    case CmkEvent::kArchive: return IsService(cmk) ? std::optional(Refusal::kServiceOwned) : std::nullopt;
+    case CmkEvent::kArchive:
+      if (!IsService(cmk)) return std::nullopt;
+      if (!request.by_owner) return Refusal::kServiceOwned;
+      return cmk.consumers.empty() ? std::nullopt : std::optional(Refusal::kConsumersRegistered);
     default: return std::nullopt;
   }
 }
@@ -77,25 +85,40 @@ std::optional<Timestamp> NextRotationAfter(const Cmk& cmk, Timestamp now) {
   return Later(now, cmk.rotation_period);
 }
 
-void ChangeDates(const Cmk& cmk, const TransitionRow& row, Duration window, const Instant& at, Transition& transition) {
+void BeginToWait(const TransitionRow& row, Duration window, const Instant& at, Transition& transition) {
+  Dates& dates = transition.dates;
+  if (row.from != CmkState::kPendingDeletion) {
+    dates.deletion_scheduled_at = at.now;
+    dates.observed_when_scheduled = at.observed;
+    transition.state_before_deletion = row.from;
+  }
+  dates.deletion_date = Later(at.now, window);
+  dates.warned_at.reset();
+}
+
+void ChangeDates(const Cmk& cmk, const TransitionRow& row, const Request& request, Duration window, const Instant& at,
+                 Transition& transition) {
   const Timestamp now = at.now;
   Dates& dates = transition.dates;
   switch (row.event) {
     case CmkEvent::kActivate: dates.activation = now; break;
-    case CmkEvent::kScheduleDeletion:
-      if (row.from != CmkState::kPendingDeletion) {
-        dates.deletion_scheduled_at = now;
-        dates.observed_when_scheduled = at.observed;
-        transition.state_before_deletion = row.from;
-      }
-      dates.deletion_date = Later(now, window);
+    case CmkEvent::kScheduleDeletion: BeginToWait(row, window, at, transition); break;
+    case CmkEvent::kAnnounceDeletion:
+      dates.announced_at = now;
+      dates.announced_until = Later(now, request.notice);
+      dates.announced_window = window;
       dates.warned_at.reset();
+      break;
+    case CmkEvent::kTick:
+      if (row.from == CmkState::kEnabled && row.next == CmkState::kPendingDeletion)
+        BeginToWait(row, dates.announced_window, at, transition);
       break;
     case CmkEvent::kCancelDeletion:
       dates.deletion_scheduled_at.reset();
       dates.observed_when_scheduled.reset();
       dates.warned_at.reset();
       dates.deletion_date.reset();
+      EndAnnouncement(dates);
       transition.state_before_deletion.reset();
       break;
     case CmkEvent::kMaterialGone: dates.destroyed_at = now; break;
@@ -104,6 +127,7 @@ void ChangeDates(const Cmk& cmk, const TransitionRow& row, Duration window, cons
       break;
     default: break;
   }
+  if (row.from == CmkState::kEnabled && row.next != CmkState::kEnabled) EndAnnouncement(dates);
   if (row.effect == Effect::kWarn) dates.warned_at = now;
   if (row.effect == Effect::kNewVersion) dates.next_rotation = NextRotationAfter(cmk, now);
   if (row.effect == Effect::kDestroyMaterial && !dates.destruction_started_at) dates.destruction_started_at = now;
@@ -153,6 +177,13 @@ void ForgetMaterial(Cmk& cmk) {
 
 }  // namespace
 
+void EndAnnouncement(Dates& dates) {
+  if (dates.announced_until && !dates.deletion_date) dates.warned_at.reset();
+  dates.announced_at.reset();
+  dates.announced_until.reset();
+  dates.announced_window = {};
+}
+
 CmkState EffectiveState(const Cmk& cmk, Timestamp now) {
   const bool reached = cmk.state == CmkState::kPreActive && Reached(cmk.dates.activation, now);
   return reached ? CmkState::kEnabled : cmk.state;
@@ -176,10 +207,10 @@ Result<Transition, Refusal> Decide(const Cmk& cmk, const Request& request, const
   const TransitionRow* row = FindTransition(from, request.event, facts);
   if (row == nullptr) return Failure{Refusal::kNothingDue};
   if (row->refusal != Refusal::kNone) return Failure{row->refusal};
-  if (const auto refusal = CheckRules(cmk, *row, window, now, bounds)) return Failure{*refusal};
+  if (const auto refusal = CheckRules(cmk, *row, request, window, now, bounds)) return Failure{*refusal};
 
   Transition transition{row->next, row->effect, cmk.dates, cmk.state_before_deletion};
-  ChangeDates(cmk, *row, window, at, transition);
+  ChangeDates(cmk, *row, request, window, at, transition);
   return transition;
 }
 
@@ -206,12 +237,17 @@ using MaybeTime = std::optional<Timestamp>;
 
 MaybeTime Earlier(MaybeTime a, MaybeTime b) { return !a ? b : !b ? a : std::min(*a, *b); }
 
+MaybeTime DueByAnnouncement(const Dates& dates) {
+  const auto next = NextBrownOut(dates);
+  return Earlier(dates.announced_until, next ? MaybeTime(next->begins) : std::nullopt);
+}
+
 MaybeTime DueByState(const Cmk& cmk) {
   const KeyVersion* current = cmk.CurrentVersion();
   const MaybeTime expires = current == nullptr ? std::nullopt : current->expires;
   switch (cmk.state) {
     case CmkState::kPreActive: return cmk.dates.activation;
-    case CmkState::kEnabled: return Earlier(cmk.dates.next_rotation, expires);
+    case CmkState::kEnabled: return Earlier(Earlier(cmk.dates.next_rotation, expires), DueByAnnouncement(cmk.dates));
     case CmkState::kDisabled:
     case CmkState::kArchived: return expires;
     case CmkState::kPendingDeletion:

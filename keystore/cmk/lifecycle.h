@@ -22,7 +22,7 @@ enum class Effect : std::uint8_t {
   // Write the transition first (the intention is durable before the act), then destroy the material of all versions in
   // the HSM, verify that it is gone, and feed kMaterialGone back. After a crash kTick gives the same effect again.
   kDestroyMaterial,
-  // Tell the operators that the destruction comes near.
+  // Tell the operators that the destruction comes near, or that a brown-out begins.
   kWarn,
   // The imported material of the record as it was before is to be destroyed in the HSM; the record has forgotten it.
   kWipeImported,
@@ -33,7 +33,9 @@ struct Request {
   Request(CmkEvent what, Duration how_long) : event(what), window(how_long) {}
 
   CmkEvent event;
-  std::optional<Duration> window;  // kScheduleDeletion: the waiting period; the bounds' default when absent
+  std::optional<Duration> window;  // of a deletion: the waiting period; the bounds' default when absent
+  Duration notice{};               // kAnnounceDeletion: how long brown-outs go on before
+  bool by_owner = false;           // of a service's key: asked for by its owner or by root
 };
 
 struct Transition {
@@ -53,6 +55,9 @@ Result<Transition, Refusal> Decide(const Cmk& cmk, const Request& request, const
 // only by transitions that bring material (kNewVersion, kMaterialReady); pass nothing otherwise. Reaching Destroyed
 // forgets every version's material.
 Cmk Apply(Cmk cmk, const Transition& transition, Timestamp now, std::optional<Material> material = std::nullopt);
+
+// Nothing is announced any more. Any event that takes the key out of Enabled does the same.
+void EndAnnouncement(Dates& dates);
 
 // The state a key is born in: PendingImport without material, PreActive when the activation date lies ahead of `now`,
 // Enabled otherwise.

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 
+#include "keystore/cmk/brown_out.h"
 #include "keystore/cmk/lifecycle.h"
 
 namespace cmkd::cmk {
@@ -66,6 +67,7 @@ constexpr Refusal Cell(const Rows& rows, State state, Use use, Refusal unknown) 
 Refusal ByDates(const Dates& dates, Use use, Timestamp now) {
   if (use == Use::kDescribe) return kYes;
   if (dates.activation && now < *dates.activation) return Refusal::kKeyPreActive;
+  if (BrownOutAt(dates, now)) return Refusal::kKeyBrownOut;
   // SP 800-57 Part 1, 5.3: the originator-usage period ends before the recipient-usage period does.
   if (use == Use::kProtect && dates.expiry && now >= *dates.expiry) return Refusal::kKeyExpired;
   return kYes;

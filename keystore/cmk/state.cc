@@ -39,6 +39,7 @@ constexpr std::array kCmkEvents{
     CmkEventRow{CmkEvent::kTick,             "Tick"},
     CmkEventRow{CmkEvent::kMaterialGone,     "MaterialGone"},
     CmkEventRow{CmkEvent::kForgetMaterial,   "ForgetMaterial"},
+    CmkEventRow{CmkEvent::kAnnounceDeletion, "AnnounceDeletion"},
 };
 
 constexpr std::array kVersionEvents{
@@ -210,6 +211,23 @@ constexpr std::array kRefusals{
                "This version is not blocked.",
                "Only a blocked version is unblocked.",
                "None needed.", kQuiet},
+    RefusalRow{Refusal::kKeyBrownOut, "KEY_BROWN_OUT",
+               "The key's deletion is announced, and this is one of the times at which it is refused.",
+               "Until its waiting period begins, an announced key is refused for a while each day, longer every day.",
+               "If the key is still needed: cmkctl key cancel-deletion. It serves again when the brown-out ends.",
+               kAlarm},
+    RefusalRow{Refusal::kConsumersRegistered, "CONSUMERS_REGISTERED",
+               "Somebody has registered as depending on this key.",
+               "A key is not scheduled for deletion, and a service's key not disabled, while it has consumers.",
+               "Ask the consumers (cmkctl key show); then cmkctl key release KEY CONSUMER.", kQuiet},
+    RefusalRow{Refusal::kQuietTimeOutOfBounds, "QUIET_TIME_OUT_OF_BOUNDS",
+               "The quiet time asked for is outside the bounds of this token.",
+               "Each bounds profile has a least and a greatest time for which a version must not have been used.",
+               "Ask for a time within the bounds.", kQuiet},
+    RefusalRow{Refusal::kNoticeOutOfBounds, "NOTICE_OUT_OF_BOUNDS",
+               "A deletion is not announced for so long.",
+               "Brown-outs go on for 1 to 90 whole days.",
+               "Ask for a number of days within the bounds.", kQuiet},
 };
 // clang-format on
 
@@ -227,7 +245,7 @@ constexpr bool NumbersFollowRows() {
   return true;
 }
 static_assert(NumbersFollowRows(), "row i holds number i + 1");
-static_assert(kRefusals.back().refusal == Refusal::kVersionNotBlocked, "every refusal has its row");
+static_assert(kRefusals.back().refusal == Refusal::kNoticeOutOfBounds, "every refusal has its row");
 
 // The row with this number, or nullptr.
 template <class Rows>

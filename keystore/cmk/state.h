@@ -41,9 +41,10 @@ enum class CmkEvent : std::uint8_t {
   kRotate,            // a new current version, on demand
   kScheduleDeletion,  // start the waiting period, or extend it
   kCancelDeletion,
-  kTick,            // time has passed: do what is due, if anything is
-  kMaterialGone,    // the HSM has confirmed that no material of this key is left
-  kForgetMaterial,  // imported material is taken away: its expiry date has come, or an operator says so
+  kTick,              // time has passed: do what is due, if anything is
+  kMaterialGone,      // the HSM has confirmed that no material of this key is left
+  kForgetMaterial,    // imported material is taken away: its expiry date has come, or an operator says so
+  kAnnounceDeletion,  // brown-outs first, then the waiting period
 };
 
 // Why something is not allowed. 0 is no refusal and never travels in a Result. The numbers are the detail codes that
@@ -89,6 +90,10 @@ enum class Refusal : std::uint8_t {
   kMaterialUnreadable = 37,
   kDateOutOfBounds = 38,
   kVersionNotBlocked = 39,
+  kKeyBrownOut = 40,
+  kConsumersRegistered = 41,
+  kQuietTimeOutOfBounds = 42,
+  kNoticeOutOfBounds = 43,
 };
 
 // What an operator may do to one version of a key.

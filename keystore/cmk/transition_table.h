@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "common/time.h"
+#include "keystore/cmk/brown_out.h"
 #include "keystore/cmk/lifecycle.h"
 #include "keystore/cmk/state.h"
 
@@ -26,6 +27,9 @@ enum class When : std::uint8_t {
   kMaterialExpired,      // imported material has reached its expiry date
   kNoWindow,             // the waiting period asked for is zero
   kHadNoMaterial,        // deletion was scheduled while the key waited for its import
+  kAnnounced,            // a deletion is announced
+  kAnnouncementOver,     // the brown-outs are over, and the clock is believed
+  kBrownOutBegins,       // a brown-out has begun that nobody was told of
   kProfileReenables,  // the bounds profile leads a cancelled deletion back to Enabled, and no activation date is ahead
 };
 
@@ -42,6 +46,9 @@ constexpr std::string_view Name(When when) {
     case When::kMaterialExpired: return "imported material expired";
     case When::kNoWindow: return "waiting period is zero";
     case When::kHadNoMaterial: return "it had no material";
+    case When::kAnnounced: return "deletion announced";
+    case When::kAnnouncementOver: return "announced date reached";
+    case When::kBrownOutBegins: return "a brown-out begins";
     case When::kProfileReenables: return "bounds profile re-enables";
   }
   return "invalid";
@@ -85,6 +92,12 @@ constexpr bool Holds(When when, const Facts& facts) {
     case When::kMaterialExpired: return Reached(facts.material_expires, facts.now);
     case When::kNoWindow: return facts.window == Duration{};
     case When::kHadNoMaterial: return facts.state_before_deletion == CmkState::kPendingImport;
+    case When::kAnnounced: return facts.dates.announced_until.has_value();
+    case When::kAnnouncementOver: return facts.deletion_confirmed && Reached(facts.dates.announced_until, facts.now);
+    case When::kBrownOutBegins: {
+      const auto next = NextBrownOut(facts.dates);
+      return next && facts.now >= next->begins && Ahead(facts.dates.announced_until, facts.now);
+    }
     case When::kProfileReenables:
       return facts.cancel_returns_to == CmkState::kEnabled && !Ahead(facts.dates.activation, facts.now);
   }
@@ -136,6 +149,7 @@ inline constexpr auto kTransitions = [] {
     No(kPreActive,       kTick,             kAlways,             R::kNothingDue),
     No(kPreActive,       kMaterialGone,     kAlways,             R::kMaterialStillThere),
     To(kPreActive,       kForgetMaterial,   kAlways,             kPendingImport,   kWipeImported),
+    No(kPreActive,       kAnnounceDeletion, kAlways,             R::kKeyPreActive),
 
     To(kPendingImport,   kMaterialReady,    kActivationAhead,    kPreActive),
     To(kPendingImport,   kMaterialReady,    kAlways,             kEnabled),
@@ -151,6 +165,7 @@ inline constexpr auto kTransitions = [] {
     No(kPendingImport,   kTick,             kAlways,             R::kNothingDue),
     No(kPendingImport,   kMaterialGone,     kAlways,             R::kKeyPendingImport),
     To(kPendingImport,   kForgetMaterial,   kAlways,             kPendingImport),
+    No(kPendingImport,   kAnnounceDeletion, kAlways,             R::kKeyPendingImport),
 
     No(kEnabled,         kMaterialReady,    kAlways,             R::kMaterialNotExpected),
     No(kEnabled,         kActivate,         kAlways,             R::kAlreadyActive),
@@ -161,12 +176,16 @@ inline constexpr auto kTransitions = [] {
     To(kEnabled,         kRotate,           kAlways,             kEnabled,         kNewVersion),
     To(kEnabled,         kScheduleDeletion, kNoWindow,           kPendingDeletion, kDestroyMaterial),
     To(kEnabled,         kScheduleDeletion, kAlways,             kPendingDeletion),
+    To(kEnabled,         kCancelDeletion,   kAnnounced,          kEnabled),
     No(kEnabled,         kCancelDeletion,   kAlways,             R::kDeletionNotScheduled),
     To(kEnabled,         kTick,             kMaterialExpired,    kPendingImport,   kWipeImported),
+    To(kEnabled,         kTick,             kAnnouncementOver,   kPendingDeletion),
+    To(kEnabled,         kTick,             kBrownOutBegins,     kEnabled,         kWarn),
     To(kEnabled,         kTick,             kRotationDue,        kEnabled,         kNewVersion),
     No(kEnabled,         kTick,             kAlways,             R::kNothingDue),
     No(kEnabled,         kMaterialGone,     kAlways,             R::kMaterialStillThere),
     To(kEnabled,         kForgetMaterial,   kAlways,             kPendingImport,   kWipeImported),
+    To(kEnabled,         kAnnounceDeletion, kAlways,             kEnabled),
 
     No(kDisabled,        kMaterialReady,    kAlways,             R::kMaterialNotExpected),
     No(kDisabled,        kActivate,         kAlways,             R::kAlreadyActive),
@@ -183,6 +202,7 @@ inline constexpr auto kTransitions = [] {
     No(kDisabled,        kTick,             kAlways,             R::kNothingDue),
     No(kDisabled,        kMaterialGone,     kAlways,             R::kMaterialStillThere),
     To(kDisabled,        kForgetMaterial,   kAlways,             kPendingImport,   kWipeImported),
+    No(kDisabled,        kAnnounceDeletion, kAlways,             R::kKeyDisabled),
 
     No(kArchived,        kMaterialReady,    kAlways,             R::kMaterialNotExpected),
     No(kArchived,        kActivate,         kAlways,             R::kAlreadyActive),
@@ -199,6 +219,7 @@ inline constexpr auto kTransitions = [] {
     No(kArchived,        kTick,             kAlways,             R::kNothingDue),
     No(kArchived,        kMaterialGone,     kAlways,             R::kMaterialStillThere),
     To(kArchived,        kForgetMaterial,   kAlways,             kPendingImport,   kWipeImported),
+    No(kArchived,        kAnnounceDeletion, kAlways,             R::kKeyArchived),
 
     No(kPendingDeletion, kMaterialReady,    kAlways,             R::kKeyPendingDeletion),
     No(kPendingDeletion, kActivate,         kAlways,             R::kKeyPendingDeletion),
@@ -223,6 +244,7 @@ inline constexpr auto kTransitions = [] {
     No(kPendingDeletion, kForgetMaterial,   kDestructionStarted, R::kDestructionStarted),
     To(kPendingDeletion, kForgetMaterial,   kHadNoMaterial,      kPendingDeletion),
     To(kPendingDeletion, kForgetMaterial,   kAlways,             kPendingDeletion, kWipeImported),
+    No(kPendingDeletion, kAnnounceDeletion, kAlways,             R::kKeyPendingDeletion),
 
     No(kDestroyed,       kMaterialReady,    kAlways,             R::kKeyDestroyed),
     No(kDestroyed,       kActivate,         kAlways,             R::kKeyDestroyed),
@@ -236,12 +258,13 @@ inline constexpr auto kTransitions = [] {
     No(kDestroyed,       kTick,             kAlways,             R::kKeyDestroyed),
     No(kDestroyed,       kMaterialGone,     kAlways,             R::kKeyDestroyed),
     No(kDestroyed,       kForgetMaterial,   kAlways,             R::kKeyDestroyed),
+    No(kDestroyed,       kAnnounceDeletion, kAlways,             R::kKeyDestroyed),
   };
 }();
 // clang-format on
 
 inline constexpr int kCmkStateCount = 7;
-inline constexpr int kCmkEventCount = 12;
+inline constexpr int kCmkEventCount = 13;
 
 // Each cell has its rows together, in the order of states and events, and ends in a row without condition.
 constexpr bool EveryCellDecides() {

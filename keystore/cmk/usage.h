@@ -32,10 +32,18 @@ constexpr std::uint64_t EffectiveLimit(std::uint64_t own, bool random_iv) {
 }
 
 // How many uses to set aside at once: they are written down before they are made, so that a crash loses none of them
-// from the count. Large enough that writing is rare, small enough that a crash wastes little of a limit.
-constexpr std::uint64_t BlockFor(std::uint64_t limit) {
-  constexpr std::uint64_t kLargest = 65'536;
-  return limit == 0 ? kLargest : std::clamp<std::uint64_t>(limit / 1024, 1, kLargest);
+// from the count. A quarter of what was counted so far: writing becomes rare, and a crash makes the count wrong by a
+// fifth at most, or by the smallest block. Of a limit it wastes little.
+constexpr std::uint64_t BlockFor(std::uint64_t limit, std::uint64_t counted) {
+  constexpr std::uint64_t kSmallest = 16, kLargest = 65'536;
+  const std::uint64_t block = std::clamp(counted / 4, kSmallest, kLargest);
+  return limit == 0 ? block : std::clamp<std::uint64_t>(limit / 1024, 1, block);
+}
+
+// The same for bytes.
+constexpr std::uint64_t ByteBlockFor(std::uint64_t counted) {
+  constexpr std::uint64_t kSmallest = std::uint64_t{64} << 10, kLargest = std::uint64_t{256} << 20;
+  return std::clamp(counted / 4, kSmallest, kLargest);
 }
 
 }  // namespace cmkd::cmk

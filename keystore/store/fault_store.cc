@@ -44,6 +44,10 @@ class FaultWriteTxn : public WriteTxn {
   StoreResult<std::vector<DueCmk>> DueBefore(Timestamp time, std::size_t limit) const override {
     return inner_->DueBefore(time, limit);
   }
+  StoreResult<std::vector<cmk::ClientUse>> FindClientUses(const cmk::CmkId& id,
+                                                          cmk::KeyVersionNumber version) const override {
+    return inner_->FindClientUses(id, version);
+  }
   StoreResult<std::optional<RequestRecord>> FindRequest(ByteView tag, Timestamp now) const override {
     return inner_->FindRequest(tag, now);
   }
@@ -77,6 +81,10 @@ class FaultWriteTxn : public WriteTxn {
   }
   StoreResult<void> DeleteCmk(const CmkId& id) override {
     return Step([&] { return inner_->DeleteCmk(id); });
+  }
+  StoreResult<void> PutClientUses(const cmk::CmkId& id, cmk::KeyVersionNumber version,
+                                  const std::vector<cmk::ClientUse>& clients) override {
+    return Step([&] { return inner_->PutClientUses(id, version, clients); });
   }
   StoreResult<void> PutRequest(const RequestRecord& request, Timestamp now) override {
     return Step([&] { return inner_->PutRequest(request, now); });

@@ -62,6 +62,10 @@ class Reads : public Base {
   StoreResult<std::vector<DueCmk>> DueBefore(Timestamp time, std::size_t limit) const override {
     return view_.DueBefore(time, limit);
   }
+  StoreResult<std::vector<cmk::ClientUse>> FindClientUses(const CmkId& id,
+                                                          cmk::KeyVersionNumber version) const override {
+    return view_.FindClientUses(id, version);
+  }
   StoreResult<std::optional<RequestRecord>> FindRequest(ByteView tag, Timestamp now) const override {
     return view_.FindRequest(tag, now);
   }
@@ -160,6 +164,10 @@ class LmdbWriteTxn : public Reads<WriteTxn> {
   StoreResult<void> DeleteCmk(const CmkId& id) override {
     return Change([&] { return DoDeleteCmk(id); });
   }
+  StoreResult<void> PutClientUses(const CmkId& id, cmk::KeyVersionNumber version,
+                                  const std::vector<cmk::ClientUse>& clients) override {
+    return Change([&] { return DoPutClientUses(id, version, clients); });
+  }
   StoreResult<void> PutRequest(const RequestRecord& request, Timestamp now) override {
     return Change([&] { return DoPutRequest(request, now); });
   }
@@ -200,6 +208,8 @@ class LmdbWriteTxn : public Reads<WriteTxn> {
   StoreResult<void> DoPutCmk(const Cmk& cmk, NameRule rule);
   StoreResult<void> CheckNameIsFree(const Cmk& cmk, const std::string& name) const;
   StoreResult<void> DoDeleteCmk(const CmkId& id);
+  StoreResult<void> DoPutClientUses(const CmkId& id, cmk::KeyVersionNumber version,
+                                    const std::vector<cmk::ClientUse>& clients);
   StoreResult<void> DoPutRequest(const RequestRecord& request, Timestamp now);
 
   StoreResult<void> AddToCount(const TokenId& token, int change);
@@ -318,8 +328,24 @@ StoreResult<void> LmdbWriteTxn::DoPutCmk(const Cmk& cmk, NameRule rule) {
 StoreResult<void> LmdbWriteTxn::DoDeleteCmk(const CmkId& id) {
   ASSIGN_OR_RETURN(const std::optional<Cmk> old, view_.FindCmk(id));
   if (!old) return Refuse(StoreErrorKind::kNotFound, "there is no such key");
+  std::vector<Bytes> clients;
+  const Key prefix = Key(Database::kClientUses).Add(id);
+  RETURN_IF_ERROR(table_.Scan(prefix, prefix.view(), [&](ByteView key, ByteView) -> StoreResult<bool> {
+    clients.push_back(ToBytes(key));
+    return true;
+  }));
+  for (const Bytes& key : clients) RETURN_IF_ERROR(table_.Delete(KeyFrom(key)));
   RETURN_IF_ERROR(table_.Delete(Key(Database::kCmk).Add(id)));
   return ReplaceMarks(MarksOf(table_.seals(), *old), {});
+}
+
+StoreResult<void> LmdbWriteTxn::DoPutClientUses(const CmkId& id, cmk::KeyVersionNumber version,
+                                                const std::vector<cmk::ClientUse>& clients) {
+  RETURN_IF_ERROR(CheckRecord(clients));
+  ASSIGN_OR_RETURN(const std::optional<Cmk> key, view_.FindCmk(id));
+  if (!key || key->FindVersion(version) == nullptr)
+    return Refuse(StoreErrorKind::kNotFound, "there is no such version of a key");
+  return table_.PutRecord(Key(Database::kClientUses).Add(id).Add(std::uint64_t{version.value}), Encode(clients));
 }
 
 StoreResult<void> LmdbWriteTxn::DoPutRequest(const RequestRecord& request, Timestamp now) {

@@ -28,6 +28,7 @@ struct State {
   std::map<ObjectSerial, std::shared_ptr<const ObjectRecord>> objects;
   std::map<CmkId, std::shared_ptr<const Cmk>> cmks;
   std::map<Bytes, std::shared_ptr<const RequestRecord>> requests;
+  std::map<std::pair<CmkId, std::uint32_t>, std::shared_ptr<const std::vector<cmk::ClientUse>>> clients;
 };
 
 template <class Map, class Id>
@@ -104,6 +105,11 @@ class Reads : public Base {
     std::sort(due.begin(), due.end());
     if (due.size() > limit) due.resize(limit);
     return due;
+  }
+  StoreResult<std::vector<cmk::ClientUse>> FindClientUses(const CmkId& id,
+                                                          cmk::KeyVersionNumber version) const override {
+    const auto found = Look().clients.find({id, version.value});
+    return found == Look().clients.end() ? std::vector<cmk::ClientUse>() : *found->second;
   }
   StoreResult<std::optional<RequestRecord>> FindRequest(ByteView tag, Timestamp now) const override {
     const auto found = Look().requests.find(ToBytes(tag));
@@ -208,7 +214,20 @@ class MemoryWriteTxn : public Reads<WriteTxn> {
           return Refuse(StoreErrorKind::kTaken, "another key of the token has this name");
     return Put(state_.cmks, cmk.id, cmk);
   }
-  StoreResult<void> DeleteCmk(const CmkId& id) override { return Erase(state_.cmks, id); }
+  StoreResult<void> PutClientUses(const CmkId& id, cmk::KeyVersionNumber version,
+                                  const std::vector<cmk::ClientUse>& clients) override {
+    RETURN_IF_ERROR(CheckLive());
+    RETURN_IF_ERROR(CheckRecord(clients));
+    const auto key = state_.cmks.find(id);
+    if (key == state_.cmks.end() || key->second->FindVersion(version) == nullptr)
+      return NotFound("there is no such version of a key");
+    return Put(state_.clients, std::pair(id, version.value), clients);
+  }
+  StoreResult<void> DeleteCmk(const CmkId& id) override {
+    RETURN_IF_ERROR(Erase(state_.cmks, id));
+    std::erase_if(state_.clients, [&](const auto& item) { return item.first.first == id; });
+    return {};
+  }
 
   StoreResult<void> PutRequest(const RequestRecord& request, Timestamp now) override {
     RETURN_IF_ERROR(CheckLive());

@@ -197,6 +197,14 @@ StoreResult<std::vector<DueCmk>> RecordView::DueBefore(Timestamp time, std::size
   return due;
 }
 
+StoreResult<std::vector<cmk::ClientUse>> RecordView::FindClientUses(const CmkId& id,
+                                                                    cmk::KeyVersionNumber version) const {
+  ASSIGN_OR_RETURN(auto clients, FindDecoded<std::vector<cmk::ClientUse>>(
+                                     table_, Key(Database::kClientUses).Add(id).Add(std::uint64_t{version.value}),
+                                     [](ByteView plain) { return DecodeClients(plain); }));
+  return std::move(clients).value_or(std::vector<cmk::ClientUse>());
+}
+
 StoreResult<std::optional<RequestRecord>> RecordView::FindRequestRecord(ByteView tag) const {
   return FindDecoded<RequestRecord>(table_, Key(Database::kRequest).Add(table_.seals().RequestTag(tag)), DecodeRequest);
 }

@@ -28,6 +28,7 @@ class RecordView {
   StoreResult<std::vector<cmk::Cmk>> ListCmksOfToken(const cmk::TokenId& token, const cmk::CmkId& after,
                                                      std::size_t limit) const;
   StoreResult<std::vector<DueCmk>> DueBefore(Timestamp time, std::size_t limit) const;
+  StoreResult<std::vector<cmk::ClientUse>> FindClientUses(const cmk::CmkId& id, cmk::KeyVersionNumber version) const;
   StoreResult<std::optional<RequestRecord>> FindRequest(ByteView tag, Timestamp now) const;
   // Whether or not it has expired.
   StoreResult<std::optional<RequestRecord>> FindRequestRecord(ByteView tag) const;

@@ -80,6 +80,9 @@ const char* WhyNotNames(const Cmk& cmk) {
     if (slot.material.blob.size() > kMaterialBytesMax || slot.material.public_part.size() > kMaterialBytesMax ||
         !Within(slot.material.kind, Material::Kind::kNone, Material::Kind::kResident))
       return "import parameters are too long";
+  if (cmk.consumers.size() > kConsumersMax) return "a key has too many consumers";
+  for (const std::string& consumer : cmk.consumers)
+    if (consumer.empty() || consumer.size() > kConsumerBytesMax) return "the name of a consumer is empty or too long";
   return nullptr;
 }
 
@@ -115,6 +118,13 @@ const char* WhyNot(const RequestRecord& request) {
     return "a request tag has a wrong length";
   if (request.body_digest.size() > kRequestTagBytesMax) return "a request digest is too long";
   if (request.objects.size() > kRequestObjectsMax) return "a request made too many objects";
+  return nullptr;
+}
+
+const char* WhyNot(const std::vector<cmk::ClientUse>& clients) {
+  if (clients.size() > kClientsMax) return "a version has too many clients";
+  for (std::size_t i = 1; i < clients.size(); ++i)
+    if (clients[i].uid <= clients[i - 1].uid) return "the clients of a version are out of order";
   return nullptr;
 }
 
@@ -273,6 +283,25 @@ void WriteMore(Writer& writer, const Cmk& cmk) {
   writer.U32(static_cast<std::uint32_t>(cmk.imports.size()));
   for (const cmk::ImportSlot& slot : cmk.imports) WriteImport(writer, slot);
 }
+
+// What version 3 has after version 2.
+void WriteLater(Writer& writer, const Cmk& cmk) {
+  WriteOptionalTime(writer, cmk.dates.announced_at);
+  WriteOptionalTime(writer, cmk.dates.announced_until);
+  writer.Span(cmk.dates.announced_window);
+  writer.Optional(cmk.owner, [&](std::uint32_t uid) { writer.U32(uid); });
+  writer.U32(static_cast<std::uint32_t>(cmk.consumers.size()));
+  for (const std::string& consumer : cmk.consumers) writer.Text(consumer);
+}
+void ReadLater(Reader& reader, Cmk& cmk) {
+  cmk.dates.announced_at = ReadOptionalTime(reader);
+  cmk.dates.announced_until = ReadOptionalTime(reader);
+  cmk.dates.announced_window = reader.Span();
+  cmk.owner = reader.Optional([&] { return reader.U32(); });
+  const std::size_t consumers = reader.Count(kConsumersMax);
+  for (std::size_t i = 0; i < consumers && reader.ok(); ++i) cmk.consumers.push_back(reader.Text(kConsumerBytesMax));
+}
+
 void ReadMore(Reader& reader, Cmk& cmk) {
   cmk.dates.observed_when_scheduled = reader.Optional([&] { return reader.Span(); });
   cmk.dates.warned_at = ReadOptionalTime(reader);
@@ -297,6 +326,7 @@ StoreResult<void> CheckRecord(const TokenRecord& token) { return Check(token); }
 StoreResult<void> CheckRecord(const ObjectRecord& object) { return Check(object); }
 StoreResult<void> CheckRecord(const Cmk& cmk) { return Check(cmk); }
 StoreResult<void> CheckRecord(const RequestRecord& request) { return Check(request); }
+StoreResult<void> CheckRecord(const std::vector<cmk::ClientUse>& clients) { return Check(clients); }
 
 Bytes Encode(const MetaRecord& record) {
   Writer writer;
@@ -374,6 +404,8 @@ Bytes Encode(const TokenRecord& token) {
   writer.U32(token.next_epoch);
   writer.Optional(token.deletion_window, [&](Duration window) { writer.Span(window); });
   writer.Optional(token.epoch_due, [&](Timestamp due) { writer.Time(due); });
+  writer.Optional(token.version_quiet, [&](Duration quiet) { writer.Span(quiet); });
+  writer.Optional(token.disable_first, [&](bool first) { writer.Bool(first); });
   return std::move(writer).Take();
 }
 
@@ -397,6 +429,8 @@ std::optional<TokenRecord> DecodeToken(const cmk::TokenId& id, ByteView bytes) {
   token.next_epoch = reader.U32();
   token.deletion_window = reader.Optional([&] { return reader.Span(); });
   if (layout >= 2) token.epoch_due = reader.Optional([&] { return reader.Time(); });
+  if (layout >= 3) token.version_quiet = reader.Optional([&] { return reader.Span(); });
+  if (layout >= 3) token.disable_first = reader.Optional([&] { return reader.Bool(); });
   return Accept(reader, std::move(token));
 }
 
@@ -478,6 +512,7 @@ Bytes Encode(const Cmk& cmk) {
   for (const KeyVersion& version : cmk.versions) WriteVersion(writer, version);
   writer.Block(cmk.request_tag);
   WriteMore(writer, cmk);
+  WriteLater(writer, cmk);
   return std::move(writer).Take();
 }
 
@@ -506,7 +541,38 @@ std::optional<Cmk> DecodeCmk(const cmk::CmkId& id, ByteView bytes) {
   for (std::size_t i = 0; i < versions && reader.ok(); ++i) cmk.versions.push_back(ReadVersion(reader, layout));
   cmk.request_tag = reader.BlockCopy(kRequestTagBytesMax);
   if (layout >= 2) ReadMore(reader, cmk);
+  if (layout >= 3) ReadLater(reader, cmk);
   return Accept(reader, std::move(cmk));
+}
+
+Bytes Encode(const std::vector<cmk::ClientUse>& clients) {
+  Writer writer;
+  writer.U8(kRecordVersion);
+  writer.U32(static_cast<std::uint32_t>(clients.size()));
+  for (const cmk::ClientUse& client : clients) {
+    writer.U32(client.uid);
+    writer.U64(client.protects);
+    writer.U64(client.processes);
+    writer.U64(client.bytes);
+    writer.Time(client.first);
+    writer.Time(client.last);
+  }
+  return std::move(writer).Take();
+}
+
+std::optional<std::vector<cmk::ClientUse>> DecodeClients(ByteView bytes) {
+  Reader reader(bytes);
+  ReadVersionByte(reader);
+  std::vector<cmk::ClientUse> clients(reader.Count(kClientsMax));
+  for (cmk::ClientUse& client : clients) {
+    client.uid = reader.U32();
+    client.protects = reader.U64();
+    client.processes = reader.U64();
+    client.bytes = reader.U64();
+    client.first = reader.Time();
+    client.last = reader.Time();
+  }
+  return Accept(reader, std::move(clients));
 }
 
 Bytes Encode(const RequestRecord& request) {

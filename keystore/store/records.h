@@ -28,12 +28,14 @@ StoreResult<void> CheckRecord(const TokenRecord& token);
 StoreResult<void> CheckRecord(const ObjectRecord& object);
 StoreResult<void> CheckRecord(const cmk::Cmk& cmk);
 StoreResult<void> CheckRecord(const RequestRecord& request);
+StoreResult<void> CheckRecord(const std::vector<cmk::ClientUse>& clients);
 
 Bytes Encode(const MetaRecord& meta);
 Bytes Encode(const TokenRecord& token);
 Bytes Encode(const ObjectRecord& object);
 Bytes Encode(const cmk::Cmk& cmk);
 Bytes Encode(const RequestRecord& request);
+Bytes Encode(const std::vector<cmk::ClientUse>& clients);
 Bytes EncodeCount(std::uint64_t count);
 
 // Nothing when the bytes are not one whole record within its bounds. Ids come from the key.
@@ -42,6 +44,7 @@ std::optional<TokenRecord> DecodeToken(const cmk::TokenId& id, ByteView bytes);
 std::optional<ObjectRecord> DecodeObject(cmk::ObjectSerial serial, ByteView bytes);
 std::optional<cmk::Cmk> DecodeCmk(const cmk::CmkId& id, ByteView bytes);
 std::optional<RequestRecord> DecodeRequest(ByteView bytes);
+std::optional<std::vector<cmk::ClientUse>> DecodeClients(ByteView bytes);
 std::optional<std::uint64_t> DecodeCount(ByteView bytes);
 
 }  // namespace cmkd::store

@@ -16,6 +16,7 @@
 //   0x31 of token    token 16 | cmk 16                        mark
 //   0x32 name        token 16 | tag of name 16 | cmk 16       mark
 //   0x33 due         time 8, its sign bit inverted | cmk 16   mark
+//   0x34 clients     cmk 16 | version 8                       sealed Clients
 //   0x40 request     tag of request tag 16                    sealed Request
 //   0x41 expiry      time 8, its sign bit inverted | tag 16   mark
 //
@@ -33,8 +34,9 @@
 // are never shown, so nobody can choose entries whose sum stays the same.) Regions has the same sum of each stretch of
 // keys, so that a part can be held against it when it is first read. Both are of one LMDB transaction.
 //
-// Records. Each begins with its layout version: 1, or 2 where a "version 2" line follows, whose fields come after those
-// of version 1 (of a CMK's version, after those of that version). Both are read, the newer one is written. "block" is a length in 4 bytes and that many bytes; "text" is a
+// Records. Each begins with its layout version: 1, or the number of the last "version N" line that follows, whose fields
+// come after those of the versions before (of a CMK's version, after those of that version). All are read, the newest is
+// written. "block" is a length in 4 bytes and that many bytes; "text" is a
 // block; "opt X" is 0, or 1 and X; "list X" is a count in 4 bytes and that many X.
 //
 //   Meta     1 | created 8 | generation 8 | LMDB transaction 8 | highest time 8 | next object serial 8 | next slot 8
@@ -45,6 +47,7 @@
 //   Token    1 | slot 8 | label text | serial text | profile 1 | bounds 1 | hsm text | pin SO | pin user | flags 4
 //              | created 8 | list epoch (number 4 | hsm reference block | state 1) | next epoch 4 | opt window 8
 //     version 2  opt epoch due 8
+//     version 3  opt version quiet 8 | opt disable first 1
 //     pin      verifier block | failures 4 | generation 4 | retry after 8
 //   Object   1 | token 16 | opt cmk 16 | opt version 4 | private 1 | list attribute (type 8 | value block)
 //              | list term (kind 4 | value block)
@@ -58,7 +61,9 @@
 //     version 2  opt observed when scheduled 8 | opt warned 8 | list alias text | list tag (name text | value text)
 //              | usage limit 8 | processes compromised 1 | generation 4 | opt predecessor 16 | list import
 //       of version  bytes 8 | opt last used 8 | opt protects until 8 | opt expires 8 | fingerprint block | exposed 1
+//     version 3  opt announced 8 | opt announced until 8 | announced window 8 | opt owner 4 | list consumer text
 //     import   id 16 | expires 8 | algorithm 1 | material kind 1 | epoch 4 | blob block | public block
+//   Clients  1 | list client (uid 4 | protects 8 | processes 8 | bytes 8 | first 8 | last 8)
 //   Request  1 | tag block | body digest block | list serial 8 | expires 8
 //
 // The id of a token, object and CMK is in its key only.
@@ -68,14 +73,16 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "keystore/cmk/cmk.h"
+
 namespace cmkd::store {
 
 inline constexpr std::uint8_t kStoreSchema = 1;
-// Layout versions: what is written. Version 1 of each is read, too.
+// Layout versions: what is written. Those before are read, too.
 inline constexpr std::uint8_t kRecordVersion = 1;
 inline constexpr std::uint8_t kMetaVersion = 2;
-inline constexpr std::uint8_t kTokenVersion = 2;
-inline constexpr std::uint8_t kCmkVersion = 2;
+inline constexpr std::uint8_t kTokenVersion = 3;
+inline constexpr std::uint8_t kCmkVersion = 3;
 inline constexpr char kMagic[] = "cmkdstor";
 inline constexpr std::size_t kMagicBytes = 8;
 
@@ -91,6 +98,7 @@ enum class Database : std::uint8_t {
   kCmkOfToken = 0x31,
   kCmkName = 0x32,
   kCmkDue = 0x33,
+  kClientUses = 0x34,
   kRequest = 0x40,
   kRequestExpiry = 0x41,
 };
@@ -120,6 +128,9 @@ inline constexpr std::size_t kTagNameBytesMax = 128;
 inline constexpr std::size_t kTagValueBytesMax = 256;
 inline constexpr std::size_t kFingerprintBytesMax = 64;
 inline constexpr std::size_t kImportSlotsMax = 8;
+inline constexpr std::size_t kConsumersMax = 64;
+inline constexpr std::size_t kConsumerBytesMax = 128;
+inline constexpr std::size_t kClientsMax = cmk::kClientsKept + 1;
 inline constexpr std::size_t kRequestObjectsMax = 64;
 inline constexpr std::size_t kRecordBytesMax = std::size_t{16} << 20;
 

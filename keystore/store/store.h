@@ -66,6 +66,10 @@ class ReadTxn {
   // Keys whose next due date (cmk::NextDue) is at or before `time`, the earliest first, at most `limit`.
   virtual StoreResult<std::vector<DueCmk>> DueBefore(Timestamp time, std::size_t limit = kNoLimit) const = 0;
 
+  // What each client did with this version, ascending by user; empty when nothing is known.
+  virtual StoreResult<std::vector<cmk::ClientUse>> FindClientUses(const cmk::CmkId& id,
+                                                                  cmk::KeyVersionNumber version) const = 0;
+
   // What the client request `tag` made, unless that is more than kRequestLife ago at `now`.
   virtual StoreResult<std::optional<RequestRecord>> FindRequest(ByteView tag, Timestamp now) const = 0;
 
@@ -117,6 +121,10 @@ class WriteTxn : public ReadTxn {
   // Keeps the name, token and due-date indexes in step. With kUnique, kTaken if another key of the token that is not
   // destroyed has the same non-empty name or alias. The token of a key never changes: kInvalid.
   virtual StoreResult<void> PutCmk(const cmk::Cmk& cmk, NameRule rule = NameRule::kShared) = 0;
+  // Replaces what is known of the clients of one version, which must be there: kNotFound. Kept for as long as the key's
+  // record.
+  virtual StoreResult<void> PutClientUses(const cmk::CmkId& id, cmk::KeyVersionNumber version,
+                                          const std::vector<cmk::ClientUse>& clients) = 0;
   // Removes even the tombstone. For keys of general tokens and for keys whose making was never acknowledged; a managed
   // key ends as a tombstone and is kept. kNotFound if absent.
   virtual StoreResult<void> DeleteCmk(const cmk::CmkId& id) = 0;

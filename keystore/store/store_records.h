@@ -80,6 +80,8 @@ struct TokenRecord {
   std::uint32_t next_epoch = 1;
   std::optional<Duration> deletion_window;  // the token's own default; the bounds profile's when absent
   std::optional<Timestamp> epoch_due;       // material was destroyed: from then on a new epoch makes that final
+  std::optional<Duration> version_quiet;    // unused for so long, an old version may be destroyed; 30 days when absent
+  std::optional<bool> disable_first;        // the bounds profile's rule when absent
 
   bool operator==(const TokenRecord&) const = default;
 };

@@ -11,6 +11,7 @@
 #include <sstream>
 #include <tuple>
 
+#include "keystore/cmk/brown_out.h"
 #include "keystore/cmk/permitted_use.h"
 #include "keystore/cmk/transition_table.h"
 #include "keystore/cmk/version_table.h"
@@ -78,6 +79,13 @@ Cmk KeyIn(CmkState state) {
   return cmk;
 }
 
+// The event, with what it needs beside it.
+Request Asked(CmkEvent event) {
+  Request request(event);
+  if (event == CmkEvent::kAnnounceDeletion) request.notice = Days(2);
+  return request;
+}
+
 struct Expected {
   CmkState next;
   Effect effect;
@@ -103,6 +111,7 @@ std::map<Cell, Expected> AllowedCells() {
     enabled(from, kArchive, kArchived, Effect::kNone);
     enabled(from, kRotate, kEnabled, Effect::kNewVersion);
     always(from, kScheduleDeletion, kPendingDeletion);
+    enabled(from, kAnnounceDeletion, kEnabled, Effect::kNone);
   }
   cells[{kPreActive, kActivate, -1}] = {kEnabled, Effect::kNone};
   from_date(kPreActive, kTick, kEnabled);
@@ -131,7 +140,7 @@ TEST(Lifecycle, EveryCellIsAsWrittenBeforeAtAndAfterItsDate) {
     for (const CmkEventRow& event : CmkEvents())
       for (const int offset : {-1, 0, 1}) {
         SCOPED_TRACE(std::string(state.name) + " + " + std::string(event.name) + " at " + std::to_string(offset));
-        const auto decided = Decide(KeyIn(state.state), event.event, kDay0 + Seconds(offset), kDefaults);
+        const auto decided = Decide(KeyIn(state.state), Asked(event.event), kDay0 + Seconds(offset), kDefaults);
         const auto expected = allowed.find({state.state, event.event, offset});
         ASSERT_EQ(decided.ok(), expected != allowed.end()) << (decided.ok() ? "" : Name(decided.error()));
         if (decided.ok()) {
@@ -163,7 +172,8 @@ void ExpectSound(const Cmk& cmk, Timestamp now) {
   ASSERT_EQ(cmk.dates.deletion_date.has_value(),
             cmk.state == CmkState::kPendingDeletion || cmk.state == CmkState::kDestroyed);
   const bool usable = CheckUse(cmk, VersionState::kCurrent, Use::kProtect, now).ok();
-  ASSERT_EQ(usable, EffectiveState(cmk, now) == CmkState::kEnabled && !without);
+  ASSERT_EQ(usable, EffectiveState(cmk, now) == CmkState::kEnabled && !without && !BrownOutAt(cmk.dates, now));
+  ASSERT_TRUE(cmk.state == CmkState::kEnabled || !cmk.dates.announced_until);
   if (cmk.state == CmkState::kPendingDeletion || cmk.state == CmkState::kDestroyed) {
     ASSERT_FALSE(CheckUse(cmk, VersionState::kCurrent, Use::kProcess, now).ok());
   }
@@ -204,7 +214,7 @@ class Walk {
   }
 
   void Step(const Cmk& cmk, const History& history, CmkEvent event, int depth) {
-    const auto decided = Decide(cmk, event, history.now, bounds_);
+    const auto decided = Decide(cmk, Asked(event), history.now, bounds_);
     // A refused event leaves the record as it was: the sequence goes on as the shorter one without it.
     if (!decided.ok()) return;
     ASSERT_NE(cmk.state, CmkState::kDestroyed) << "destroyed is final";
@@ -213,7 +223,9 @@ class Walk {
     const Cmk after = Apply(cmk, *decided, history.now, brings ? std::optional(SomeMaterial()) : std::nullopt);
 
     History then = history;
-    if (event == CmkEvent::kScheduleDeletion) then.not_before = history.now + bounds_.window_default;
+    const bool begins_to_wait = event == CmkEvent::kTick && decided->next != cmk.state;
+    if (event == CmkEvent::kScheduleDeletion || (begins_to_wait && decided->next == CmkState::kPendingDeletion))
+      then.not_before = history.now + bounds_.window_default;
     if (event == CmkEvent::kCancelDeletion) then.not_before.reset();
     if (decided->effect == Effect::kDestroyMaterial) {
       ASSERT_TRUE(then.not_before.has_value() && history.now >= *then.not_before) << "never before the window passed";
@@ -389,6 +401,123 @@ TEST(Lifecycle, ProtectedAndServiceOwnedKeysAreNotDeleted) {
   for (const CmkEvent event : {CmkEvent::kScheduleDeletion, CmkEvent::kDisable, CmkEvent::kArchive})
     EXPECT_EQ(Decide(cmk, event, kDay0, kDefaults).error(), Refusal::kServiceOwned);
   EXPECT_TRUE(Decide(cmk, CmkEvent::kRotate, kDay0, kDefaults).ok());
+}
+
+// ---- Announced deletions
+
+Request Announced(Duration notice, Duration window = Days(30)) {
+  Request request(CmkEvent::kAnnounceDeletion, window);
+  request.notice = notice;
+  return request;
+}
+
+TEST(BrownOuts, GrowFromDayToDayAndEndBeforeTheNotice) {
+  for (std::int64_t days = 1; days <= 90; ++days) {
+    Dates dates;
+    dates.announced_at = kDay0;
+    dates.announced_until = kDay0 + Days(days);
+    Duration longest;
+    for (std::int64_t day = 0; day < days; ++day) {
+      const BrownOut each = BrownOutOfDay(kDay0, days, day);
+      const Duration length = each.ends - each.begins;
+      EXPECT_GE(each.begins, kDay0 + Days(day));
+      EXPECT_LE(each.ends, kDay0 + Days(day + 1));
+      EXPECT_GE(length, std::max(longest, Seconds(60)));
+      longest = length;
+      EXPECT_EQ(BrownOutAt(dates, each.begins - Seconds(1)), std::nullopt);
+      EXPECT_EQ(BrownOutAt(dates, each.begins), each);
+      EXPECT_EQ(BrownOutAt(dates, each.ends - Seconds(1)), each);
+      EXPECT_EQ(BrownOutAt(dates, each.ends), std::nullopt);
+      dates.warned_at = each.begins - Seconds(1);
+      EXPECT_EQ(NextBrownOut(dates), each);
+    }
+    EXPECT_EQ(longest, Hours(12)) << "half of the last day";
+    dates.warned_at = dates.announced_until;
+    EXPECT_EQ(NextBrownOut(dates), std::nullopt);
+  }
+}
+
+TEST(BrownOuts, RefuseTheKeyThenRestoreItAndLeadToTheWaitingPeriod) {
+  Cmk key = KeyIn(CmkState::kEnabled);
+  key.dates.next_rotation.reset();
+  const auto announced = Decide(key, Announced(Days(3)), kDay0, kDefaults);
+  ASSERT_TRUE(announced.ok());
+  key = Apply(key, *announced, kDay0);
+  int told = 0;
+  Timestamp now = kDay0;
+  while (key.state == CmkState::kEnabled) {
+    ASSERT_TRUE(NextDue(key).has_value());
+    now = *NextDue(key);
+    ASSERT_LE(now, kDay0 + Days(3));
+    const bool refused = BrownOutAt(key.dates, now).has_value();
+    for (const Use use : {Use::kProtect, Use::kProcess}) {
+      const auto checked = CheckUse(key, VersionState::kCurrent, use, now);
+      ASSERT_EQ(checked.ok(), !refused);
+      if (!refused) continue;
+      ASSERT_EQ(checked.error(), Refusal::kKeyBrownOut);
+      ASSERT_TRUE(CheckUse(key, VersionState::kCurrent, use, BrownOutAt(key.dates, now)->ends).ok());
+    }
+    const auto ticked = Decide(key, CmkEvent::kTick, now, kDefaults);
+    ASSERT_TRUE(ticked.ok());
+    told += ticked->effect == Effect::kWarn;
+    key = Apply(key, *ticked, now);
+  }
+  EXPECT_EQ(told, 3) << "once for each brown-out";
+  EXPECT_EQ(now, kDay0 + Days(3));
+  EXPECT_EQ(key.state, CmkState::kPendingDeletion);
+  EXPECT_EQ(key.dates.deletion_date, kDay0 + Days(33));
+  EXPECT_EQ(key.dates.announced_until, std::nullopt);
+  const auto cancelled = Decide(key, CmkEvent::kCancelDeletion, now, kDefaults);
+  ASSERT_TRUE(cancelled.ok());
+  EXPECT_EQ(cancelled->next, CmkState::kDisabled);
+}
+
+TEST(BrownOuts, EndWithTheAnnouncement) {
+  const Cmk key = KeyIn(CmkState::kEnabled);
+  const Cmk announced = Apply(key, *Decide(key, Announced(Days(3)), kDay0, kDefaults), kDay0);
+  for (const CmkEvent event : {CmkEvent::kCancelDeletion, CmkEvent::kDisable, CmkEvent::kArchive,
+                               CmkEvent::kForgetMaterial, CmkEvent::kScheduleDeletion}) {
+    Cmk before = announced;
+    before.origin = Origin::kUnwrapped;
+    const auto decided = Decide(before, event, kDay0, kDefaults);
+    ASSERT_TRUE(decided.ok()) << Name(event);
+    EXPECT_EQ(decided->dates.announced_until, std::nullopt) << Name(event);
+  }
+  EXPECT_EQ(Decide(announced, CmkEvent::kCancelDeletion, kDay0, kDefaults)->next, CmkState::kEnabled);
+  EXPECT_EQ(Decide(key, CmkEvent::kCancelDeletion, kDay0, kDefaults).error(), Refusal::kDeletionNotScheduled);
+  // A clock that is not believed begins no waiting period.
+  EXPECT_FALSE(Decide(announced, CmkEvent::kTick, Instant(kDay0 + Days(3), Days(3), false), kDefaults)->next ==
+               CmkState::kPendingDeletion);
+}
+
+TEST(BrownOuts, AreHeldToTheRulesOfADeletion) {
+  Cmk key = KeyIn(CmkState::kEnabled);
+  for (const Duration notice : {Days(0), Days(91), Hours(25)})
+    EXPECT_EQ(Decide(key, Announced(notice), kDay0, kDefaults).error(), Refusal::kNoticeOutOfBounds);
+  EXPECT_TRUE(Decide(key, Announced(Days(90)), kDay0, kDefaults).ok());
+  EXPECT_EQ(Decide(key, Announced(Days(3), Days(6)), kDay0, kDefaults).error(), Refusal::kWindowOutOfBounds);
+  EXPECT_EQ(Decide(key, Announced(Days(3)), kDay0, BoundsOf(BoundsProfile::kTencent)).error(), Refusal::kDisableFirst);
+  key.deletion_protected = true;
+  EXPECT_EQ(Decide(key, Announced(Days(3)), kDay0, kDefaults).error(), Refusal::kDeletionProtected);
+}
+
+TEST(Classes, AServicesKeyIsItsOwnersAndHeldByItsConsumers) {
+  Cmk key = KeyIn(CmkState::kEnabled);
+  key.key_class = KeyClass::kService;
+  Request request(CmkEvent::kDisable);
+  EXPECT_EQ(Decide(key, request, kDay0, kDefaults).error(), Refusal::kServiceOwned);
+  request.by_owner = true;
+  EXPECT_TRUE(Decide(key, request, kDay0, kDefaults).ok());
+  key.consumers = {"backup"};
+  for (const CmkEvent event : {CmkEvent::kDisable, CmkEvent::kArchive, CmkEvent::kScheduleDeletion}) {
+    Request each(event);
+    each.by_owner = true;
+    EXPECT_EQ(Decide(key, each, kDay0, kDefaults).error(), Refusal::kConsumersRegistered);
+  }
+  // Anybody's key is not deleted while somebody depends on it; to disable it stays the way to stop every use.
+  key.key_class = KeyClass::kCustomer;
+  EXPECT_EQ(Decide(key, CmkEvent::kScheduleDeletion, kDay0, kDefaults).error(), Refusal::kConsumersRegistered);
+  EXPECT_TRUE(Decide(key, CmkEvent::kDisable, kDay0, kDefaults).ok());
 }
 
 TEST(Rotation, RetiresTheOldVersionAndNumbersTheNewOne) {

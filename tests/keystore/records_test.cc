@@ -85,6 +85,11 @@ TEST(Records, RequestHoldsTheProperties) {
                                     [](const RequestRecord&, ByteView bytes) { return DecodeRequest(bytes); });
 }
 
+TEST(Records, ClientsHoldTheProperties) {
+  using Clients = std::vector<cmk::ClientUse>;
+  HoldsTheProperties<Clients>(RandomClients, [](const Clients&, ByteView bytes) { return DecodeClients(bytes); });
+}
+
 TEST(Records, CountDecodesWholeOnly) {
   const Bytes bytes = EncodeCount(7);
   EXPECT_EQ(DecodeCount(bytes), 7u);
@@ -101,6 +106,7 @@ TEST(Records, RandomBytesNeverCrashTheDecoders) {
     (void)DecodeObject({}, bytes);
     (void)DecodeCmk({}, bytes);
     (void)DecodeRequest(bytes);
+    (void)DecodeClients(bytes);
   }
 }
 
@@ -116,8 +122,9 @@ TEST(Records, ANewerLayoutIsNotGuessedAt) {
 TEST(Records, TheFirstLayoutIsStillRead) {
   const cmk::Cmk cmk = SomeCmk(1, IdOf<cmk::TokenId>(1), "payments");
   Bytes bytes = Encode(cmk);
-  // The tail of the record: two absent dates, three empty lists, limit, policy, generation, no predecessor.
-  constexpr std::size_t kTail = 1 + 1 + 4 + 4 + 8 + 1 + 4 + 1 + 4;
+  // The tail of the record: two absent dates, three empty lists, limit, policy, generation, no predecessor; then two
+  // absent dates, a window, no owner, an empty list.
+  constexpr std::size_t kTail = 1 + 1 + 4 + 4 + 8 + 1 + 4 + 1 + 4 + (1 + 1 + 8 + 1 + 4);
   // The tail of a version: bytes, three absent dates, an empty fingerprint, exposed.
   constexpr std::size_t kVersionTail = 8 + 3 + 4 + 1;
   const std::size_t tag_at = bytes.size() - kTail - 4;

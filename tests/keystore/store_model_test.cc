@@ -61,6 +61,11 @@ class Model : public ::testing::Test {
       both([&](WriteTxn& txn) { return txn.PutToken(record); });
     } else if (what < 94) {
       both([&](WriteTxn& txn) { return txn.DeleteToken(token); });
+    } else if (what < 96) {
+      const auto id = IdOf<cmk::CmkId>(Below(random, kCmks));
+      const cmk::KeyVersionNumber version{static_cast<std::uint32_t>(1 + Below(random, 4))};
+      const std::vector<cmk::ClientUse> clients = RandomClients(random);
+      both([&](WriteTxn& txn) { return txn.PutClientUses(id, version, clients); });
     } else if (what < 98) {
       RequestRecord request = RandomRequest(random);
       request.tag = {Small(random)};
@@ -83,6 +88,9 @@ class Model : public ::testing::Test {
     for (std::uint64_t tag = 0; tag < 8; ++tag)
       ASSERT_NO_FATAL_FAILURE(
           same([&](ReadTxn& txn) { return txn.FindRequest(Bytes{static_cast<std::uint8_t>(tag)}, now_); }));
+    for (std::uint64_t i = 0; i < kCmks; ++i)
+      for (std::uint32_t version = 1; version < 5; ++version)
+        ASSERT_NO_FATAL_FAILURE(same([&](ReadTxn& txn) { return txn.FindClientUses(IdOf<cmk::CmkId>(i), {version}); }));
     for (std::uint64_t i = 0; i < kTokens; ++i) {
       const auto token = IdOf<cmk::TokenId>(i);
       ASSERT_NO_FATAL_FAILURE(same([&](ReadTxn& txn) { return txn.CountObjects(token); }));

@@ -416,6 +416,27 @@ TEST_P(StoreSuite, ACmkKeepsItsTokenAndCanBeForgotten) {
   EXPECT_TRUE(Must(Read()->FindCmksByName(token_, "a")).empty());
 }
 
+TEST_P(StoreSuite, KeepsWhatClientsDidWithEachVersionAsLongAsTheKey) {
+  const cmk::Cmk cmk = SomeCmk(1, token_, "a");
+  const std::vector<cmk::ClientUse> clients{{7, 1, 2, 3, kTestDay, kTestDay}, {9, 4, 5, 6, kTestDay, kTestDay}};
+  const auto find = [&](std::uint32_t version) { return Must(Read()->FindClientUses(cmk.id, {version})); };
+  {
+    auto txn = Write();
+    EXPECT_EQ(KindOf(txn->PutClientUses(cmk.id, {1}, clients)), StoreErrorKind::kNotFound) << "no such key";
+    MustDo(txn->PutCmk(cmk));
+    EXPECT_EQ(KindOf(txn->PutClientUses(cmk.id, {2}, clients)), StoreErrorKind::kNotFound) << "no such version";
+    EXPECT_EQ(KindOf(txn->PutClientUses(cmk.id, {1}, {clients[1], clients[0]})), StoreErrorKind::kInvalid);
+    MustDo(txn->PutClientUses(cmk.id, {1}, clients));
+    MustDo(txn->Commit());
+  }
+  store_.Reopen();
+  EXPECT_EQ(find(1), clients);
+  EXPECT_TRUE(find(2).empty());
+  Do([&](WriteTxn& txn) { MustDo(txn.DeleteCmk(cmk.id)); });
+  Do([&](WriteTxn& txn) { MustDo(txn.PutCmk(cmk)); });
+  EXPECT_TRUE(find(1).empty()) << "it went with the key";
+}
+
 TEST_P(StoreSuite, RemembersWhatARequestMadeForADay) {
   const RequestRecord request{{'t', '1'}, {9, 9}, {{4}, {5}}, {}};
   Do([&](WriteTxn& txn) { MustDo(txn.PutRequest(request, kTestDay)); });

@@ -137,6 +137,8 @@ TokenRecord RandomToken(Random& random) {
     token.next_epoch += 1 + static_cast<std::uint32_t>(Below(random, 3));
   }
   if (Below(random, 2) != 0) token.deletion_window = Seconds(static_cast<std::int64_t>(Below(random, 1 << 30)));
+  if (Below(random, 2) != 0) token.version_quiet = Seconds(static_cast<std::int64_t>(Below(random, 1 << 30)));
+  if (Below(random, 2) != 0) token.disable_first = Below(random, 2) != 0;
   return token;
 }
 
@@ -217,7 +219,21 @@ cmk::Cmk RandomCmk(Random& random) {
     slot.material = RandomMaterial(random);
     cmk.imports.push_back(slot);
   }
+  for (auto* date : {&dates.announced_at, &dates.announced_until}) *date = MaybeTime(random);
+  dates.announced_window = Seconds(static_cast<std::int64_t>(Below(random, 1 << 30)));
+  if (Below(random, 2) != 0) cmk.owner = static_cast<std::uint32_t>(random());
+  for (std::uint64_t i = Below(random, 3); i > 0; --i) cmk.consumers.push_back("c" + RandomText(random, 20));
   return cmk;
+}
+
+std::vector<cmk::ClientUse> RandomClients(Random& random) {
+  std::vector<cmk::ClientUse> clients;
+  std::uint32_t uid = 0;
+  for (std::uint64_t i = Below(random, 5); i > 0; --i) {
+    uid += 1 + static_cast<std::uint32_t>(Below(random, 1000));
+    clients.push_back({uid, random(), random(), random(), RandomTime(random), RandomTime(random)});
+  }
+  return clients;
 }
 
 RequestRecord RandomRequest(Random& random) {

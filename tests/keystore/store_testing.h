@@ -70,6 +70,7 @@ Id IdOf(std::uint64_t number) {
 TokenRecord RandomToken(Random& random);
 ObjectRecord RandomObject(Random& random);
 cmk::Cmk RandomCmk(Random& random);
+std::vector<cmk::ClientUse> RandomClients(Random& random);
 RequestRecord RandomRequest(Random& random);
 
 // Small records for tests that look at one thing.

@@ -146,7 +146,7 @@ TEST(Usage, AlarmsRotatesAndStopsBeforeTheLimit) {
   EXPECT_EQ(EffectiveLimit(10, false), 10u);
   EXPECT_EQ(EffectiveLimit(0, false), 0u);
   for (const std::uint64_t each : {std::uint64_t{1}, std::uint64_t{2}, std::uint64_t{10}, limit})
-    EXPECT_LE(BlockFor(each), each);
+    EXPECT_LE(BlockFor(each, each), each);
 }
 
 }  // namespace
