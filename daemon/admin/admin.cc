@@ -20,7 +20,7 @@ constexpr std::size_t kRequestIdBytesMax = 64;
 
 const Verb* FindVerb(std::string_view name) {
   for (const std::span<const Verb> verbs :
-       {TokenVerbs(), KeyVerbs(), LifeVerbs(), ImportVerbs(), AuditVerbs(), HsmVerbs(), DestroyVerbs()}) {
+       {TokenVerbs(), KeyVerbs(), ListVerbs(), LifeVerbs(), ImportVerbs(), AuditVerbs(), HsmVerbs(), DestroyVerbs()}) {
     for (const Verb& verb : verbs) {
       if (verb.name == name) return &verb;
     }
@@ -76,7 +76,15 @@ Fallible<Json> Answer(Invocation& invocation, std::string_view text) {
   }
   AdminCall call{invocation, arguments, {}};
   ASSIGN_OR_RETURN(call.request, NameOfRequest(request, name, arguments));
-  return verb->answer(call);
+  ASSIGN_OR_RETURN(call.request.dry_run, FlagArgument(request, "dry_run", false));
+  if (!call.request.dry_run) return verb->answer(call);
+  if (!verb->dry_run) return Fail(CKR_ARGUMENTS_BAD, name + " has no dry run");
+  // A name is spent by the request itself, not by the question what it would do.
+  call.request.tag.clear();
+  invocation.audit_text += " (dry run)";
+  ASSIGN_OR_RETURN(Json would_be, verb->answer(call));
+  would_be["dry_run"] = true;
+  return would_be;
 }
 
 }  // namespace

@@ -3,11 +3,12 @@
 
 #include <algorithm>
 #include <deque>
-#include <limits>
 #include <map>
 
 #include "daemon/admin/verbs.h"
 #include "daemon/audit/audit_reader.h"
+#include "daemon/service/audited_context.h"
+#include "pkcs11/spec/encryption_context.h"
 #include "pkcs11/spec/mechanism_table.h"
 #include "pkcs11/spec/return_values.h"
 
@@ -23,6 +24,34 @@ std::string DetailName(CK_ULONG detail) {
   if (const auto refusal = cmk::RefusalFromNumber(detail)) return std::string(cmk::Name(*refusal));
   const spec::DetailRow* row = spec::FindDetail(detail);
   return row == nullptr || detail == 0 ? "" : std::string(row->name);
+}
+
+// Whether a call of this kind applies protection.
+bool Protects(spec::CallId call) {
+  using enum spec::CallId;
+  switch (call) {
+    case C_Encrypt:
+    case C_EncryptUpdate:
+    case C_EncryptFinal:
+    case C_EncryptMessage:
+    case C_EncryptMessageNext:
+    case C_Sign:
+    case C_SignUpdate:
+    case C_SignFinal:
+    case C_SignRecover:
+    case C_SignMessage:
+    case C_SignMessageNext:
+    case C_WrapKey:
+    case C_WrapKeyAuthenticated:
+    case C_EncapsulateKey:
+    case C_SignEncryptUpdate:
+    case C_DigestEncryptUpdate:
+    case GenerateDataKey:
+    case GenerateDataKeyPair:
+    case EncryptManaged:
+    case ReEncrypt: return true;
+    default: return false;
+  }
 }
 
 Json DescribeRecord(const StoredRecord& record) {
@@ -46,11 +75,27 @@ Json DescribeRecord(const StoredRecord& record) {
           {"text", std::string(event.text)}};
 }
 
+// How records of the context stand in the log: by its hash, or as it is where [audit] contexts says so.
+Fallible<std::string> ContextArgument(const AdminCall& call) {
+  const auto it = call.arguments.find("context");
+  if (it == call.arguments.end() || it->is_null()) return std::string();
+  if (!it->is_object()) return Fail(CKR_ARGUMENTS_BAD, "a context must be an object of texts");
+  spec::EncryptionContext context;
+  for (const auto& [name, value] : it->items()) {
+    if (!value.is_string()) return Fail(CKR_ARGUMENTS_BAD, "a context must be an object of texts");
+    context.emplace(name, value.get<std::string>());
+  }
+  const auto bytes = spec::EncodeContext(context);
+  if (!bytes) return Fail(CKR_ARGUMENTS_BAD, "the context is too long, or has a pair without a name");
+  return AuditedContext(call.daemon(), *bytes);
+}
+
 Fallible<Json> ShowAudit(const AdminCall& call) {
   ASSIGN_OR_RETURN(const auto limit_given, NumberArgument(call.arguments, "limit"));
   const std::size_t limit = static_cast<std::size_t>(std::clamp<std::int64_t>(limit_given.value_or(50), 1, 10'000));
   ASSIGN_OR_RETURN(const std::string key_text, TextArgument(call.arguments, "key", ""));
   ASSIGN_OR_RETURN(const std::string token_text, TextArgument(call.arguments, "token", ""));
+  ASSIGN_OR_RETURN(const std::string only_context, ContextArgument(call));
   std::optional<AuditId> only;
   std::optional<AuditId> only_token;
   if (!key_text.empty()) {
@@ -66,6 +111,7 @@ Fallible<Json> ShowAudit(const AdminCall& call) {
   options.allow_pruned = true;
   options.on_record = [&](const StoredRecord& record) {
     if (record.type != AuditType::kEvent || (only && record.event.cmk_id != *only)) return true;
+    if (!only_context.empty() && record.event.text.find(only_context) == std::string_view::npos) return true;
     if (only_token && record.event.token_id != *only_token) return true;
     newest.push_back(DescribeRecord(record));
     if (newest.size() > limit) newest.pop_front();
@@ -80,50 +126,60 @@ Fallible<Json> ShowAudit(const AdminCall& call) {
   return Json{{"records", std::move(list)}};
 }
 
-// What one user did with one version of a key, as the log has it.
-struct Usage {
-  std::uint64_t uses = 0;
-  std::uint64_t bytes = 0;
-  std::int64_t first_ns = 0;
-  std::int64_t last_ns = 0;
-  std::uint32_t pid = 0;
-};
+Json DescribeUse(const cmk::ClientUse& use, std::uint32_t version) {
+  return {{"version", version},
+          {"uid", use.uid == cmk::kOtherClients ? Json(nullptr) : Json(use.uid)},
+          {"uses", use.protects + use.processes},
+          {"protects", use.protects},
+          {"processes", use.processes},
+          {"bytes", use.bytes},
+          {"first", TimeText(use.first)},
+          {"last", TimeText(use.last)}};
+}
 
-Fallible<Json> ShowUsers(const AdminCall& call) {
-  ASSIGN_OR_RETURN(const cmk::CmkId id, FindKey(call));
-  ASSIGN_OR_RETURN(const auto version, BoundedArgument(call.arguments, "version", 1, UINT32_MAX));
-  ASSIGN_OR_RETURN(const auto days, BoundedArgument(call.arguments, "days", 1, 36'500));
-  const std::int64_t since = days ? (call.daemon().clock.Now() - Days(*days)).seconds * 1'000'000'000
-                                  : std::numeric_limits<std::int64_t>::min();
-  std::map<std::pair<std::uint32_t, std::uint32_t>, Usage> users;  // by version and user
+// Of the last days: from the audit log, which has each use with its time.
+Fallible<Json> UsersSince(const AdminCall& call, const cmk::CmkId& id, std::optional<std::int64_t> version,
+                          Timestamp since) {
+  std::map<std::pair<std::uint32_t, std::uint32_t>, cmk::ClientUse> users;  // by version and user
   AuditReadOptions options;
   options.allow_pruned = true;
   options.on_record = [&](const StoredRecord& record) {
     const AuditRecord& event = record.event;
+    const Timestamp when{record.wall_ns / 1'000'000'000};
     const bool a_use = record.type == AuditType::kEvent && event.cmk_id == id.bytes && event.version != 0 &&
-                       event.kind != AuditKind::kChange && event.rv == CKR_OK && record.wall_ns >= since;
+                       event.kind != AuditKind::kChange && event.rv == CKR_OK && when >= since;
     if (!a_use || (version && event.version != *version)) return true;
-    Usage& usage = users[{event.version, event.uid}];
-    if (usage.uses++ == 0) usage.first_ns = record.wall_ns;
-    usage.bytes += event.input_bytes;
-    usage.last_ns = record.wall_ns;
-    usage.pid = event.pid;
+    const bool protects = event.mechanism != 0 && Protects(spec::FromWireId(event.call));
+    const auto [at, fresh] = users.try_emplace({event.version, event.uid});
+    cmk::ClientUse& use = at->second;
+    if (fresh) use.first = when;
+    use.uid = event.uid;
+    ++(protects ? use.protects : use.processes);
+    use.bytes += event.input_bytes;
+    use.last = when;
     return true;
   };
   const AuditReport report = ReadAuditLog(AuditDirectory(call.daemon().config), options);
   if (report.verdict == AuditReport::Verdict::kUnreadable || report.verdict == AuditReport::Verdict::kBad)
     return Fail(CKR_DEVICE_ERROR, "the audit log cannot be read: " + report.problem);
   Json list = Json::array();
-  for (const auto& [who, usage] : users) {
-    list.push_back({{"version", who.first},
-                    {"uid", who.second},
-                    {"uses", usage.uses},
-                    {"bytes", usage.bytes},
-                    {"first", TimeText({usage.first_ns / 1'000'000'000})},
-                    {"last", TimeText({usage.last_ns / 1'000'000'000})},
-                    {"last_pid", usage.pid}});
-  }
+  for (const auto& [who, use] : users) list.push_back(DescribeUse(use, who.first));
   return Json{{"users", std::move(list)}, {"first_sequence", report.first_sequence}};
+}
+
+Fallible<Json> ShowUsers(const AdminCall& call) {
+  ASSIGN_OR_RETURN(const cmk::CmkId id, FindKey(call));
+  ASSIGN_OR_RETURN(const auto version, BoundedArgument(call.arguments, "version", 1, UINT32_MAX));
+  ASSIGN_OR_RETURN(const auto days, BoundedArgument(call.arguments, "days", 1, 36'500));
+  if (days) return UsersSince(call, id, version, call.daemon().clock.Now() - Days(*days));
+  ASSIGN_OR_RETURN(const auto key, call.daemon().records.GetCmk(id));
+  Json list = Json::array();
+  for (const cmk::KeyVersion& each : key->versions) {
+    if (version && each.number.value != *version) continue;
+    ASSIGN_OR_RETURN(const auto uses, call.daemon().counter.Clients(id, each.number));
+    for (const cmk::ClientUse& use : uses) list.push_back(DescribeUse(use, each.number.value));
+  }
+  return Json{{"users", std::move(list)}};
 }
 
 constexpr Verb kVerbs[] = {{"audit.show", &ShowAudit}, {"key.users", &ShowUsers}};

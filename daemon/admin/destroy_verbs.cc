@@ -171,6 +171,7 @@ Fallible<Json> DestroyNow(const AdminCall& call) {
   ASSIGN_OR_RETURN(const auto token, daemon.records.GetToken(key->token));
   const bool gone_already = key->state == cmk::CmkState::kDestroyed;
   if (!gone_already) RETURN_IF_ERROR(daemon.custodian.CheckDestroyNow(*key));
+  if (call.request.dry_run) return Json{{"needed", needed}, {"destroyed", gone_already}};
   call.WillChange();
   ASSIGN_OR_RETURN(const Approvals approvals, Approve(call, id, reason));
   call.invocation.audit_text += " approval " + std::to_string(approvals.users.size()) + " of " + std::to_string(needed);
@@ -195,7 +196,7 @@ Fallible<Json> DestroyNow(const AdminCall& call) {
   return answer;
 }
 
-constexpr Verb kVerbs[] = {{"key.destroy-now", &DestroyNow}};
+constexpr Verb kVerbs[] = {{"key.destroy-now", &DestroyNow, false, true}};
 
 }  // namespace
 

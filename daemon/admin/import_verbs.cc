@@ -75,7 +75,7 @@ Fallible<Json> Import(const AdminCall& call) {
 
 constexpr Verb kVerbs[] = {
     {"key.import-params", &GetParameters},
-    {"key.import", &Import},
+    {"key.import", &Import, false, true},
 };
 
 }  // namespace

@@ -12,10 +12,34 @@
 
 namespace cmkd::daemon {
 
+namespace {
+
+// Customers' keys, and those of services, whose names say so. (Default keys are not asked for like this.)
+Status ReadClass(const Json& arguments, KeyRequest& request) {
+  ASSIGN_OR_RETURN(const std::string word, TextArgument(arguments, "class", "customer"));
+  if (word != "customer" && word != "service")
+    return Fail(CKR_ARGUMENTS_BAD, "a class is customer, service or default");
+  const bool service = word == "service";
+  ASSIGN_OR_RETURN(const auto owner, BoundedArgument(arguments, "owner", 0, UINT32_MAX - 1));
+  if (service != owner.has_value())
+    return Fail(CKR_ARGUMENTS_BAD, "a service's key has an owner, the user id of the service, and no other key has");
+  if (service != request.name.starts_with("svc/"))
+    return Fail(CKR_ARGUMENTS_BAD, "names of services' keys begin with svc/, and no others do");
+  if (!service && IsReservedName(request.name))
+    return Fail(CKR_ARGUMENTS_BAD, "names that begin with sys/ or kms- are reserved");
+  if (!service) return {};
+  request.key_class = cmk::KeyClass::kService;
+  request.owner = static_cast<std::uint32_t>(*owner);
+  return {};
+}
+
+}  // namespace
+
 Fallible<KeyRequest> ReadKeyRequest(const Json& arguments) {
   KeyRequest request;
   ASSIGN_OR_RETURN(request.name, TextArgument(arguments, "name", ""));
   if (request.name.size() > 255) return Fail(CKR_ARGUMENTS_BAD, "a name has at most 255 bytes");
+  RETURN_IF_ERROR(ReadClass(arguments, request));
   ASSIGN_OR_RETURN(const std::string spec_name, TextArgument(arguments, "spec", "AES-256"));
   request.spec = FindKeySpec(spec_name);
   if (request.spec == nullptr) return Fail(CKR_ARGUMENTS_BAD, "there is no key spec " + spec_name);
@@ -74,6 +98,9 @@ spec::Attributes KeyAttributes(const KeyRequest& request, CK_OBJECT_CLASS object
     attributes.push_back({type, value, length});
   };
   add(CKA_TOKEN, &yes, sizeof yes);
+  // Who uses a service's key does not rename it.
+  CK_BBOOL no = CK_FALSE;
+  if (request.key_class == cmk::KeyClass::kService) add(CKA_MODIFIABLE, &no, sizeof no);
   add(CKA_PRIVATE, &is_private, sizeof is_private);
   add(CKA_LABEL, label.data(), label.size());
   if (!id.empty()) add(CKA_ID, id.data(), id.size());
@@ -106,6 +133,8 @@ spec::Attributes KeyAttributes(const KeyRequest& request, CK_OBJECT_CLASS object
 // What the operator asked for beside the material.
 void Dress(cmk::Cmk& key, const KeyRequest& request, Timestamp now) {
   key.description = request.description;
+  key.key_class = request.key_class;
+  key.owner = request.owner;
   key.rotation_period = request.rotation_period;
   key.dates.activation = request.activation;
   key.dates.expiry = request.expiry;
@@ -126,14 +155,14 @@ void Dress(cmk::Cmk& key, const KeyRequest& request, Timestamp now) {
 Fallible<NewObjects> MakeKey(Backend& backend, const WrappingKey& under, const KeyRequest& request,
                              spec::Profile profile, Timestamp now) {
   CK_MECHANISM mechanism{request.spec->mechanism, nullptr, 0};
+  if (backend.FindMechanism(mechanism.mechanism) == nullptr)
+    return Fail(CKR_MECHANISM_INVALID, "the token's HSM has no keys of this kind", spec::kMechanismNotAllowed);
   NewObjects objects;
   if (IsSecret(*request.spec)) {
     spec::Attributes attributes = KeyAttributes(request, CKO_SECRET_KEY, profile);
     if (!request.fixed_version) AllowRotatingMechanisms(attributes);
     spec::GiveRole(attributes);
     if (request.external) {
-      if (backend.FindMechanism(request.spec->mechanism) == nullptr)
-        return Fail(CKR_MECHANISM_INVALID, "the token's HSM has no keys of this kind", spec::kMechanismNotAllowed);
       attributes.SetBool(CKA_LOCAL, false);
       objects.key = NewCmk(attributes, {}, cmk::Origin::kUnwrapped, now);
       // Versions of imported material are never found by trial: each is what its owner says it is.

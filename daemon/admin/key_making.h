@@ -18,11 +18,14 @@ struct KeyRequest {
   std::optional<Timestamp> expiry;
   std::uint64_t usage_limit = 0;
   bool deletion_protected = false;
-  bool external = false;       // made without material, which is imported
-  bool fixed_version = false;  // every mechanism of its type, also those that cannot find a version again
+  bool external = false;  // made without material, which is imported
+  cmk::KeyClass key_class = cmk::KeyClass::kCustomer;
+  std::optional<std::uint32_t> owner;  // kService: the user whose service it is
+  bool fixed_version = false;          // every mechanism of its type, also those that cannot find a version again
 };
 
-// Reads name, spec, usage, id, description, rotation_days. CKR_ARGUMENTS_BAD with a sentence.
+// Reads name, class, spec, usage, id, description, rotation_days and what else KeyRequest has. CKR_ARGUMENTS_BAD with a
+// sentence.
 Fallible<KeyRequest> ReadKeyRequest(const Json& arguments);
 
 // Whether such a key may be made on this token now.

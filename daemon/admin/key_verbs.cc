@@ -7,17 +7,38 @@
 #include "daemon/admin/verbs.h"
 #include "daemon/custody/importer.h"
 #include "daemon/service/access.h"
-#include "daemon/service/lifecycle_attributes.h"
+#include "daemon/service/default_key.h"
 
 namespace cmkd::daemon {
 
 namespace {
+
+Status CheckNameIsFree(const AdminCall& call, const store::TokenRecord& token, const std::string& name) {
+  if (token.profile != cmk::TokenProfile::kManaged || name.empty()) return {};
+  STORE_OR_RETURN(const auto read, call.daemon().store.BeginRead());
+  STORE_OR_RETURN(const auto owners, read->FindCmksByName(token.id, name));
+  if (owners.empty()) return {};
+  return Fail(CKR_ARGUMENTS_BAD, "another key of the token has this name", spec::kNameTaken);
+}
+
+// The token's default key, made if it is not there: there is one, whoever asks and however often.
+Fallible<Json> CreateDefaultKey(const AdminCall& call, const store::TokenRecord& token) {
+  if (call.request.dry_run) return Json{{"key", {{"token", token.label}, {"name", kDefaultKeyName}}}};
+  call.WillChange();
+  ASSIGN_OR_RETURN(const CK_OBJECT_HANDLE handle, FindDefaultKey(call.daemon(), token.id));
+  ASSIGN_OR_RETURN(const ObjectPtr object, call.daemon().records.GetObject(handle));
+  ASSIGN_OR_RETURN(const auto key, call.daemon().records.GetCmk(*object->cmk));
+  call.invocation.audit.cmk_id = key->id.bytes;
+  return Json{{"key", DescribeKey(call.invocation, *key, true)}};
+}
 
 Fallible<Json> CreateKey(const AdminCall& call) {
   Daemon& daemon = call.daemon();
   ASSIGN_OR_RETURN(const std::string token_name, TextArgument(call.arguments, "token", ""));
   ASSIGN_OR_RETURN(const auto token, FindToken(call, token_name));
   if (!IsInitialised(*token)) return Fail(CKR_TOKEN_NOT_RECOGNIZED, "the token has not been initialised");
+  ASSIGN_OR_RETURN(const std::string key_class, TextArgument(call.arguments, "class", "customer"));
+  if (key_class == "default") return CreateDefaultKey(call, *token);
   ASSIGN_OR_RETURN(const KeyRequest request, ReadKeyRequest(call.arguments));
   call.invocation.audit_text += " " + request.name;
   call.WillChange();
@@ -25,6 +46,10 @@ Fallible<Json> CreateKey(const AdminCall& call) {
   ASSIGN_OR_RETURN(const Custodian::Under under, daemon.custodian.WrappingKeyFor(token->id, Custodian::Keep::kToken));
   const Timestamp now = daemon.clock.Now();
   RETURN_IF_ERROR(CheckKeyRequest(request, *token, now));
+  if (call.request.dry_run) {
+    RETURN_IF_ERROR(CheckNameIsFree(call, *token, request.name));
+    return Json{{"key", {{"token", token->label}, {"name", request.name}, {"spec", request.spec->name}}}};
+  }
   if (request.external) RETURN_IF_ERROR(CheckImportable(daemon.config.tokens.crypto_profile, *request.spec));
   ASSIGN_OR_RETURN(NewObjects objects, MakeKey(*backend, under, request, ProfileOf(*token), now));
   ASSIGN_OR_RETURN(const auto handles, daemon.custodian.Add(token->id, std::move(objects), call.request));
@@ -34,64 +59,16 @@ Fallible<Json> CreateKey(const AdminCall& call) {
   return Json{{"key", DescribeKey(call.invocation, *key, true)}};
 }
 
-// The keys of one page; the store is let go before they are described.
-Fallible<std::vector<cmk::Cmk>> ReadPage(const AdminCall& call, const std::optional<cmk::TokenId>& token,
-                                         const cmk::CmkId& after, std::size_t limit) {
-  STORE_OR_RETURN(const auto read, call.daemon().store.BeginRead());
-  STORE_OR_RETURN(auto page, token ? read->ListCmksOfToken(*token, after, limit) : read->ListCmks(after, limit));
-  return page;
-}
-
-// "name" or "name=value".
-bool HasTag(const cmk::Cmk& key, std::string_view wanted) {
-  if (wanted.empty()) return true;
-  const std::size_t equals = std::min(wanted.size(), wanted.find('='));
-  return std::any_of(key.tags.begin(), key.tags.end(), [&](const auto& tag) {
-    return tag.first == wanted.substr(0, equals) &&
-           (equals == wanted.size() || tag.second == wanted.substr(equals + 1));
-  });
-}
-
-Fallible<Json> ListKeys(const AdminCall& call) {
-  ASSIGN_OR_RETURN(const std::string token_name, TextArgument(call.arguments, "token", ""));
-  ASSIGN_OR_RETURN(const std::string state, TextArgument(call.arguments, "state", ""));
-  ASSIGN_OR_RETURN(const std::string tag, TextArgument(call.arguments, "tag", ""));
-  ASSIGN_OR_RETURN(const std::string after_text, TextArgument(call.arguments, "after", ""));
-  ASSIGN_OR_RETURN(const auto limit_given, NumberArgument(call.arguments, "limit"));
-  const std::size_t limit = static_cast<std::size_t>(std::clamp<std::int64_t>(limit_given.value_or(200), 1, 1000));
-  if (!state.empty() && state != kUnavailable && !cmk::CmkStateFromName(state))
-    return Fail(CKR_ARGUMENTS_BAD, "there is no state " + state);
-  cmk::CmkId after = cmk::CmkId::FromHex(after_text).value_or(cmk::CmkId{});
-  std::optional<cmk::TokenId> token;
-  if (!token_name.empty()) {
-    ASSIGN_OR_RETURN(const auto found, FindToken(call, token_name));
-    token = found->id;
-  }
-  Json list = Json::array();
-  std::string next;
-  while (list.size() < limit) {
-    ASSIGN_OR_RETURN(const std::vector<cmk::Cmk> page, ReadPage(call, token, after, limit));
-    for (const cmk::Cmk& key : page) {
-      after = key.id;
-      if (!HasTag(key, tag)) continue;
-      if (!state.empty() && ShownState(call.daemon(), key) != state) continue;
-      list.push_back(DescribeKey(call.invocation, key, false));
-      if (list.size() == limit) break;
-    }
-    if (page.size() < limit) break;
-    if (list.size() == limit) next = after.ToHex();
-  }
-  return Json{{"keys", std::move(list)}, {"next", next}};
-}
-
 Fallible<Json> ShowKey(const AdminCall& call) {
   ASSIGN_OR_RETURN(const cmk::CmkId id, FindKey(call));
   ASSIGN_OR_RETURN(const auto key, call.daemon().records.GetCmk(id));
   return Json{{"key", DescribeKey(call.invocation, *key, true)}};
 }
 
-Fallible<Json> Changed(const AdminCall& call, const cmk::Request& request) {
+Fallible<Json> Changed(const AdminCall& call, cmk::Request request) {
   ASSIGN_OR_RETURN(const cmk::CmkId id, FindKey(call));
+  ASSIGN_OR_RETURN(const auto before, call.daemon().records.GetCmk(id));
+  request.by_owner = IsOwner(call, *before);
   call.WillChange();
   ASSIGN_OR_RETURN(const cmk::Cmk key, call.daemon().custodian.Change(id, request, call.request));
   return Json{{"key", DescribeKey(call.invocation, key, true)}};
@@ -104,8 +81,11 @@ Fallible<Json> Do(const AdminCall& call) {
 
 Fallible<Json> ScheduleDeletion(const AdminCall& call) {
   ASSIGN_OR_RETURN(const auto days, BoundedArgument(call.arguments, "days", 0, 100'000));
-  if (!days) return Changed(call, cmk::CmkEvent::kScheduleDeletion);
-  return Changed(call, cmk::Request(cmk::CmkEvent::kScheduleDeletion, Days(*days)));
+  ASSIGN_OR_RETURN(const auto brown_outs, BoundedArgument(call.arguments, "brown_out_days", 0, 100'000));
+  cmk::Request request(brown_outs ? cmk::CmkEvent::kAnnounceDeletion : cmk::CmkEvent::kScheduleDeletion);
+  if (days) request.window = Days(*days);
+  request.notice = Days(brown_outs.value_or(0));
+  return Changed(call, request);
 }
 
 Fallible<Json> RotateKey(const AdminCall& call) {
@@ -127,18 +107,17 @@ Fallible<Json> RotateKey(const AdminCall& call) {
 }
 
 constexpr Verb kVerbs[] = {
-    {"key.create", &CreateKey},
-    {"key.list", &ListKeys},
+    {"key.create", &CreateKey, false, true},
     {"key.show", &ShowKey},
-    {"key.disable", &Do<cmk::CmkEvent::kDisable>, true},
-    {"key.enable", &Do<cmk::CmkEvent::kEnable>},
-    {"key.archive", &Do<cmk::CmkEvent::kArchive>},
-    {"key.unarchive", &Do<cmk::CmkEvent::kUnarchive>},
-    {"key.activate", &Do<cmk::CmkEvent::kActivate>},
-    {"key.delete-material", &Do<cmk::CmkEvent::kForgetMaterial>},
-    {"key.rotate", &RotateKey},
-    {"key.schedule-deletion", &ScheduleDeletion},
-    {"key.cancel-deletion", &Do<cmk::CmkEvent::kCancelDeletion>, true},
+    {"key.disable", &Do<cmk::CmkEvent::kDisable>, true, true},
+    {"key.enable", &Do<cmk::CmkEvent::kEnable>, false, true},
+    {"key.archive", &Do<cmk::CmkEvent::kArchive>, false, true},
+    {"key.unarchive", &Do<cmk::CmkEvent::kUnarchive>, false, true},
+    {"key.activate", &Do<cmk::CmkEvent::kActivate>, false, true},
+    {"key.delete-material", &Do<cmk::CmkEvent::kForgetMaterial>, false, true},
+    {"key.rotate", &RotateKey, false, true},
+    {"key.schedule-deletion", &ScheduleDeletion, false, true},
+    {"key.cancel-deletion", &Do<cmk::CmkEvent::kCancelDeletion>, true, true},
 };
 
 }  // namespace

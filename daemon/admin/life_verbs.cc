@@ -5,6 +5,7 @@
 
 #include "daemon/admin/verbs.h"
 #include "daemon/service/translate.h"
+#include "keystore/store/schema.h"
 
 namespace cmkd::daemon {
 
@@ -28,7 +29,7 @@ constexpr VersionWord kVersionWords[] = {{"make-current", cmk::VersionEvent::kMa
                                          {"destroy", cmk::VersionEvent::kDestroy}};
 
 Fallible<Json> ChangeVersion(const AdminCall& call) {
-  ASSIGN_OR_RETURN(const cmk::CmkId id, FindKey(call));
+  ASSIGN_OR_RETURN(const cmk::CmkId id, FindKeyToChange(call));
   ASSIGN_OR_RETURN(const auto number, BoundedArgument(call.arguments, "version", 1, UINT32_MAX));
   if (!number) return Fail(CKR_ARGUMENTS_BAD, "version is missing");
   ASSIGN_OR_RETURN(const std::string word, TextArgument(call.arguments, "event"));
@@ -97,13 +98,14 @@ Status SetTags(const AdminCall& call, cmk::Cmk& key) {
 }
 
 Fallible<Json> SetKey(const AdminCall& call) {
-  ASSIGN_OR_RETURN(const cmk::CmkId id, FindKey(call));
+  ASSIGN_OR_RETURN(const cmk::CmkId id, FindKeyToChange(call));
   call.WillChange();
   const auto edit = [&](cmk::Cmk& key, const store::TokenRecord& token) -> Status {
     if (key.state == cmk::CmkState::kPendingDeletion) return Refuse(cmk::Refusal::kKeyPendingDeletion);
     ASSIGN_OR_RETURN(key.description, TextArgument(call.arguments, "description", key.description.c_str()));
     ASSIGN_OR_RETURN(key.deletion_protected,
                      FlagArgument(call.arguments, "deletion_protected", key.deletion_protected));
+    if (key.deletion_protected) cmk::EndAnnouncement(key.dates);
     ASSIGN_OR_RETURN(key.processes_compromised,
                      FlagArgument(call.arguments, "processes_compromised", key.processes_compromised));
     ASSIGN_OR_RETURN(const auto limit, BoundedArgument(call.arguments, "usage_limit", 0, INT64_MAX));
@@ -124,20 +126,18 @@ bool IsAlias(std::string_view text) {
 }
 
 Fallible<Json> SetAlias(const AdminCall& call) {
-  ASSIGN_OR_RETURN(const cmk::CmkId id, FindKey(call));
+  ASSIGN_OR_RETURN(const cmk::CmkId id, FindKeyToChange(call));
   ASSIGN_OR_RETURN(const std::string alias, TextArgument(call.arguments, "alias"));
   if (!IsAlias(alias))
     return Fail(CKR_ARGUMENTS_BAD, "an alias has 1 to 255 letters, digits, slashes, underscores and hyphens");
-  for (const std::string_view reserved : {"svc/", "sys/", "kms-"}) {
-    if (alias.starts_with(reserved)) return Fail(CKR_ARGUMENTS_BAD, "svc/, sys/ and kms- are reserved");
-  }
+  if (IsReservedName(alias)) return Fail(CKR_ARGUMENTS_BAD, "svc/, sys/ and kms- are reserved");
   call.invocation.audit_text += " " + alias;
   call.WillChange();
   return Describe(call, call.daemon().custodian.MoveAlias(id, alias, call.request));
 }
 
 Fallible<Json> RemoveAlias(const AdminCall& call) {
-  ASSIGN_OR_RETURN(const cmk::CmkId id, FindKey(call));
+  ASSIGN_OR_RETURN(const cmk::CmkId id, FindKeyToChange(call));
   ASSIGN_OR_RETURN(const std::string alias, TextArgument(call.arguments, "alias"));
   call.WillChange();
   const auto edit = [&](cmk::Cmk& key, const store::TokenRecord&) -> Status {
@@ -148,11 +148,49 @@ Fallible<Json> RemoveAlias(const AdminCall& call) {
   return Describe(call, call.daemon().custodian.Edit("key.alias-remove", id, edit, call.request));
 }
 
+// ---- Consumers: whoever depends on a key says so, and the key is not deleted before they say otherwise.
+
+Fallible<std::string> ConsumerArgument(const AdminCall& call) {
+  ASSIGN_OR_RETURN(const std::string consumer, TextArgument(call.arguments, "consumer"));
+  if (consumer.empty() || consumer.size() > store::kConsumerBytesMax)
+    return Fail(CKR_ARGUMENTS_BAD, "the name of a consumer has 1 to 128 bytes");
+  call.invocation.audit_text += " " + consumer;
+  return consumer;
+}
+
+Fallible<Json> RegisterConsumer(const AdminCall& call) {
+  ASSIGN_OR_RETURN(const cmk::CmkId id, FindKey(call));
+  ASSIGN_OR_RETURN(const std::string consumer, ConsumerArgument(call));
+  call.WillChange();
+  const auto edit = [&](cmk::Cmk& key, const store::TokenRecord&) -> Status {
+    if (key.state == cmk::CmkState::kPendingDeletion) return Refuse(cmk::Refusal::kKeyPendingDeletion);
+    const auto at = std::lower_bound(key.consumers.begin(), key.consumers.end(), consumer);
+    if (at != key.consumers.end() && *at == consumer) return {};
+    if (key.consumers.size() >= store::kConsumersMax) return Fail(CKR_ARGUMENTS_BAD, "a key has at most 64 consumers");
+    key.consumers.insert(at, consumer);
+    // Brown-outs were for finding somebody, and somebody is found.
+    cmk::EndAnnouncement(key.dates);
+    return {};
+  };
+  return Describe(call, call.daemon().custodian.Edit("key.register", id, edit, call.request));
+}
+
+Fallible<Json> ReleaseConsumer(const AdminCall& call) {
+  ASSIGN_OR_RETURN(const cmk::CmkId id, FindKeyToChange(call));
+  ASSIGN_OR_RETURN(const std::string consumer, ConsumerArgument(call));
+  call.WillChange();
+  const auto edit = [&](cmk::Cmk& key, const store::TokenRecord&) -> Status {
+    if (std::erase(key.consumers, consumer) == 0)
+      return Fail(CKR_ARGUMENTS_BAD, "the key has no such consumer", spec::kNotFound);
+    return {};
+  };
+  return Describe(call, call.daemon().custodian.Edit("key.release", id, edit, call.request));
+}
+
 constexpr Verb kVerbs[] = {
-    {"key.version", &ChangeVersion},
-    {"key.set", &SetKey},
-    {"key.alias-set", &SetAlias},
-    {"key.alias-remove", &RemoveAlias},
+    {"key.version", &ChangeVersion, false, true},     {"key.set", &SetKey, false, true},
+    {"key.alias-set", &SetAlias, false, true},        {"key.alias-remove", &RemoveAlias, false, true},
+    {"key.register", &RegisterConsumer, false, true}, {"key.release", &ReleaseConsumer, false, true},
 };
 
 }  // namespace

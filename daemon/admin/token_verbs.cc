@@ -61,6 +61,25 @@ Fallible<Json> CreateToken(const AdminCall& call) {
   return Json{{"token", DescribeToken(call.invocation, token)}};
 }
 
+Fallible<std::optional<Duration>> DaysArgument(const AdminCall& call, const char* name) {
+  ASSIGN_OR_RETURN(const auto days, BoundedArgument(call.arguments, name, 0, 100'000));
+  return days ? std::optional(Days(*days)) : std::nullopt;
+}
+
+Fallible<Json> SetToken(const AdminCall& call) {
+  ASSIGN_OR_RETURN(const std::string name, TextArgument(call.arguments, "token", ""));
+  ASSIGN_OR_RETURN(const auto token, FindToken(call, name));
+  TokenSettings settings;
+  ASSIGN_OR_RETURN(settings.deletion_window, DaysArgument(call, "deletion_window_days"));
+  ASSIGN_OR_RETURN(settings.version_quiet, DaysArgument(call, "version_quiet_days"));
+  const bool now = Custodian::BoundsOf(*token).disable_first;
+  ASSIGN_OR_RETURN(const bool disable_first, FlagArgument(call.arguments, "disable_first", now));
+  if (disable_first != now) settings.disable_first = disable_first;
+  call.WillChange();
+  ASSIGN_OR_RETURN(const store::TokenRecord set, call.daemon().custodian.SetToken(token->id, settings, call.request));
+  return Json{{"token", DescribeToken(call.invocation, set)}};
+}
+
 Fallible<Json> ListTokens(const AdminCall& call) {
   ASSIGN_OR_RETURN(const auto tokens, call.daemon().records.ListTokens());
   Json list = Json::array();
@@ -96,8 +115,12 @@ Fallible<Json> ShowEpoch(const AdminCall& call) {
 }
 
 constexpr Verb kVerbs[] = {
-    {"status", &GetStatus},         {"token.create", &CreateToken}, {"token.list", &ListTokens},
-    {"token.new-epoch", &NewEpoch}, {"token.epoch", &ShowEpoch},
+    {"status", &GetStatus},
+    {"token.create", &CreateToken, false, true},
+    {"token.set", &SetToken, false, true},
+    {"token.list", &ListTokens},
+    {"token.new-epoch", &NewEpoch},
+    {"token.epoch", &ShowEpoch},
 };
 
 }  // namespace

@@ -6,6 +6,8 @@
 
 #include "daemon/service/access.h"
 #include "daemon/service/lifecycle_attributes.h"
+#include "daemon/service/translate.h"
+#include "keystore/cmk/brown_out.h"
 
 namespace cmkd::daemon {
 
@@ -96,6 +98,22 @@ Fallible<cmk::CmkId> FindKey(const AdminCall& call, const char* argument) {
   return *id;
 }
 
+bool IsOwner(const AdminCall& call, const cmk::Cmk& key) {
+  const std::uint32_t uid = call.invocation.application->peer().uid;
+  return key.key_class != cmk::KeyClass::kService || uid == 0 || key.owner == uid;
+}
+
+Fallible<cmk::CmkId> FindKeyToChange(const AdminCall& call, const char* argument) {
+  ASSIGN_OR_RETURN(const cmk::CmkId id, FindKey(call, argument));
+  ASSIGN_OR_RETURN(const auto key, call.daemon().records.GetCmk(id));
+  if (!IsOwner(call, *key)) return Translate(cmk::Refusal::kServiceOwned, Moment::kManage);
+  return id;
+}
+
+bool IsReservedName(std::string_view name) {
+  return name.starts_with("svc/") || name.starts_with("sys/") || name.starts_with("kms-");
+}
+
 // ---- Descriptions
 
 bool IsPair(const cmk::Cmk& key) {
@@ -129,7 +147,9 @@ Json DescribeToken(const Invocation& invocation, const store::TokenRecord& token
           {"initialized", IsInitialised(token)},
           {"objects", objects},
           {"keys", keys},
-          {"deletion_window_days", Custodian::BoundsOf(token).window_default.seconds / Days(1).seconds}};
+          {"deletion_window_days", Custodian::BoundsOf(token).window_default.seconds / Days(1).seconds},
+          {"version_quiet_days", Custodian::BoundsOf(token).quiet_default.seconds / Days(1).seconds},
+          {"disable_first", Custodian::BoundsOf(token).disable_first}};
 }
 
 namespace {
@@ -172,6 +192,15 @@ std::string UsageText(const Object& object) {
 
 }  // namespace
 
+std::string_view ClassText(cmk::KeyClass key_class) {
+  switch (key_class) {
+    case cmk::KeyClass::kCustomer: return "customer";
+    case cmk::KeyClass::kService: return "service";
+    case cmk::KeyClass::kDefault: return "default";
+  }
+  return "";
+}
+
 Json DescribeKey(const Invocation& invocation, const cmk::Cmk& key, bool whole) {
   const auto token = invocation.daemon.records.GetToken(key.token);
   const ObjectPtr object = ObjectOf(invocation, key);
@@ -186,6 +215,8 @@ Json DescribeKey(const Invocation& invocation, const cmk::Cmk& key, bool whole) 
                     {"created", TimeText(key.created)},
                     {"next_rotation", TimeOrNull(key.dates.next_rotation)},
                     {"deletion_date", TimeOrNull(key.dates.deletion_date)},
+                    {"announced_until", TimeOrNull(key.dates.announced_until)},
+                    {"class", ClassText(key.key_class)},
                     {"rotatable", key.rotatable},
                     {"origin", OriginText(key.origin)},
                     {"handle", object == nullptr ? CK_INVALID_HANDLE : object->handle}};
@@ -199,6 +230,10 @@ Json DescribeKey(const Invocation& invocation, const cmk::Cmk& key, bool whole) 
   described["usage_limit"] = key.usage_limit;
   described["processes_compromised"] = key.processes_compromised;
   described["predecessor"] = key.predecessor ? Json(key.predecessor->ToHex()) : Json(nullptr);
+  const auto brown_out = cmk::NextBrownOut(key.dates);
+  described["next_brown_out"] = brown_out ? Json(TimeText(brown_out->begins)) : Json(nullptr);
+  described["owner"] = key.owner ? Json(*key.owner) : Json(nullptr);
+  described["consumers"] = key.consumers;
   described["aliases"] = key.aliases;
   described["tags"] = Json::object();
   for (const auto& [tag, value] : key.tags) described["tags"][tag] = value;

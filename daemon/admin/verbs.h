@@ -43,11 +43,19 @@ Fallible<Records::TokenPtr> FindToken(const AdminCall& call, const std::string& 
 // count.
 Fallible<cmk::CmkId> FindKey(const AdminCall& call, const char* argument = "key");
 
+// What belongs to a service is changed by its owner and by root: kServiceOwned for everybody else.
+bool IsOwner(const AdminCall& call, const cmk::Cmk& key);
+// FindKey, for a change that the lifecycle itself does not ask an owner for.
+Fallible<cmk::CmkId> FindKeyToChange(const AdminCall& call, const char* argument = "key");
+// A set of words that applications and services share with the daemon: "svc/", "sys/", "kms-".
+bool IsReservedName(std::string_view name);
+
 // ---- Descriptions
 
 // Whether the key is one of a pair, by its spec.
 bool IsPair(const cmk::Cmk& key);
 
+std::string_view ClassText(cmk::KeyClass key_class);
 std::string TimeText(Timestamp time);
 Json TimeOrNull(std::optional<Timestamp> time);
 Json DescribeToken(const Invocation& invocation, const store::TokenRecord& token);
@@ -60,11 +68,13 @@ struct Verb {
   std::string_view name;
   Fallible<Json> (*answer)(const AdminCall&);
   bool reserved = false;  // may use the audit's reserved room: disable and cancel must go on when the disk is full
+  bool dry_run = false;   // can say what it would do
 };
 
 std::span<const Verb> TokenVerbs();
 std::span<const Verb> KeyVerbs();
 std::span<const Verb> LifeVerbs();
+std::span<const Verb> ListVerbs();
 std::span<const Verb> ImportVerbs();
 std::span<const Verb> AuditVerbs();
 std::span<const Verb> HsmVerbs();

@@ -194,4 +194,17 @@ std::vector<ObjectPtr> Application::AllObjects() const {
   return all;
 }
 
+void Application::RememberVersion(const cmk::CmkId& key, cmk::KeyVersionNumber version) {
+  constexpr std::size_t kRemembered = 256;
+  const std::lock_guard lock(mutex_);
+  if (versions_.size() >= kRemembered && !versions_.contains(key)) versions_.clear();
+  versions_[key] = version;
+}
+
+cmk::KeyVersionNumber Application::RememberedVersion(const cmk::CmkId& key) const {
+  const std::lock_guard lock(mutex_);
+  const auto at = versions_.find(key);
+  return at == versions_.end() ? cmk::KeyVersionNumber{} : at->second;
+}
+
 }  // namespace cmkd::daemon

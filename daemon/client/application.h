@@ -91,6 +91,10 @@ class Application {
   std::vector<ObjectPtr> Objects(const cmk::TokenId& token) const;
   std::vector<ObjectPtr> AllObjects() const;
 
+  // The version that served last where an integrity check had to find it: the first to try.
+  void RememberVersion(const cmk::CmkId& key, cmk::KeyVersionNumber version);
+  cmk::KeyVersionNumber RememberedVersion(const cmk::CmkId& key) const;
+
   // Connections that share the application (guarded by the registry's mutex).
   std::size_t connections = 0;
 
@@ -105,6 +109,7 @@ class Application {
   std::map<cmk::TokenId, Login> logins_;
   std::map<CK_OBJECT_HANDLE, ObjectPtr> objects_;
   std::map<CK_SESSION_HANDLE, std::vector<CK_OBJECT_HANDLE>> objects_of_session_;
+  std::map<cmk::CmkId, cmk::KeyVersionNumber> versions_;  // a few keys; then it begins anew
   CK_SESSION_HANDLE next_session_ = 1;
   std::atomic<CK_OBJECT_HANDLE> next_object_{kSessionObjectBase + 1};
 };

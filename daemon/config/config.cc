@@ -36,6 +36,8 @@ constexpr Choice<LogLevel> kLogLevels[] = {{"error", LogLevel::kError},
 constexpr Choice<HsmKind> kHsmKinds[] = {{"firmware_sim", HsmKind::kFirmwareSim}, {"pkcs11", HsmKind::kPkcs11}};
 constexpr Choice<TokenProfile> kTokenProfiles[] = {{"general", TokenProfile::kGeneral},
                                                    {"managed", TokenProfile::kManaged}};
+constexpr Choice<AuditContexts> kAuditContexts[] = {
+    {"none", AuditContexts::kNone}, {"hash", AuditContexts::kHash}, {"clear", AuditContexts::kClear}};
 constexpr Choice<CryptoProfile> kCryptoProfiles[] = {
     {"any", CryptoProfile::kAny}, {"aes", CryptoProfile::kAes}, {"sm", CryptoProfile::kSm}};
 
@@ -321,6 +323,7 @@ void ReadTokens(Section& section, TokensConfig& config) {
   const auto days = [](Duration duration) { return static_cast<std::uint64_t>(duration.seconds / Days(1).seconds); };
   section.Integer("deletion_window_days", config.deletion_window_days, days(bounds.window_min),
                   days(bounds.window_max));
+  section.Integer("version_quiet_days", config.version_quiet_days, days(bounds.quiet_min), days(bounds.quiet_max));
   section.Integer("destroy_now_approvals", config.destroy_now_approvals, 0, 12);
   section.Integer("attempt_extends_days", config.attempt_extends_days, 0, days(bounds.window_max));
   if (config.attempt_extends_days != 0 && config.attempt_extends_days < days(bounds.window_min))
@@ -333,6 +336,7 @@ void ReadTokens(Section& section, TokensConfig& config) {
 
 void ReadAudit(Section& section, AuditConfig& config) {
   section.Boolean("strict", config.strict);
+  section.OneOf<AuditContexts>("contexts", config.contexts, kAuditContexts);
   section.Integer("segment_bytes", config.segment_bytes, AuditLog::kSegmentBytesMin, 256 * kMiB);
   section.Integer("checkpoint_records", config.checkpoint_records, 1, 1'000'000);
 }

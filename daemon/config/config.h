@@ -77,6 +77,8 @@ struct TokensConfig {
   TokenProfile default_profile = TokenProfile::kGeneral;
   BoundsProfile bounds_profile = BoundsProfile::kDefault;
   std::uint32_t deletion_window_days = 30;
+  // A version may be destroyed alone when it was not used for so long; of new tokens.
+  std::uint32_t version_quiet_days = 30;
   // How many operators (different users) must ask for a destruction without the waiting period; 0: there is none.
   std::uint32_t destroy_now_approvals = 2;
   // Whoever wants a key that waits for its deletion puts it off: to so many days from then. 0: only an alarm.
@@ -93,8 +95,13 @@ struct TokensConfig {
 };
 
 // [audit]
+
+// How encryption contexts stand in the audit: not at all, as a keyed hash, or as they are.
+enum class AuditContexts : std::uint8_t { kNone, kHash, kClear };
+
 struct AuditConfig {
   bool strict = false;
+  AuditContexts contexts = AuditContexts::kHash;
   std::uint64_t segment_bytes = 64 << 20;
   std::uint32_t checkpoint_records = 1000;
   bool operator==(const AuditConfig&) const = default;

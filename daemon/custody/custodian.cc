@@ -21,9 +21,6 @@ std::string NewSerial() {
   return Hex({random.data(), 8});
 }
 
-// Resident material counts as gone only when the device says so; the rest is in the record alone.
-constexpr Duration kQuietBeforeDestruction = Days(30);
-
 }  // namespace
 
 Fallible<cmk::Cmk> Decided(const cmk::Cmk& key, const cmk::Request& request, const cmk::Instant& at,
@@ -47,7 +44,8 @@ Fallible<std::optional<store::RequestRecord>> Earlier(const store::ReadTxn& txn,
 
 Status Remember(store::WriteTxn& txn, const RequestName& name, Timestamp now) {
   if (name.tag.empty()) return {};
-  const store::RequestRecord record{.tag = name.tag, .body_digest = name.body_digest, .objects = {}, .expires = {}};
+  const store::RequestRecord record{
+      .tag = name.tag, .body_digest = name.body_digest, .objects = name.makes, .expires = {}};
   RETURN_IF_STORE_ERROR(txn.PutRequest(record, now));
   return {};
 }
@@ -63,6 +61,8 @@ cmk::Bounds Custodian::BoundsOf(const store::TokenRecord& token) {
   cmk::Bounds bounds = cmk::BoundsOf(token.bounds);
   if (token.profile == cmk::TokenProfile::kGeneral) bounds = cmk::ForGeneralToken(bounds);
   if (token.deletion_window) bounds.window_default = *token.deletion_window;
+  if (token.version_quiet) bounds.quiet_default = *token.version_quiet;
+  if (token.disable_first) bounds.disable_first = *token.disable_first;
   return bounds;
 }
 
@@ -78,7 +78,10 @@ Fallible<store::TokenRecord> Custodian::MakeToken(store::WriteTxn& txn, cmk::Tok
   token.bounds = config_.bounds_profile;
   token.hsm = hsm;
   token.created = clock_.Now();
-  if (profile == cmk::TokenProfile::kManaged) token.deletion_window = Days(config_.deletion_window_days);
+  if (profile == cmk::TokenProfile::kManaged) {
+    token.deletion_window = Days(config_.deletion_window_days);
+    token.version_quiet = Days(config_.version_quiet_days);
+  }
   return token;
 }
 
@@ -97,6 +100,31 @@ Fallible<store::TokenRecord> Custodian::ReserveToken(const std::string& label, c
   token.label = label;
   RETURN_IF_ERROR(Remember(*txn, request, clock_.Now()));
   RETURN_IF_STORE_ERROR(txn->PutToken(token));
+  if (request.dry_run) return token;
+  RETURN_IF_STORE_ERROR(txn->Commit());
+  return token;
+}
+
+Fallible<store::TokenRecord> Custodian::SetToken(const cmk::TokenId& id, const TokenSettings& settings,
+                                                 const RequestName& request) {
+  STORE_OR_RETURN(const Txn txn, store_.BeginWrite("token.set"));
+  ASSIGN_OR_RETURN(const auto before, Earlier(*txn, request, clock_.Now()));
+  STORE_OR_RETURN(store::TokenRecord token, txn->GetToken(id));
+  if (before) return token;
+  const cmk::Bounds bounds = BoundsOf(token);
+  const auto within = [](const std::optional<Duration>& wanted, Duration least, Duration most) {
+    return !wanted || (*wanted >= least && *wanted <= most);
+  };
+  if (!within(settings.deletion_window, bounds.window_min, bounds.window_max))
+    return Translate(cmk::Refusal::kWindowOutOfBounds, Moment::kManage);
+  if (!within(settings.version_quiet, bounds.quiet_min, bounds.quiet_max))
+    return Translate(cmk::Refusal::kQuietTimeOutOfBounds, Moment::kManage);
+  if (settings.deletion_window) token.deletion_window = settings.deletion_window;
+  if (settings.version_quiet) token.version_quiet = settings.version_quiet;
+  if (settings.disable_first) token.disable_first = settings.disable_first;
+  RETURN_IF_ERROR(Remember(*txn, request, clock_.Now()));
+  RETURN_IF_STORE_ERROR(txn->PutToken(token));
+  if (request.dry_run) return token;
   RETURN_IF_STORE_ERROR(txn->Commit());
   return token;
 }
@@ -397,6 +425,7 @@ Fallible<cmk::Cmk> Custodian::Change(const cmk::CmkId& id, const cmk::Request& r
     if (changed.state == cmk::CmkState::kDestroyed || effect == cmk::Effect::kWipeImported)
       RETURN_IF_ERROR(NoteDestroyed(*txn, token));
     RETURN_IF_STORE_ERROR(txn->PutCmk(changed));
+    if (name.dry_run) return changed;
     RETURN_IF_STORE_ERROR(txn->Commit());
     urgent_ = true;
   }
@@ -419,6 +448,7 @@ Fallible<cmk::Cmk> Custodian::BegunToDestroy(const cmk::Cmk& key, const store::T
   cmk::Cmk record = key;
   if (key.state == cmk::CmkState::kEnabled || key.state == cmk::CmkState::kArchived)
     return Translate(cmk::Refusal::kDisableFirst, Moment::kManage);
+  if (!key.consumers.empty()) return Translate(cmk::Refusal::kConsumersRegistered, Moment::kManage);
   if (key.state != cmk::CmkState::kPendingDeletion) {
     ASSIGN_OR_RETURN(record, Decided(key, {cmk::CmkEvent::kScheduleDeletion, bounds.window_min}, now, bounds));
   }
@@ -478,7 +508,9 @@ std::vector<cmk::Cmk> Custodian::PutOffWanted() {
     if (!key.ok() || (*key)->state != cmk::CmkState::kPendingDeletion || !(*key)->dates.deletion_date) continue;
     // Once a day is enough for whoever asks all the time.
     if (clock_.Now() + by < *(*key)->dates.deletion_date + Days(1)) continue;
-    auto changed = Change(id, {cmk::CmkEvent::kScheduleDeletion, by});
+    cmk::Request later(cmk::CmkEvent::kScheduleDeletion, by);
+    later.by_owner = true;
+    auto changed = Change(id, later);
     if (changed.ok()) put_off.push_back(std::move(*changed));
   }
   return put_off;
@@ -498,6 +530,7 @@ Fallible<cmk::Cmk> Custodian::Edit(const char* label, const cmk::CmkId& id, cons
   RETURN_IF_ERROR(Remember(*txn, name, clock_.Now()));
   RETURN_IF_STORE_ERROR(txn->PutCmk(*key));
   if (had_imports || !key->imports.empty()) RETURN_IF_ERROR(KeepImportKeys(*txn, *key));
+  if (name.dry_run) return std::move(*key);
   RETURN_IF_STORE_ERROR(txn->Commit());
   return std::move(*key);
 }
@@ -520,6 +553,7 @@ Fallible<cmk::Cmk> Custodian::MoveAlias(const cmk::CmkId& id, const std::string&
   if (std::find(key.aliases.begin(), key.aliases.end(), alias) == key.aliases.end()) key.aliases.push_back(alias);
   RETURN_IF_ERROR(Remember(*txn, name, clock_.Now()));
   RETURN_IF_STORE_ERROR(txn->PutCmk(key, store::NameRule::kUnique));
+  if (name.dry_run) return key;
   RETURN_IF_STORE_ERROR(txn->Commit());
   return key;
 }
@@ -530,13 +564,13 @@ Fallible<cmk::Cmk> Custodian::ChangeVersion(const cmk::CmkId& id, cmk::KeyVersio
     // A pair's versions have objects of their own: there is nothing to move back.
     if (event == cmk::VersionEvent::kMakeCurrent && !key.rotatable)
       return Translate(cmk::Refusal::kNotRotatable, Moment::kManage);
-    const Duration quiet = token.profile == cmk::TokenProfile::kManaged ? kQuietBeforeDestruction : Duration{};
-    auto changed = cmk::ChangeVersion(key, number, event, clock_.Now(), quiet);
+    auto changed = cmk::ChangeVersion(key, number, event, clock_.Now(), BoundsOf(token).quiet_default);
     if (!changed.ok()) return Translate(changed.error(), Moment::kManage);
     key = std::move(*changed);
     return {};
   };
   ASSIGN_OR_RETURN(cmk::Cmk changed, Edit("key.version", id, edit, name));
+  if (name.dry_run) return changed;
   urgent_ = true;
   if (event == cmk::VersionEvent::kDestroy) {
     auto finished = FinishCondemned(id);

@@ -35,6 +35,16 @@ struct NewObjects {
 struct RequestName {
   Bytes tag;
   Bytes body_digest;
+  std::vector<cmk::ObjectSerial> makes{};  // what is answered, when that is known before
+  // Everything is decided and nothing is done: what comes back is the key as it would be.
+  bool dry_run = false;
+};
+
+// What an operator may set of a token; what is absent stays.
+struct TokenSettings {
+  std::optional<Duration> deletion_window;
+  std::optional<Duration> version_quiet;
+  std::optional<bool> disable_first;
 };
 
 class Custodian {
@@ -48,6 +58,9 @@ class Custodian {
   // A token without PINs on the next free slot, for an operator; C_InitToken completes it.
   Fallible<store::TokenRecord> ReserveToken(const std::string& label, cmk::TokenProfile profile, const std::string& hsm,
                                             const RequestName& request = {});
+  // Refusals: kWindowOutOfBounds, kQuietTimeOutOfBounds.
+  Fallible<store::TokenRecord> SetToken(const cmk::TokenId& id, const TokenSettings& settings,
+                                        const RequestName& request = {});
   // C_InitToken: gives the token of `slot` its label and SO PIN, and makes it first when the slot is the free one. An
   // initialised token loses its objects (CKR_TOKEN_WRITE_PROTECTED while a managed one has a CMK that is not
   // destroyed).
@@ -154,7 +167,7 @@ class Custodian {
   };
   Fallible<Ticked> Tick(const cmk::CmkId& id);
 
-  // The bounds of a token's keys.
+  // The bounds of a token's keys, with what the token itself says: the bounds profile's where it says nothing.
   static cmk::Bounds BoundsOf(const store::TokenRecord& token);
 
  private:

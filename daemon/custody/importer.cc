@@ -266,7 +266,7 @@ Fallible<cmk::Cmk> ImportMaterial(Daemon& daemon, const cmk::CmkId& id, const st
     return {};
   };
   auto imported = daemon.custodian.Edit("key.import", id, edit, request);
-  (void)backend->DestroyMaterial(imported.ok() ? spent : made.material);
+  (void)backend->DestroyMaterial(imported.ok() && !request.dry_run ? spent : made.material);
   return imported;
 }
 

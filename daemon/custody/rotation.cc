@@ -48,6 +48,7 @@ Fallible<cmk::Cmk> Custodian::RotateBy(cmk::CmkEvent event, const cmk::CmkId& id
     return Fail(CKR_ACTION_PROHIBITED, "only secret keys rotate in place",
                 static_cast<CK_ULONG>(cmk::Refusal::kNotRotatable));
   }
+  if (name.dry_run) return *key;
   ASSIGN_OR_RETURN(const Under under, WrappingKeyFor(token->id, Keep::kToken));
   CK_MECHANISM mechanism{GeneratorOf(static_cast<CK_KEY_TYPE>(object->key_type)), nullptr, 0};
   const CK_ULONG value_bytes = object->attributes.Ulong(CKA_VALUE_LEN).value_or(0);
@@ -111,6 +112,7 @@ CK_MECHANISM_TYPE PairMechanism(CK_ULONG key_type) {
     case CKK_RSA: return CKM_RSA_PKCS_KEY_PAIR_GEN;
     case CKK_EC_EDWARDS: return CKM_EC_EDWARDS_KEY_PAIR_GEN;
     case CKK_EC_MONTGOMERY: return CKM_EC_MONTGOMERY_KEY_PAIR_GEN;
+    case CKK_SM2: return CKM_SM2_KEY_PAIR_GEN;
     default: return CKM_EC_KEY_PAIR_GEN;
   }
 }
@@ -125,6 +127,7 @@ cmk::Cmk Successor(const cmk::Cmk& old, cmk::Material material, Timestamp now) {
   next.aliases = old.aliases;
   next.imports.clear();
   next.request_tag.clear();
+  next.consumers = old.consumers;
   cmk::KeyVersion version;
   version.number = {1};
   version.created = now;
@@ -169,6 +172,7 @@ Fallible<cmk::Cmk> Custodian::RotateByLabel(const cmk::CmkId& id, const RequestN
   if (object == nullptr)
     return Fail(CKR_ACTION_PROHIBITED, "only secret keys move their label",
                 static_cast<CK_ULONG>(cmk::Refusal::kNotRotatable));
+  if (name.dry_run) return *key;
   ASSIGN_OR_RETURN(const Under under, WrappingKeyFor(token->id, Keep::kToken));
   CK_MECHANISM mechanism{GeneratorOf(static_cast<CK_KEY_TYPE>(object->key_type)), nullptr, 0};
   ASSIGN_OR_RETURN(Made made, backend->GenerateKey(mechanism, object->key_type,
@@ -179,7 +183,12 @@ Fallible<cmk::Cmk> Custodian::RotateByLabel(const cmk::CmkId& id, const RequestN
     STORE_OR_RETURN(const cmk::Cmk old, txn->GetCmk(id));
     cmk::Cmk next = Successor(old, made.material, now);
     next.id = NewId<cmk::CmkId>();
-    ASSIGN_OR_RETURN(cmk::Cmk archived, Decided(old, cmk::CmkEvent::kArchive, clock_.NowWithDoubt(), BoundsOf(*token)));
+    // The successor has the owner and the consumers from now on.
+    cmk::Cmk retiring = old;
+    retiring.consumers.clear();
+    cmk::Request archive(cmk::CmkEvent::kArchive);
+    archive.by_owner = true;
+    ASSIGN_OR_RETURN(cmk::Cmk archived, Decided(retiring, archive, clock_.NowWithDoubt(), BoundsOf(*token)));
     const std::string old_name = VersionName(old.name, old.generation);
     archived.name = old_name;
     archived.aliases.clear();
@@ -234,6 +243,7 @@ Fallible<cmk::Cmk> Custodian::RotatePair(const cmk::CmkId& id, Duration overlap,
   if (private_half == nullptr || public_half == nullptr)
     return Fail(CKR_ACTION_PROHIBITED, "both halves of the pair must be there",
                 static_cast<CK_ULONG>(cmk::Refusal::kNotRotatable));
+  if (name.dry_run) return *key;
   ASSIGN_OR_RETURN(const Under under, WrappingKeyFor(token->id, Keep::kToken));
   const CK_MECHANISM mechanism{PairMechanism(private_half->key_type), nullptr, 0};
   spec::Attributes parameters;

@@ -2,6 +2,7 @@
 #include "daemon/custody/scheduler.h"
 
 #include "daemon/system/log.h"
+#include "keystore/cmk/brown_out.h"
 
 namespace cmkd::daemon {
 
@@ -32,10 +33,15 @@ std::string WhatHappened(const Custodian::Ticked& ticked) {
       return ticked.key.state == cmk::CmkState::kDestroyed ? "destroyed at the end of its waiting period"
                                                            : "its destruction has begun";
     case cmk::Effect::kWarn:
+      if (const auto brown_out = cmk::BrownOutAt(ticked.key.dates, *ticked.key.dates.warned_at))
+        return "refused until " + std::to_string(brown_out->ends.seconds) + ": a brown-out before its deletion";
+      if (ticked.key.state == cmk::CmkState::kEnabled) return "a brown-out before its deletion was missed";
       return "will be destroyed at " + std::to_string(ticked.key.dates.deletion_date->seconds) + " unless cancelled";
     case cmk::Effect::kWipeImported: return "imported material expired and was wiped";
     case cmk::Effect::kNone: break;
   }
+  if (ticked.key.state == cmk::CmkState::kPendingDeletion)
+    return "its announced deletion waits until " + std::to_string(ticked.key.dates.deletion_date->seconds);
   return ticked.key.state == cmk::CmkState::kEnabled ? "its activation date has come" : "a destroyed version is gone";
 }
 
@@ -155,7 +161,8 @@ void Scheduler::Serve(const store::DueCmk& due) {
   if (overdue && clock_.Now() < started_ + JitterOf(due.id)) return;
   const Fallible<Custodian::Ticked> ticked = custodian_.Tick(due.id);
   if (ticked.ok()) {
-    const bool alarm = ticked->effect == cmk::Effect::kWarn || ticked->effect == cmk::Effect::kDestroyMaterial;
+    const bool alarm = ticked->effect == cmk::Effect::kWarn || ticked->effect == cmk::Effect::kDestroyMaterial ||
+                       ticked->key.state == cmk::CmkState::kPendingDeletion;
     Record(alarm ? AuditKind::kAlarm : AuditKind::kChange, due.id, ticked->key.token, WhatHappened(*ticked));
     return;
   }

@@ -3,6 +3,7 @@
 // for.
 #include "daemon/crypto/key_wrap.h"
 #include "daemon/crypto/private_key.h"
+#include "daemon/service/default_key.h"
 #include "daemon/service/handlers.h"
 #include "daemon/service/key_role.h"
 #include "daemon/service/managed_cipher.h"
@@ -23,13 +24,18 @@ constexpr std::size_t kPrivateKeyMax = CMKD_MANAGED_PLAINTEXT_MAX;
 constexpr std::size_t kPublicKeyMax = 1024;
 constexpr CK_ULONG kRsaBitsMax = 4096;
 
-// The key for one direction of the managed mechanism, checked like at an Init.
+// The key for one direction of the managed mechanism, checked like at an Init. Without a handle the token's default key
+// encrypts.
 Fallible<ObjectPtr> FindFor(Invocation& invocation, const CK_MECHANISM& mechanism, CK_OBJECT_HANDLE handle,
                             CK_FLAGS operation) {
   invocation.audit.mechanism = mechanism.mechanism;
   ASSIGN_OR_RETURN(const spec::MechanismRow* row, CheckMechanism(invocation, mechanism, operation));
   if (row->recipe != spec::Recipe::kManaged)
     return Fail(CKR_MECHANISM_INVALID, "data keys go under the managed mechanism", spec::kMechanismNotAllowed);
+  if (handle == CK_INVALID_HANDLE && operation == CKF_ENCRYPT) {
+    if (!UserLoggedIn(invocation)) return Fail(CKR_USER_NOT_LOGGED_IN, "the default key is private");
+    ASSIGN_OR_RETURN(handle, FindDefaultKey(invocation.daemon, invocation.session->token));
+  }
   ASSIGN_OR_RETURN(ObjectPtr key, FindVisible(invocation, handle, CKR_KEY_HANDLE_INVALID));
   RecordKey(invocation, *key, mechanism.mechanism);
   RETURN_IF_ERROR(CheckKeyUse(invocation, *row, *key, operation == CKF_ENCRYPT ? CKA_ENCRYPT : CKA_DECRYPT));

@@ -97,6 +97,16 @@ ObjectPtr FindImportKey(Invocation& invocation, CK_OBJECT_HANDLE handle) {
   return IsVisible(invocation, **found, UserLoggedIn(invocation)) ? *found : nullptr;
 }
 
+Fallible<CK_OBJECT_HANDLE> RepeatedImport(const Invocation& invocation, CK_OBJECT_HANDLE handle) {
+  if (handle >= kSessionObjectBase || invocation.daemon.records.GetObject(handle).ok()) return CK_INVALID_HANDLE;
+  const RequestName request = NameOfRequest(invocation);
+  STORE_OR_RETURN(const auto read, invocation.daemon.store.BeginRead());
+  STORE_OR_RETURN(const auto before, read->FindRequest(request.tag, invocation.daemon.clock.Now()));
+  if (!before || before->objects.empty() || before->body_digest != request.body_digest) return CK_INVALID_HANDLE;
+  STORE_OR_RETURN(const auto object, read->FindObject(before->objects.front()));
+  return object && object->cmk ? before->objects.front().value : CK_INVALID_HANDLE;
+}
+
 Fallible<CK_OBJECT_HANDLE> ImportByUnwrap(Invocation& invocation, const Object& import_key,
                                           const CK_MECHANISM& mechanism, ByteView wrapped,
                                           std::span<const CK_ATTRIBUTE> attributes) {
@@ -110,8 +120,10 @@ Fallible<CK_OBJECT_HANDLE> ImportByUnwrap(Invocation& invocation, const Object& 
   ASSIGN_OR_RETURN(const auto end, CheckTemplateFits(*waiting, attributes));
   invocation.changed = true;
   invocation.audit_text = "key.import " + key->name;
-  const auto imported = ImportMaterial(invocation.daemon, key->id, Hex(import_key.attributes.View(CKA_ID)), wrapped,
-                                       end, NameOfRequest(invocation));
+  RequestName request = NameOfRequest(invocation);
+  request.makes = {{waiting->handle}};
+  const auto imported =
+      ImportMaterial(invocation.daemon, key->id, Hex(import_key.attributes.View(CKA_ID)), wrapped, end, request);
   if (!imported.ok()) return Fail(CodeOf(imported.error()), imported.error().why, imported.error().detail);
   invocation.audit.object_handle = waiting->handle;
   return waiting->handle;

@@ -7,6 +7,10 @@
 
 namespace cmkd::daemon {
 
+// The key that this very request has imported into before, when its answer was lost on the way: the parameters that
+// `handle` stood for are spent and gone. CK_INVALID_HANDLE when there was none.
+Fallible<CK_OBJECT_HANDLE> RepeatedImport(const Invocation& invocation, CK_OBJECT_HANDLE handle);
+
 // The private key of import parameters that this handle means and the session
 // may use; nullptr for all other handles.
 ObjectPtr FindImportKey(Invocation& invocation, CK_OBJECT_HANDLE handle);

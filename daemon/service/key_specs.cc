@@ -25,7 +25,12 @@ constexpr KeySpec kSpecs[] = {
     {"EC-P256", CKM_EC_KEY_PAIR_GEN, CKK_EC, 0, "P-256"},
     {"EC-P384", CKM_EC_KEY_PAIR_GEN, CKK_EC, 0, "P-384"},
     {"EC-P521", CKM_EC_KEY_PAIR_GEN, CKK_EC, 0, "P-521"},
+    {"EC-SECP256K1", CKM_EC_KEY_PAIR_GEN, CKK_EC, 0, "secp256k1"},
     {"ED25519", CKM_EC_EDWARDS_KEY_PAIR_GEN, CKK_EC_EDWARDS, 0, "Ed25519"},
+    {"ED448", CKM_EC_EDWARDS_KEY_PAIR_GEN, CKK_EC_EDWARDS, 0, "Ed448"},
+    {"X25519", CKM_EC_MONTGOMERY_KEY_PAIR_GEN, CKK_EC_MONTGOMERY, 0, "X25519"},
+    {"X448", CKM_EC_MONTGOMERY_KEY_PAIR_GEN, CKK_EC_MONTGOMERY, 0, "X448"},
+    {"SM2", CKM_SM2_KEY_PAIR_GEN, CKK_SM2, 0, "SM2"},
 };
 
 constexpr KeyUsage kUsages[] = {
@@ -70,6 +75,7 @@ CK_MECHANISM_TYPE GeneratorOf(CK_KEY_TYPE type) {
 }
 
 std::string_view DefaultUsage(const KeySpec& spec) {
+  if (spec.key_type == CKK_EC_MONTGOMERY) return "derive";
   return spec.key_type == CKK_AES || spec.key_type == CKK_SM4 ? "encrypt" : "sign";
 }
 

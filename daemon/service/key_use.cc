@@ -98,14 +98,30 @@ Fallible<std::vector<Candidate>> Candidates(const Invocation& invocation, const 
   if (const cmk::KeyVersion* current = record.CurrentVersion()) consider(*current);
   if (use == cmk::Use::kProcess && spec::FindsVersions(search)) {
     // Where a header names the version there is no search: one that may be used is enough to begin with.
-    const std::size_t limit =
-        search == spec::VersionSearch::kHeader ? 1 : invocation.daemon.config.limits.trial_versions;
-    for (auto it = record.versions.rbegin(); it != record.versions.rend() && candidates.size() < limit; ++it) {
+    const bool header = search == spec::VersionSearch::kHeader;
+    const std::size_t older = invocation.daemon.config.limits.trial_versions;
+    const std::size_t most = header ? 1 : older + (candidates.empty() ? 0 : 1);
+    for (auto it = record.versions.rbegin(); it != record.versions.rend() && candidates.size() < most; ++it) {
       if (it->number != record.current) consider(*it);
+    }
+    // What the program opened last tells best what comes next.
+    if (search == spec::VersionSearch::kTrial && candidates.size() > 1) {
+      const auto last = invocation.application->RememberedVersion(record.id);
+      const auto at = std::find_if(candidates.begin(), candidates.end(),
+                                   [&](const Candidate& candidate) { return candidate.version == last; });
+      if (at != candidates.end()) std::rotate(candidates.begin(), at, at + 1);
     }
   }
   if (candidates.empty()) return Translate(first_refusal.value_or(cmk::Refusal::kKeyPendingImport), moment);
   return candidates;
+}
+
+spec::Detail WhyNoneFits(const Invocation& invocation, const Object& key) {
+  const auto record = key.cmk && !key.version ? invocation.daemon.records.GetCmk(*key.cmk)
+                                              : Fallible<Records::CmkPtr>(Fail(CKR_OK, ""));
+  const bool left_out =
+      record.ok() && (*record)->versions.size() > invocation.daemon.config.limits.trial_versions + std::size_t{1};
+  return left_out ? spec::kVersionsNotTried : spec::kAuthenticationFailed;
 }
 
 Fallible<Candidate> VersionCandidate(const Invocation& invocation, const Object& key, cmk::KeyVersionNumber number,
@@ -279,12 +295,22 @@ Status CountUse(Invocation& invocation, const Object& key, const Candidate& cand
                 CK_MECHANISM_TYPE mechanism, std::size_t bytes) {
   if (!key.cmk || key.object_class == CKO_PUBLIC_KEY) return {};
   UseCounter& counter = invocation.daemon.counter;
+  const std::uint32_t uid = invocation.application->peer().uid;
   if (use == cmk::Use::kProtect)
-    return counter.CountProtect(*key.cmk, candidate.version, bytes,
+    return counter.CountProtect(*key.cmk, candidate.version, uid, bytes,
                                 mechanism == CKM_AES_GCM || mechanism == CKM_CMKD_AES_MANAGED);
-  counter.NoteProcess(*key.cmk, candidate.version);
   if (candidate.compromised) invocation.alarm = true;
-  return {};
+  const spec::MechanismRow* row = spec::FindMechanism(mechanism);
+  if (row != nullptr && row->versions == spec::VersionSearch::kTrial)
+    invocation.application->RememberVersion(*key.cmk, candidate.version);
+  return counter.CountProcess(*key.cmk, candidate.version, uid, bytes);
+}
+
+Status CountMore(Invocation& invocation, const Object& key, cmk::KeyVersionNumber version, cmk::Use use,
+                 std::size_t bytes) {
+  if (!key.cmk || key.object_class == CKO_PUBLIC_KEY || bytes == 0) return {};
+  return invocation.daemon.counter.CountMore(*key.cmk, version, invocation.application->peer().uid, bytes,
+                                             use == cmk::Use::kProtect);
 }
 
 Status FromDevice(CK_RV rv, const char* what) {

@@ -20,12 +20,17 @@ struct Candidate {
 
 // The versions of `key` that may serve `use`, the most likely first: the current one to protect; to process, with a
 // mechanism whose integrity check tells a wrong key (`search` kTrial), older ones after it, at most
-// limits.trial_versions. The key's state is asked now, of the store. Never empty. The candidates borrow from `key`.
+// limits.trial_versions of them, and before all of them the one that opened last for this program. The key's state is asked
+// now, of the store. Never empty. The candidates borrow from `key`.
 Fallible<std::vector<Candidate>> Candidates(const Invocation& invocation, const Object& key, cmk::Use use,
                                             spec::VersionSearch search, Moment moment);
 
 // The first candidate: for uses that have only one.
 Fallible<Candidate> CurrentCandidate(const Invocation& invocation, const Object& key, cmk::Use use, Moment moment);
+
+// The detail of a refusal where a search of all candidates found none: whether there are older versions that were not
+// tried, so that the data may be good all the same.
+spec::Detail WhyNoneFits(const Invocation& invocation, const Object& key);
 
 // One version of the key, by its number. CKR_ENCRYPTED_DATA_INVALID when it is not there or may not be used; when it is
 // the key that may not be used, what Candidates would say.
@@ -64,10 +69,15 @@ Fallible<spec::Attributes> ReadSecretParts(const Invocation& invocation, const O
 void RecordKey(Invocation& invocation, const Object& key, CK_MECHANISM_TYPE mechanism);
 
 // Counts a use of one version, before it is made when it applies protection (it may be one too many:
-// CKR_FUNCTION_FAILED with kVersionExhausted) and after it otherwise. Keys without a CMK are not counted. What a
+// CKR_FUNCTION_FAILED with kVersionExhausted), after it and before its answer otherwise. Keys without a CMK are not
+// counted. What a
 // compromised version opens is an alarm.
 Status CountUse(Invocation& invocation, const Object& key, const Candidate& candidate, cmk::Use use,
                 CK_MECHANISM_TYPE mechanism, std::size_t bytes);
+
+// More bytes of a use that was counted when it began.
+Status CountMore(Invocation& invocation, const Object& key, cmk::KeyVersionNumber version, cmk::Use use,
+                 std::size_t bytes);
 
 // Translates a return value of the device into a status for the caller.
 Status FromDevice(CK_RV rv, const char* what);

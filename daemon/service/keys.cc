@@ -206,6 +206,8 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_UnwrapKey>& call) {
                      ImportByUnwrap(invocation, *import_key, mechanism, call.input.view(), call.attributes.view()));
     return {};
   }
+  ASSIGN_OR_RETURN(*call.key.value, RepeatedImport(invocation, call.unwrapping_key.value));
+  if (*call.key.value != CK_INVALID_HANDLE) return {};
   Opening opening;
   ASSIGN_OR_RETURN(opening.row, CheckMechanism(invocation, mechanism, CKF_UNWRAP));
   ASSIGN_OR_RETURN(opening.key, FindOpeningKey(invocation, *opening.row, call.unwrapping_key.value, CKA_UNWRAP));
@@ -268,6 +270,8 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_DeriveKey>& call) {
   ASSIGN_OR_RETURN(const Candidate from, CurrentCandidate(invocation, *base, cmk::Use::kProcess, Moment::kDerive));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
   ASSIGN_OR_RETURN(const Custodian::Under under, UnderFor(invocation, attributes));
+  RETURN_IF_ERROR(CountUse(invocation, *base, from, cmk::Use::kProcess, row->type, 0));
+  invocation.audit.version = from.version.value;
   ASSIGN_OR_RETURN(Made made, backend->DeriveKey(mechanism, from.name, from.material,
                                                  second.object == nullptr ? nullptr : &second.key, type,
                                                  attributes.Ulong(CKA_VALUE_LEN).value_or(0), under));

@@ -2,6 +2,7 @@
 #include "daemon/service/managed_cipher.h"
 
 #include "daemon/crypto/random.h"
+#include "daemon/service/audited_context.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/managed_ciphertext.h"
 
@@ -61,8 +62,19 @@ Failure<Error> NotOfThisKey(spec::Detail detail, const char* why) {
 
 }  // namespace
 
+namespace {
+
+// The record of the call says which context was given, before anything may fail.
+void NoteContext(Invocation& invocation, ByteView context) {
+  const std::string text = AuditedContext(invocation.daemon, context);
+  if (!text.empty()) invocation.audit_text += (invocation.audit_text.empty() ? "" : " ") + text;
+}
+
+}  // namespace
+
 Fallible<Bytes> EncryptManaged(Invocation& invocation, const Object& key, ByteView context, ByteView plain,
                                Moment moment) {
+  NoteContext(invocation, context);
   if (plain.size() > CMKD_MANAGED_PLAINTEXT_MAX)
     return Fail(CKR_DATA_LEN_RANGE, "the managed mechanism takes 4096 bytes; more is for a data key");
   const auto algorithm = spec::ManagedAlgorithmFor(spec::KeyBits(key.attributes).value_or(0));
@@ -96,6 +108,7 @@ Fallible<Bytes> EncryptManaged(Invocation& invocation, const Object& key, ByteVi
 
 Fallible<SecretBytes> DecryptManaged(Invocation& invocation, const Object& key, ByteView context, ByteView ciphertext,
                                      Moment moment) {
+  NoteContext(invocation, context);
   if (ciphertext.size() < CMKD_MANAGED_OVERHEAD ||
       ciphertext.size() > CMKD_MANAGED_OVERHEAD + CMKD_MANAGED_PLAINTEXT_MAX) {
     return Fail(CKR_ENCRYPTED_DATA_LEN_RANGE, "no managed ciphertext has this length");

@@ -3,6 +3,7 @@
 
 #include "daemon/crypto/digest.h"
 #include "daemon/crypto/random.h"
+#include "daemon/service/key_specs.h"
 #include "daemon/service/resume.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/mechanism_table.h"
@@ -102,8 +103,13 @@ std::string SpecName(const spec::Attributes& attributes) {
     case CKK_EC_EDWARDS:
     case CKK_EC_MONTGOMERY: {
       const spec::Curve* curve = spec::FindCurve(attributes.View(CKA_EC_PARAMS));
-      return curve == nullptr ? "EC" : std::string(curve->name);
+      if (curve == nullptr) return "EC";
+      for (const KeySpec& spec : KeySpecs()) {
+        if (spec.curve == curve->name) return std::string(spec.name);
+      }
+      return std::string(curve->name);
     }
+    case CKK_SM2: return "SM2";
     case CKK_SM4: return "SM4";
     default: return "HMAC-" + bits;
   }

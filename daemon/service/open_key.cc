@@ -87,11 +87,12 @@ Status OpenKey(Invocation& invocation, const Opening& opening, std::span<const C
     }
     invocation.audit.version = candidate.version.value;
     RETURN_IF_ERROR(spec::CheckAgainstMaterial(attributes, made->computed));
+    RETURN_IF_ERROR(CountUse(invocation, *opening.key, candidate, cmk::Use::kProcess, opening.row->type, 0));
     ASSIGN_OR_RETURN(handle,
                      KeepKey(invocation, std::move(made_attributes), std::move(*made), cmk::Origin::kUnwrapped));
     return {};
   }
-  return Fail(CKR_WRAPPED_KEY_INVALID, "no live version of the key opens it", spec::kAuthenticationFailed);
+  return Fail(CKR_WRAPPED_KEY_INVALID, "no live version of the key opens it", WhyNoneFits(invocation, *opening.key));
 }
 
 }  // namespace cmkd::daemon

@@ -92,9 +92,10 @@ CK_RV StartOnDevice(CK_FUNCTION_LIST_PTR device, Backend::Lease& lease, const Op
 }
 
 // The code for "the integrity check failed", as the standard has it.
-Failure<Error> WrongKey(const Operation& operation) {
+Failure<Error> WrongKey(const Invocation& invocation, const Operation& operation) {
   const CK_RV rv = IsVerification(operation) ? CKR_SIGNATURE_INVALID : CKR_ENCRYPTED_DATA_INVALID;
-  return Fail(rv, "no live version of the key fits", spec::kAuthenticationFailed);
+  return Fail(rv, "no live version of the key fits",
+              operation.key == nullptr ? spec::kAuthenticationFailed : WhyNoneFits(invocation, *operation.key));
 }
 
 // The key may have been hidden or taken away since Init: what counts is now.
@@ -256,7 +257,7 @@ Status RunOnce(Invocation& invocation, const Operation& operation, const OnDevic
       return status;
     }
   }
-  return WrongKey(operation);
+  return WrongKey(invocation, operation);
 }
 
 Status RunWithKey(Invocation& invocation, const Operation& operation,
@@ -464,7 +465,8 @@ Status StartParts(Invocation& invocation, Operation& operation) {
   const bool all = IsVerification(operation) && operation.row->versions == spec::VersionSearch::kTrial;
   const std::size_t count = candidates.empty() ? 1 : (all ? candidates.size() : 1);
   for (std::size_t i = 0; i < count; ++i) {
-    if (!candidates.empty()) {
+    // Of many versions only the one that fits is used: FinishVerify.
+    if (!candidates.empty() && count == 1) {
       RETURN_IF_ERROR(CountUse(invocation, *operation.key, candidates[i], RowOf(operation.kind).use,
                                operation.row->type, invocation.audit.input_bytes));
     }
@@ -472,6 +474,16 @@ Status StartParts(Invocation& invocation, Operation& operation) {
   }
   return {};
 }
+
+namespace {
+
+// The bytes of a part after the first, which was counted when the operation began.
+Status CountPart(Invocation& invocation, const Operation& operation, std::size_t bytes) {
+  if (operation.fed == 0 || operation.buffering || operation.streams.size() != 1 || operation.key == nullptr) return {};
+  return CountMore(invocation, *operation.key, operation.streams.front().version, RowOf(operation.kind).use, bytes);
+}
+
+}  // namespace
 
 Status BufferPart(Operation& operation, ByteView part) {
   if (operation.buffered.size() + part.size() > kBufferedMax) {
@@ -486,6 +498,7 @@ Status BufferPart(Operation& operation, ByteView part) {
 Status FeedPart(Invocation& invocation, Operation& operation, ByteView input) {
   RETURN_IF_ERROR(CheckNothingWaits(operation));
   RETURN_IF_ERROR(StartParts(invocation, operation));
+  RETURN_IF_ERROR(CountPart(invocation, operation, input.size()));
   operation.fed += input.size();
   Remember(operation, input);
   if (operation.buffering) return BufferPart(operation, input);
@@ -518,6 +531,7 @@ Status UpdatePart(Invocation& invocation, Operation& operation, ByteView input, 
     return Fail(CKR_ENCRYPTED_DATA_LEN_RANGE, "too much data to be held back until the tag has been checked");
   // Some devices want room for all that they hold back, although they give none of it.
   const std::size_t room = HeldBack(operation) + input.size() + kSlack;
+  RETURN_IF_ERROR(CountPart(invocation, operation, input.size()));
   operation.fed += input.size();
   if (operation.buffering) {
     *output.length = 0;
@@ -596,7 +610,7 @@ Status FinishParts(Invocation& invocation, Operation& operation, spec::BytesOut&
   if (rv != CKR_OK) {
     if (operation.row->versions == spec::VersionSearch::kTrial && backend->IsWrongKey(operation.row->type, rv)) {
       operation.streams.clear();
-      return WrongKey(operation);
+      return WrongKey(invocation, operation);
     }
     return StreamFailed(operation, rv, "the end");
   }
@@ -652,7 +666,8 @@ Status FinishVerify(Invocation& invocation, Operation& operation, ByteView signa
     return VerifyDigested(invocation, operation, digest, signature);
   }
   const ByteView full = FullLengthSignature(invocation, operation, signature);
-  Status status = WrongKey(operation);
+  Status status = WrongKey(invocation, operation);
+  const bool of_many = operation.streams.size() > 1;
   // Every stream is ended, whichever fits, so that its device session is free again.
   for (Operation::Stream& stream : operation.streams) {
     const CK_RV rv = backend->functions()->C_VerifyFinal(stream.lease->session(), Mutable(full), full.size());
@@ -664,7 +679,10 @@ Status FinishVerify(Invocation& invocation, Operation& operation, ByteView signa
     }
   }
   operation.streams.clear();
-  return status;
+  if (!status.ok() || !of_many) return status;
+  ASSIGN_OR_RETURN(const Candidate fitted, VersionCandidate(invocation, *operation.key, {invocation.audit.version},
+                                                            cmk::Use::kProcess, Moment::kUse));
+  return CountUse(invocation, *operation.key, fitted, cmk::Use::kProcess, operation.row->type, operation.fed);
 }
 
 }  // namespace cmkd::daemon

@@ -31,7 +31,8 @@ typedef struct CK_CMKD_MANAGED_PARAMS {
  * `mechanism` is CKM_CMKD_AES_MANAGED with its parameter. Outputs follow the two-call convention of C_Encrypt: all of a
  * call's buffers NULL asks for the lengths (of which that of a private key is the most that it can be); if one is too
  * short the answer is CKR_BUFFER_TOO_SMALL with all lengths, and nothing was made. Some given and some NULL is
- * CKR_ARGUMENTS_BAD. The caller wipes what it gets. */
+ * CKR_ARGUMENTS_BAD. The caller wipes what it gets. Where a key encrypts, CK_INVALID_HANDLE stands for the token's
+ * default key, labelled "default", which is made when it is first wanted. */
 #define CMKD_INTERFACE "CMKD"
 
 #define CMKD_DATA_KEY_MAX 1024UL

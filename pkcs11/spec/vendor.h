@@ -74,6 +74,7 @@ enum Detail : CK_ULONG {
   kCiphertextUnreadable = 85,
   kOtherKeysCiphertext = 86,
   kNoSuchVersion = 87,
+  kVersionsNotTried = 88,
 };
 
 struct DetailRow {
@@ -113,6 +114,9 @@ inline constexpr std::array kDetails = {
     DetailRow{kOtherKeysCiphertext, "OTHER_KEYS_CIPHERTEXT",
               "The ciphertext's header names another key; cmkctl ciphertext show says which."},
     DetailRow{kNoSuchVersion, "NO_SUCH_VERSION", "The key never had the version that the ciphertext's header names."},
+    DetailRow{kVersionsNotTried, "VERSIONS_NOT_TRIED",
+              "No version that was tried fits, and the key has older ones: raise limits.trial_versions, and protect the "
+              "data again with the current version."},
 };
 
 // The row of a code, or nullptr.

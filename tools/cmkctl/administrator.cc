@@ -71,12 +71,14 @@ Administrator::Administrator(std::string socket, std::chrono::milliseconds deadl
 
 Administrator::Administrator(const Context& context) : Administrator(context.socket) {
   request_id_ = context.request_id;
+  dry_run_ = context.dry_run;
 }
 
 Outcome<Value> Administrator::Ask(std::string_view verb, const Object& arguments) {
   Object request;
   request.Set("verb", verb).Set("arguments", arguments);
   if (Changes(verb)) request.SetIfAny("request", request_id_.empty() ? NewRequestId() : request_id_);
+  if (Changes(verb) && dry_run_) request.Set("dry_run", true);
   std::string line = request.Line();
   if (line.size() > limits::kAdminBytesMax) return UsageProblem("The request is longer than a daemon takes.");
   spec::Call<spec::CallId::Admin> call;

@@ -40,6 +40,7 @@ class Administrator {
 
   std::string socket_;
   std::string request_id_;
+  bool dry_run_ = false;
   remote::Client client_;
 };
 

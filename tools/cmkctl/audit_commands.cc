@@ -170,6 +170,14 @@ int AuditShow(const Context& context, const AuditShowOptions& options) {
   Object arguments;
   arguments.Set("limit", std::uint64_t{options.limit});
   arguments.SetIfAny("key", options.key).SetIfAny("token", options.token);
+  Object wanted;
+  for (const std::string& pair : options.context) {
+    const std::size_t equals = pair.find('=');
+    if (equals == std::string::npos || equals == 0)
+      return Report(context.screen, UsageProblem("A context is NAME=VALUE, not " + pair + ".").error);
+    wanted.Set(pair.substr(0, equals), pair.substr(equals + 1));
+  }
+  if (!options.context.empty()) arguments.Set("context", wanted);
   const Outcome<Value> shown = daemon.Ask("audit.show", arguments);
   if (!shown) return Report(context.screen, shown.error());
   const std::vector<Value> records = shown->Items("records");

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 
@@ -208,6 +209,60 @@ Outcome<void> Decrypt(const Context& context, const CipherOptions& options) {
   return {};
 }
 
+// ---- Many files: each has a result of its own, and is replaced whole or stays as it is.
+
+Outcome<void> ReplaceFile(const std::string& name, ByteView content) {
+  const std::string beside = name + ".cmkctl-new";
+  RETURN_IF_ERROR(WriteFile(beside, content));
+  if (std::rename(beside.c_str(), name.c_str()) == 0) return {};
+  const int error = errno;
+  ::unlink(beside.c_str());
+  return UsageProblem("Cannot replace " + name + ": " + std::strerror(error) + ".");
+}
+
+// In place. A dry run asks whether the keys allow it, and leaves the file alone.
+Outcome<void> Renew(Application& application, const CipherOptions& options, CK_OBJECT_HANDLE to_key,
+                    const std::string& name, bool dry_run) {
+  ASSIGN_OR_RETURN(Bytes old_context, ContextFrom(options.context));
+  ASSIGN_OR_RETURN(Bytes new_context, ContextFrom(options.new_context.empty() ? options.context : options.new_context));
+  ASSIGN_OR_RETURN(SecretBytes sealed, ReadFile(name));
+  RETURN_IF_ERROR(LongEnough(sealed, name));
+  ManagedMechanism from(std::move(old_context)), to(std::move(new_context));
+  Bytes moved(sealed.size());
+  CK_ULONG length = moved.size();
+  spec::Call<CallId::ReEncrypt> call;
+  call.from_mechanism.value = from.pointer();
+  call.to_mechanism.value = to.pointer();
+  call.to_key.value = to_key;
+  call.input = {sealed.bytes().data(), sealed.size()};
+  call.output = {dry_run ? nullptr : moved.data(), &length};
+  RETURN_IF_ERROR(application.Do(call));
+  return dry_run ? Outcome<void>() : ReplaceFile(name, ByteView(moved).first(length));
+}
+
+int ReEncryptAll(const Context& context, const CipherOptions& options) {
+  Application application(context.socket);
+  if (const auto begun = Begin(context, application, options); !begun) return Report(context.screen, begun.error());
+  const auto to_key = application.FindKey(NameIn(options, options.key));
+  if (!to_key) return Report(context.screen, to_key.error());
+  Table table({{"FILE"}, {"RESULT"}});
+  std::vector<Object> results;
+  bool all_done = true;
+  for (const std::string& name : options.files) {
+    const Outcome<void> done = Renew(application, options, *to_key, name, context.dry_run);
+    all_done = all_done && done;
+    const std::string result = !done ? done.error().code : context.dry_run ? "would be encrypted anew" : "done";
+    table.Add({Harmless(name), {result, done ? Tone::kGood : Tone::kBad}});
+    Object row;
+    row.Set("file", name).Set("done", bool{done} && !context.dry_run).Set("result", done ? "" : done.error().code);
+    results.push_back(std::move(row));
+  }
+  Object whole;
+  whole.Set("files", results).Set("dry_run", context.dry_run);
+  context.screen.Show(whole.ToValue(), table.Print(context.screen.colour));
+  return all_done ? kDone : static_cast<int>(ExitStatus::kRefused);
+}
+
 Outcome<void> ReEncryptFile(const Context& context, const CipherOptions& options) {
   ASSIGN_OR_RETURN(Bytes old_context, ContextFrom(options.context));
   ASSIGN_OR_RETURN(Bytes new_context, ContextFrom(options.new_context.empty() ? options.context : options.new_context));
@@ -238,7 +293,10 @@ Outcome<void> GenerateKey(const Context& context, const CipherOptions& options) 
   CK_ULONG plain_length = plain.size(), length = sealed.size();
   spec::Call<CallId::GenerateDataKey> call;
   call.mechanism.value = mechanism.pointer();
-  ASSIGN_OR_RETURN(call.key.value, application.FindKey(NameIn(options, options.key)));
+  // Without a name it is the token's default key.
+  if (!options.key.empty()) {
+    ASSIGN_OR_RETURN(call.key.value, application.FindKey(NameIn(options, options.key)));
+  }
   call.bytes.value = options.bytes;
   if (!options.plaintext.empty()) {
     call.plaintext.data = plain.bytes().data();
@@ -288,7 +346,9 @@ Outcome<void> GeneratePair(const Context& context, const CipherOptions& options)
   CK_ULONG public_length = public_key.size(), plain_length = plain.size(), length = sealed.size();
   spec::Call<CallId::GenerateDataKeyPair> call;
   call.mechanism.value = mechanism.pointer();
-  ASSIGN_OR_RETURN(call.key.value, application.FindKey(NameIn(options, options.key)));
+  if (!options.key.empty()) {
+    ASSIGN_OR_RETURN(call.key.value, application.FindKey(NameIn(options, options.key)));
+  }
   call.generator.value = &generator;
   if (bits != 0) {
     call.attributes = {rsa, std::size(rsa)};
@@ -329,6 +389,7 @@ int CiphertextDo(const Context& context, CipherAction action, const CipherOption
     case CipherAction::kEncrypt: return StatusOf(context, Encrypt(context, options));
     case CipherAction::kDecrypt: return StatusOf(context, Decrypt(context, options));
     case CipherAction::kReEncrypt: return StatusOf(context, ReEncryptFile(context, options));
+    case CipherAction::kReEncryptAll: return ReEncryptAll(context, options);
     case CipherAction::kGenerate: return StatusOf(context, GenerateKey(context, options));
     case CipherAction::kGeneratePair: return StatusOf(context, GeneratePair(context, options));
   }

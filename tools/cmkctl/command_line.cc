@@ -22,13 +22,16 @@ struct CommandLine {
   std::string socket;
   bool json = false;
   std::string request_id;
+  bool dry_run = false;
   std::function<int(const Context&)> command;
 
   TokenCreateOptions token_create;
+  TokenSetOptions token_set;
   TokenEpochOptions token_epoch;
   KeyCreateOptions key_create;
   KeyListOptions key_list;
   KeyOptions key;
+  KeyBulkOptions key_bulk;
   KeySetOptions key_set;
   KeyVersionOptions key_version;
   KeyUsersOptions key_users;
@@ -76,6 +79,19 @@ void AddTokenCommands(CLI::App& app, CommandLine& line) {
   create->add_option("--pin-file", line.token_create.pin_file, "File whose first line is the user PIN");
   create->add_option("--so-pin-file", line.token_create.so_pin_file, "File whose first line is the SO PIN");
   AddCommand(group, line, "list", "Show all tokens", "  cmkctl token list\n  cmkctl --json token list", TokenList);
+  CLI::App* set =
+      AddCommand(group, line, "set", "Change how long deletions wait and what else a token asks of its keys",
+                 "  cmkctl token set orders --deletion-window-days 60 --version-quiet-days 90\n"
+                 "  cmkctl token set orders --disable-first on",
+                 [&](const Context& c) { return TokenSet(c, line.token_set); });
+  set->add_option("token", line.token_set.token, "Label or id; needed when there are several");
+  set->add_option("--deletion-window-days", line.token_set.deletion_window_days,
+                  "Days that a deletion waits unless it says otherwise");
+  set->add_option("--version-quiet-days", line.token_set.version_quiet_days,
+                  "Days for which an old version must not have been used before it may be destroyed");
+  set->add_option("--disable-first", line.token_set.disable_first,
+                  "Only a disabled key may be scheduled for deletion: on or off")
+      ->check(CLI::IsMember({"on", "off"}));
   CLI::App* epoch = AddCommand(group, line, "new-epoch",
                                "Replace a token's wrapping key, so that no copy of the store brings deleted keys back",
                                "  cmkctl token new-epoch orders\n  cmkctl token new-epoch orders --no-wait",
@@ -97,12 +113,16 @@ void AddKeyCreate(CLI::App* group, CommandLine& line) {
                  "  cmkctl key create --token web --name tls --spec EC-P256 --usage sign --id 01\n"
                  "  cmkctl key create --token orders --name archive --spec AES-256 --usage wrap "
                  "--rotation-days 90\n"
-                 "Specs: AES-128, AES-192, AES-256; SM4; HMAC-256, HMAC-384, HMAC-512; RSA-2048, RSA-3072,\n"
-                 "RSA-4096; EC-P256, EC-P384, EC-P521; ED25519.",
+                 "  cmkctl key create --token orders --class service --owner 997 --name svc/backup\n"
+                 "Specs: AES-128, AES-192, AES-256; SM4; HMAC-224, HMAC-256, HMAC-384, HMAC-512; RSA-2048, RSA-3072,\n"
+                 "RSA-4096; EC-P256, EC-P384, EC-P521, EC-SECP256K1; ED25519, ED448; X25519, X448; SM2.",
                  [&](const Context& c) { return KeyCreate(c, line.key_create); });
   o.spec = "AES-256";
   create->add_option("--token", o.token, "Label or id of its token; needed when there are several");
-  create->add_option("--name,--label", o.name, "Name: the label that applications find it by")->required();
+  create->add_option("--name,--label", o.name, "Name: the label that applications find it by");
+  create->add_option("--class", o.key_class, "customer; service: its owner's; default: the token's own (customer)")
+      ->check(CLI::IsMember({"customer", "service", "default"}));
+  create->add_option("--owner", o.owner, "Of a service's key: the user id of the service");
   create->add_option("--spec,--type", o.spec, "Kind and size (AES-256)");
   create->add_option("--usage", o.usage, "What it is for: encrypt, sign, wrap or derive")
       ->check(CLI::IsMember({"encrypt", "sign", "wrap", "derive"}));
@@ -118,6 +138,35 @@ void AddKeyCreate(CLI::App* group, CommandLine& line) {
                    "All mechanisms of its type, also CBC, CTR and ECB; it then rotates by moving its label");
 }
 
+void AddFilter(CLI::App* command, KeyListOptions& o) {
+  command->add_option("--token", o.token, "Only keys of this token");
+  command->add_option("--state", o.state, "Only keys in this state");
+  command->add_option("--tag", o.tag, "Only keys with this tag: NAME or NAME=VALUE");
+  command->add_option("--name", o.name, "Only keys with this in their name, an alias or their id");
+  command->add_option("--spec", o.spec, "Only keys of this spec");
+  command->add_option("--class", o.key_class, "Only customer, service or default keys");
+  command->add_option("--origin", o.origin, "Only keys of this origin, as cmkctl key show says it");
+}
+
+void AddKeyBulk(CLI::App* group, CommandLine& line) {
+  KeyBulkOptions& o = line.key_bulk;
+  CLI::App* bulk = AddCommand(group, line, "bulk", "Make one change of every key that fits, and say what came of each",
+                              "  cmkctl --dry-run key bulk rotate --token orders --tag owner=billing\n"
+                              "  cmkctl key bulk disable --name test- --state Enabled\n"
+                              "  cmkctl key bulk schedule-deletion --state Disabled --tag retire --days 30\n"
+                              "Exit status: 1 when one of them was refused; the others are changed all the same.",
+                              [&](const Context& c) { return KeyBulk(c, line.key_bulk); });
+  bulk->add_option("change", o.change,
+                   "disable, enable, archive, unarchive, rotate, schedule-deletion or cancel-deletion")
+      ->required()
+      ->check(CLI::IsMember(
+          {"disable", "enable", "archive", "unarchive", "rotate", "schedule-deletion", "cancel-deletion"}));
+  AddFilter(bulk, o.filter);
+  bulk->add_flag("--every", o.every, "All keys, where no filter is given");
+  bulk->add_option("--days", o.days, "Waiting period of schedule-deletion");
+  bulk->add_option("--brown-out-days", o.brown_out_days, "Brown-outs before it");
+}
+
 void AddKeyList(CLI::App* group, CommandLine& line) {
   KeyListOptions& o = line.key_list;
   CLI::App* list = AddCommand(group, line, "list", "Show keys",
@@ -125,9 +174,7 @@ void AddKeyList(CLI::App* group, CommandLine& line) {
                               "  cmkctl key list --token orders --state PendingDeletion\n"
                               "  cmkctl --json key list --all",
                               [&](const Context& c) { return KeyList(c, line.key_list); });
-  list->add_option("--token", o.token, "Only keys of this token");
-  list->add_option("--state", o.state, "Only keys in this state");
-  list->add_option("--tag", o.tag, "Only keys with this tag: NAME or NAME=VALUE");
+  AddFilter(list, o);
   list->add_option("--limit", o.limit, "At most so many")->check(CLI::PositiveNumber);
   list->add_option("--after", o.after, "Go on behind the key with this id");
   list->add_flag("--all", o.all, "All of them, however many")->excludes("--limit");
@@ -186,13 +233,14 @@ void AddKeyDestroyNow(CLI::App* group, CommandLine& line) {
 
 void AddKeyUsers(CLI::App* group, CommandLine& line) {
   KeyUsersOptions& o = line.key_users;
-  CLI::App* users = AddCommand(group, line, "users", "Show who used which version of a key, by the audit log",
+  CLI::App* users = AddCommand(group, line, "users", "Show who used which version of a key",
                                "  cmkctl key users orders/payments\n"
                                "  cmkctl key users orders/payments --version 1 --days 30",
                                [&](const Context& c) { return KeyUsers(c, line.key_users); });
   AddKeyOptions(users, o.key);
   users->add_option("--version", o.version, "Only this version")->check(CLI::PositiveNumber);
-  users->add_option("--days", o.days, "Only the last so many days")->check(CLI::PositiveNumber);
+  users->add_option("--days", o.days, "Only the last so many days, by the audit log; else all, by the counters")
+      ->check(CLI::PositiveNumber);
 }
 
 void AddKeyImport(CLI::App* group, CommandLine& line) {
@@ -250,6 +298,13 @@ void AddKeyCommands(CLI::App& app, CommandLine& line) {
   CLI::App* unalias = change("unalias", "Take a further name away from a key",
                              "  cmkctl key unalias orders/payments current-payments", KeyChange::kUnalias);
   unalias->add_option("alias", line.key.alias, "The alias")->required();
+  CLI::App* reg = change("register", "Note who depends on a key: it is not deleted while anybody does",
+                         "  cmkctl key register orders/payments 'backup of db1'", KeyChange::kRegister);
+  reg->add_option("consumer", line.key.consumer, "A name, at most 128 bytes")->required();
+  CLI::App* release = change("release", "Take back a registration",
+                             "  cmkctl key release orders/payments 'backup of db1'", KeyChange::kRelease);
+  release->add_option("consumer", line.key.consumer, "The name that was registered")->required();
+  AddKeyBulk(group, line);
   AddKeySet(group, line);
   AddKeyVersion(group, line);
   AddKeyUsers(group, line);
@@ -260,6 +315,8 @@ void AddKeyCommands(CLI::App& app, CommandLine& line) {
   CLI::App* schedule = change("schedule-deletion", "Destroy a key after its waiting period",
                               "  cmkctl key schedule-deletion orders/payments --days 30", KeyChange::kScheduleDeletion);
   schedule->add_option("--days", line.key.days, "Waiting period; the token's own when not given");
+  schedule->add_option("--brown-out-days", line.key.brown_out_days,
+                       "First refuse the key for a while each of so many days, so that whoever needs it finds out");
   change("cancel-deletion", "Keep a key that waits for its deletion; it is then disabled",
          "  cmkctl key cancel-deletion orders/payments\n  cmkctl key enable orders/payments",
          KeyChange::kCancelDeletion);
@@ -335,6 +392,17 @@ void AddCiphertextCommands(CLI::App& app, CommandLine& line) {
   move->add_option("--new-context", o.new_context, "NAME=VALUE of its new context; without any, the context stays");
   files(move);
 
+  CLI::App* all = AddCommand(
+      group, line, "re-encrypt-all", "Encrypt many files anew in place; each is done or left alone, and says so",
+      "  cmkctl ciphertext re-encrypt-all orders/payments secrets/*.cmk\n"
+      "  cmkctl --dry-run ciphertext re-encrypt-all orders/payments secrets/*.cmk",
+      [&line](const Context& c) { return CiphertextDo(c, CipherAction::kReEncryptAll, line.cipher); });
+  AddUser(all, o);
+  AddContext(all, o);
+  all->add_option("--new-context", o.new_context, "NAME=VALUE of their new context; without any, the context stays");
+  all->add_option("key", o.key, "The key they go to: TOKEN/NAME, name or id")->required();
+  all->add_option("files", o.files, "The files, at most 4184 bytes each")->required();
+
   CLI::App* data_key = AddGroup(app, "data-key", "Keys for a program's own use, encrypted under a key of the token");
   CLI::App* generate = add(data_key, "generate", "Make a data key",
                            "  cmkctl data-key generate orders/payments --out file.key.cmk --plaintext-out file.key\n"
@@ -348,7 +416,7 @@ void AddCiphertextCommands(CLI::App& app, CommandLine& line) {
   pair->add_option("--spec", o.spec, "RSA-2048, RSA-3072, RSA-4096, EC-P256, EC-P384 or EC-P521")->required();
   pair->add_option("--public-key-out", o.public_key, "Where the public key goes (SubjectPublicKeyInfo)")->required();
   for (CLI::App* command : {generate, pair}) {
-    command->add_option("key", o.key, "The key above it: TOKEN/NAME, name or id")->required();
+    command->add_option("key", o.key, "The key above it: TOKEN/NAME, name or id; the token's default key without");
     command->add_option("--out", o.output, "Where the encrypted key goes")->required();
     command->add_option("--plaintext-out", o.plaintext, "Where the key itself goes, for you alone (0600)");
   }
@@ -361,7 +429,12 @@ void AddAdopt(CLI::App& app, CommandLine& line) {
                  "  cmkctl adopt --token web\n"
                  "The keys stay in the HSM and keep label and CKA_ID: an application changes its module path only.\n"
                  "The HSM is the token's own, as cmkd.toml names it.",
-                 [&](const Context& c) { return Adopt(c, line.adopt); });
+                 [&](const Context& c) {
+                   Context own = c;
+                   own.dry_run = false;  // the verb has an argument for it
+                   line.adopt.dry_run = line.adopt.dry_run || c.dry_run;
+                   return Adopt(own, line.adopt);
+                 });
   adopt->add_option("--token", line.adopt.token, "The token that gets them; needed when there are several");
   adopt->add_flag("--dry-run", line.adopt.dry_run, "Only say what would happen");
 }
@@ -374,6 +447,8 @@ void AddAuditCommands(CLI::App& app, CommandLine& line) {
   show->add_option("--limit,--last", line.audit_show.limit, "So many (50)")->check(CLI::PositiveNumber);
   show->add_option("--key", line.audit_show.key, "Only records of this key");
   show->add_option("--token", line.audit_show.token, "Only records of this token");
+  show->add_option("--context", line.audit_show.context,
+                   "Only uses with this encryption context: NAME=VALUE, once for each pair");
   CLI::App* verify =
       AddCommand(group, line, "verify", "Prove a log offline: every record right and in its place",
                  "  cmkctl audit verify --directory /var/lib/cmkd/audit\n"
@@ -466,6 +541,7 @@ void Describe(CLI::App& app, CommandLine& line) {
   app.add_flag("--json", line.json, "Results and problems as JSON");
   app.add_option("--request-id", line.request_id,
                  "Name of a change, at most 64 bytes: the same command with the same name within a day is done once");
+  app.add_flag("--dry-run", line.dry_run, "Of a change: say whether it would be done, and do nothing");
   AddOthers(app, line);
   AddTokenCommands(app, line);
   AddKeyCommands(app, line);
@@ -551,7 +627,7 @@ int RunCmkctl(const std::vector<std::string>& arguments, std::ostream& out, std:
                                        "cmkctl sandbox --hsm firmware_sim --faults FILE -- COMMAND...")
                               .error);
   }
-  return line.command({line.socket, screen, line.request_id});
+  return line.command({line.socket, screen, line.request_id, line.dry_run});
 }
 
 }  // namespace cmkd::tools

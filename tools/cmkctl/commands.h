@@ -16,6 +16,7 @@ struct Context {
   std::string socket;
   Screen screen;
   std::string request_id;  // of a change: given again, it is not made twice; empty: a fresh one
+  bool dry_run = false;    // changes are only decided, not made
 };
 
 // ---- The daemon and its tokens
@@ -32,6 +33,14 @@ struct TokenCreateOptions {
 // Makes a token's slot by the operator's door, then initialises it by the standard's own calls, which carry the PINs.
 int TokenCreate(const Context& context, const TokenCreateOptions& options);
 int TokenList(const Context& context);
+
+struct TokenSetOptions {
+  std::string token;  // empty: the only one there is
+  std::optional<std::uint32_t> deletion_window_days;
+  std::optional<std::uint32_t> version_quiet_days;
+  std::string disable_first;  // on, off, or empty for no change
+};
+int TokenSet(const Context& context, const TokenSetOptions& options);
 
 struct TokenEpochOptions {
   std::string token;     // empty: the only one there is
@@ -56,13 +65,19 @@ struct KeyCreateOptions {
   bool deletion_protected = false;
   bool fixed_version = false;
   bool external = false;
+  std::string key_class;  // customer, service or default; empty: customer
+  std::optional<std::uint32_t> owner;
 };
 int KeyCreate(const Context& context, KeyCreateOptions options);
 
 struct KeyListOptions {
   std::string token;
   std::string state;
-  std::string tag;  // NAME or NAME=VALUE
+  std::string tag;   // NAME or NAME=VALUE
+  std::string name;  // a part of the name, an alias or the id
+  std::string spec;
+  std::string key_class;
+  std::string origin;
   std::string after;
   std::uint32_t limit = 0;  // 0: one screenful of kKeysShown, and a remark when there are more
   bool all = false;         // page after page, to the end
@@ -77,7 +92,9 @@ struct KeyOptions {
   std::optional<std::uint32_t> days;  // schedule-deletion only
   bool new_object = false;            // rotate only
   std::optional<std::uint32_t> overlap_days;
-  std::string alias;  // alias and unalias only
+  std::string alias;                            // alias and unalias only
+  std::string consumer;                         // register and release only
+  std::optional<std::uint32_t> brown_out_days;  // schedule-deletion only
 };
 int KeyShow(const Context& context, const KeyOptions& options);
 
@@ -93,8 +110,20 @@ enum class KeyChange {
   kCancelDeletion,
   kAlias,
   kUnalias,
+  kRegister,
+  kRelease,
 };
 int KeyDo(const Context& context, KeyChange change, const KeyOptions& options);
+
+struct KeyBulkOptions {
+  KeyListOptions filter;
+  std::string change;  // disable, enable, archive, unarchive, rotate, schedule-deletion, cancel-deletion
+  std::optional<std::uint32_t> days;
+  std::optional<std::uint32_t> brown_out_days;
+  bool every = false;  // no filter is meant to be given
+};
+// The same change of every key that fits, each with a result of its own. Status kRefused when one of them failed.
+int KeyBulk(const Context& context, const KeyBulkOptions& options);
 
 struct KeySetOptions {
   KeyOptions key;
@@ -135,7 +164,7 @@ struct KeyUsersOptions {
   std::optional<std::uint32_t> version;
   std::optional<std::uint32_t> days;
 };
-// Who has used which version, by the audit log.
+// Who has used which version.
 int KeyUsers(const Context& context, const KeyUsersOptions& options);
 
 struct KeyVersionOptions {
@@ -159,11 +188,12 @@ struct CipherOptions {
   std::uint32_t bytes = 32;              // of a data key
   std::string spec;                      // of a key pair
   std::string public_key;                // where it goes
+  std::vector<std::string> files;        // re-encrypt-all only
 };
 // Offline: needs no daemon.
 int CiphertextShow(const Context& context, const CipherOptions& options);
 
-enum class CipherAction { kEncrypt, kDecrypt, kReEncrypt, kGenerate, kGeneratePair };
+enum class CipherAction { kEncrypt, kDecrypt, kReEncrypt, kReEncryptAll, kGenerate, kGeneratePair };
 int CiphertextDo(const Context& context, CipherAction action, const CipherOptions& options);
 
 // ---- Audit
@@ -172,6 +202,7 @@ struct AuditShowOptions {
   std::uint32_t limit = 50;
   std::string key;
   std::string token;
+  std::vector<std::string> context;  // NAME=VALUE
 };
 int AuditShow(const Context& context, const AuditShowOptions& options);
 

@@ -10,6 +10,7 @@
 #include "keystore/cmk/state.h"
 #include "tools/cmkctl/administrator.h"
 #include "tools/cmkctl/commands.h"
+#include "tools/cmkctl/key_listing.h"
 #include "tools/cmkctl/times.h"
 
 namespace cmkd::tools {
@@ -17,8 +18,6 @@ namespace cmkd::tools {
 namespace {
 
 constexpr int kDone = static_cast<int>(ExitStatus::kDone);
-// Keys that one request asks for; an answer has its bound (limits::kAdminBytesMax).
-constexpr std::uint32_t kPageKeys = 1000;
 constexpr std::size_t kKeyIdBytes = 16;
 
 std::string Joined(const std::vector<std::string>& texts) {
@@ -38,27 +37,7 @@ Cell StateCell(const std::string& state) {
   }
 }
 
-char Lower(char c) { return static_cast<char>(std::tolower(static_cast<unsigned char>(c))); }
 char Upper(char c) { return static_cast<char>(std::toupper(static_cast<unsigned char>(c))); }
-
-bool SameWord(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return Lower(x) == Lower(y); });
-}
-
-// What the daemon says instead of Enabled or Archived while the HSM is away.
-constexpr std::string_view kUnavailable = "Unavailable";
-
-// The state as the daemon writes it, whatever case it was typed in.
-Outcome<std::string> StateNamed(const std::string& typed) {
-  std::string all;
-  for (const cmk::CmkStateRow& row : cmk::CmkStates()) {
-    if (SameWord(row.name, typed)) return std::string(row.name);
-    all.append(all.empty() ? "" : ", ").append(row.name);
-  }
-  if (SameWord(kUnavailable, typed)) return std::string(kUnavailable);
-  return UsageProblem("There is no key state \"" + typed + "\".",
-                      "The states are " + all + ", " + std::string(kUnavailable) + ".");
-}
 
 // With one token there is no need to name it.
 Outcome<std::string> OnlyToken(Administrator& daemon) {
@@ -93,7 +72,10 @@ Outcome<void> SetDate(Object& arguments, const char* name, const std::string& ty
 }
 
 Outcome<Value> MakeKey(const Context& context, KeyCreateOptions& options) {
-  if (options.name.empty()) return UsageProblem("A key needs a name.");
+  const bool by_default = options.key_class == "default";
+  if (options.name.empty() != by_default)
+    return UsageProblem(by_default ? "A default key has a name of its own." : "A key needs a name.",
+                        "See cmkctl key create --help.");
   if (!IsHex(options.id)) return UsageProblem("--id takes bytes in hexadecimal, such as 01 or 0a1b2c.");
   std::transform(options.spec.begin(), options.spec.end(), options.spec.begin(), Upper);
   Administrator daemon(context);
@@ -101,7 +83,9 @@ Outcome<Value> MakeKey(const Context& context, KeyCreateOptions& options) {
     ASSIGN_OR_RETURN(options.token, OnlyToken(daemon));
   }
   Object arguments;
-  arguments.Set("token", options.token).Set("name", options.name).Set("spec", options.spec);
+  arguments.Set("token", options.token).SetIfAny("name", options.name).Set("spec", options.spec);
+  arguments.SetIfAny("class", options.key_class);
+  if (options.owner) arguments.Set("owner", std::uint64_t{*options.owner});
   arguments.SetIfAny("usage", options.usage).SetIfAny("id", options.id).SetIfAny("description", options.description);
   if (options.rotation_days) arguments.Set("rotation_days", std::uint64_t{*options.rotation_days});
   RETURN_IF_ERROR(SetDate(arguments, "activation", options.activation));
@@ -128,38 +112,6 @@ void AddKey(Table& table, const Value& key) {
              {key.Text("id"), Tone::kFaint}});
 }
 
-Outcome<Value> AskForKeys(Administrator& daemon, const KeyListOptions& options, const std::string& after,
-                          std::uint32_t limit) {
-  Object arguments;
-  arguments.SetIfAny("token", options.token).SetIfAny("after", after).Set("limit", std::uint64_t{limit});
-  if (!options.state.empty()) {
-    ASSIGN_OR_RETURN(const std::string state, StateNamed(options.state));
-    arguments.Set("state", state);
-  }
-  arguments.SetIfAny("tag", options.tag);
-  return daemon.Ask("key.list", arguments);
-}
-
-struct KeyPages {
-  std::vector<Value> keys;
-  std::string next;
-};
-
-// Page after page until `wanted` keys are there; 0 stands for all.
-Outcome<KeyPages> CollectKeys(Administrator& daemon, const KeyListOptions& options, std::uint32_t wanted) {
-  KeyPages pages;
-  pages.next = options.after;
-  do {
-    const auto missing = wanted == 0 ? kPageKeys : static_cast<std::uint32_t>(wanted - pages.keys.size());
-    ASSIGN_OR_RETURN(const Value page, AskForKeys(daemon, options, pages.next, std::min(missing, kPageKeys)));
-    std::vector<Value> keys = page.Items("keys");
-    pages.next = page.Text("next");
-    if (keys.empty()) break;
-    std::move(keys.begin(), keys.end(), std::back_inserter(pages.keys));
-  } while (!pages.next.empty() && (wanted == 0 || pages.keys.size() < wanted));
-  return pages;
-}
-
 // An id needs no token beside it.
 bool IsId(const std::string& key) { return key.size() == 2 * kKeyIdBytes && IsHex(key); }
 
@@ -170,7 +122,8 @@ Object KeyArguments(const KeyOptions& options) {
   if (options.days) arguments.Set("days", std::uint64_t{*options.days});
   if (options.new_object) arguments.Set("new_object", true);
   if (options.overlap_days) arguments.Set("overlap_days", std::uint64_t{*options.overlap_days});
-  arguments.SetIfAny("alias", options.alias);
+  if (options.brown_out_days) arguments.Set("brown_out_days", std::uint64_t{*options.brown_out_days});
+  arguments.SetIfAny("alias", options.alias).SetIfAny("consumer", options.consumer);
   return arguments;
 }
 
@@ -207,6 +160,12 @@ std::string KeyText(const Value& key, bool colour) {
   facts.Add("usage limit", key.Number("usage_limit") > 0 ? key.Text("usage_limit") + " uses of a version" : "");
   facts.Add("protected", key.Flag("deletion_protected") ? "against deletion" : "");
   facts.Add("follows", key.Text("predecessor"));
+  if (key.Text("class") != "customer") facts.Add("class", key.Text("class"));
+  facts.Add("owner", key.Has("owner") ? "user " + key.Text("owner") : "");
+  const std::vector<std::string> consumers = key.Texts("consumers");
+  if (!consumers.empty()) facts.Add("consumers", Joined(consumers));
+  facts.Add("brown-outs", {LocalTime(key.Text("next_brown_out")), Tone::kBad});
+  facts.Add("announced", {LocalTime(key.Text("announced_until")), Tone::kBad});
   const std::vector<std::string> aliases = key.Texts("aliases");
   if (!aliases.empty()) facts.Add("aliases", Joined(aliases));
   facts.Add("next rotation", LocalTime(key.Text("next_rotation")));
@@ -217,25 +176,13 @@ std::string KeyText(const Value& key, bool colour) {
   return facts.Print(colour) + VersionTable(key, colour);
 }
 
-std::string_view VerbOf(KeyChange change) {
-  switch (change) {
-    case KeyChange::kDisable: return "key.disable";
-    case KeyChange::kEnable: return "key.enable";
-    case KeyChange::kArchive: return "key.archive";
-    case KeyChange::kUnarchive: return "key.unarchive";
-    case KeyChange::kActivate: return "key.activate";
-    case KeyChange::kDeleteMaterial: return "key.delete-material";
-    case KeyChange::kAlias: return "key.alias-set";
-    case KeyChange::kUnalias: return "key.alias-remove";
-    case KeyChange::kRotate: return "key.rotate";
-    case KeyChange::kScheduleDeletion: return "key.schedule-deletion";
-    case KeyChange::kCancelDeletion: return "key.cancel-deletion";
-  }
-  return {};
-}
-
 // A token may have no waiting period; then there is no "until then".
 std::string DeletionSentence(const std::string& name, const Value& key) {
+  if (key.Has("announced_until")) {
+    return name + " is refused for a while each day, longer every day, until " +
+           LocalTime(key.Text("announced_until")) + "; then its deletion begins to wait. The next time is at " +
+           LocalTime(key.Text("next_brown_out")) + ".\n";
+  }
   const std::string date = key.Text("deletion_date");
   const std::optional<std::int64_t> seconds = ParseUtc(date);
   if (seconds && *seconds <= static_cast<std::int64_t>(::time(nullptr))) {
@@ -257,6 +204,8 @@ std::string Sentence(KeyChange change, const Value& key) {
       return name + " has no material any more; the same material can be imported again.\n";
     case KeyChange::kAlias:
     case KeyChange::kUnalias: return name + " has the aliases: " + Joined(key.Texts("aliases")) + ".\n";
+    case KeyChange::kRegister:
+    case KeyChange::kRelease: return name + " has the consumers: " + Joined(key.Texts("consumers")) + ".\n";
     case KeyChange::kRotate:
       return name + " is rotated: version " + key.Text("current_version") +
              " protects from now on, older ones still open.\n";
@@ -285,7 +234,7 @@ int KeyCreate(const Context& context, KeyCreateOptions options) {
   if (!made) return Report(context.screen, made.error());
   const Value key = made->At("key");
   std::string text =
-      "Key " + Harmless(options.name) + " is made: " + key.Text("spec") + ", id " + key.Text("id") + ".\n";
+      "Key " + Harmless(key.Text("name")) + " is made: " + key.Text("spec") + ", id " + key.Text("id") + ".\n";
   if (key.Has("rotatable") && !key.Flag("rotatable")) text += "Its version is fixed: it does not rotate in place.\n";
   context.screen.Show(*made, text);
   return kDone;
@@ -387,6 +336,10 @@ int KeyDestroyNow(const Context& context, const KeyDestroyNowOptions& options) {
   Administrator daemon(context);
   const Outcome<Value> done = daemon.Ask("key.destroy-now", arguments);
   if (!done) return Report(context.screen, done.error());
+  if (done->Flag("dry_run")) {
+    context.screen.Show(*done, "With " + done->Text("needed") + " approvals it is destroyed.\n");
+    return kDone;
+  }
   if (!done->Flag("destroyed")) {
     context.screen.Show(*done,
                         "Approval " + done->Text("approvals") + " of " + done->Text("needed") +
@@ -418,13 +371,14 @@ int KeyUsers(const Context& context, const KeyUsersOptions& options) {
   const Outcome<Value> done = daemon.Ask("key.users", arguments);
   if (!done) return Report(context.screen, done.error());
   Table table(
-      {{"VERSION", true}, {"UID", true}, {"CALLS", true}, {"BYTES", true}, {"FIRST"}, {"LAST"}, {"LAST PID", true}});
+      {{"VERSION", true}, {"UID", true}, {"PROTECTED", true}, {"OPENED", true}, {"BYTES", true}, {"FIRST"}, {"LAST"}});
   for (const Value& user : done->Items("users")) {
-    table.Add({user.Text("version"), Cell(user.Text("uid"), Tone::kStrong), user.Text("uses"), user.Text("bytes"),
-               LocalTime(user.Text("first")), LocalTime(user.Text("last")), user.Text("last_pid")});
+    table.Add({user.Text("version"), Cell(user.Has("uid") ? user.Text("uid") : "others", Tone::kStrong),
+               user.Text("protects"), user.Text("processes"), user.Text("bytes"), LocalTime(user.Text("first")),
+               LocalTime(user.Text("last"))});
   }
-  context.screen.Show(
-      *done, table.empty() ? "The audit log has no use of it in that time.\n" : table.Print(context.screen.colour));
+  context.screen.Show(*done,
+                      table.empty() ? "There is no use of it in that time.\n" : table.Print(context.screen.colour));
   return kDone;
 }
 

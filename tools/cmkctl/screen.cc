@@ -12,6 +12,7 @@ void Screen::Show(const Value& result, const std::string& text) const {
   if (json) {
     out << result.Print() << '\n';
   } else {
+    if (result.Flag("dry_run")) out << "Nothing is done. Without --dry-run:\n";
     out << text;
   }
   out.flush();

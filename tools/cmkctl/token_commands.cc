@@ -53,6 +53,7 @@ Outcome<Value> MakeToken(const Context& context, const TokenCreateOptions& optio
   arguments.SetIfAny("profile", options.profile).SetIfAny("hsm", options.hsm);
   Administrator daemon(context);
   ASSIGN_OR_RETURN(const Value made, daemon.Ask("token.create", arguments));
+  if (context.dry_run) return made;
   const Value token = made.At("token");
   const auto slot = static_cast<CK_SLOT_ID>(token.Number("slot"));
   if (Outcome<void> done = InitialiseToken(daemon, slot, options.label, so_pin, pin); !done) {
@@ -74,6 +75,24 @@ int TokenCreate(const Context& context, const TokenCreateOptions& options) {
   context.screen.Show(*made, "Token " + Harmless(options.label) + " is made and initialised, on slot " +
                                  token.Text("slot") +
                                  (token.Has("profile") ? " (" + token.Text("profile") + ").\n" : ".\n"));
+  return static_cast<int>(ExitStatus::kDone);
+}
+
+int TokenSet(const Context& context, const TokenSetOptions& options) {
+  Object arguments;
+  arguments.SetIfAny("token", options.token);
+  if (options.deletion_window_days) arguments.Set("deletion_window_days", std::uint64_t{*options.deletion_window_days});
+  if (options.version_quiet_days) arguments.Set("version_quiet_days", std::uint64_t{*options.version_quiet_days});
+  if (!options.disable_first.empty()) arguments.Set("disable_first", options.disable_first == "on");
+  Administrator daemon(context);
+  const Outcome<Value> set = daemon.Ask("token.set", arguments);
+  if (!set) return Report(context.screen, set.error());
+  const Value token = set->At("token");
+  context.screen.Show(*set, "Token " + Harmless(token.Text("label")) + ": a deletion waits " +
+                                token.Text("deletion_window_days") + " days, an old version must have been quiet for " +
+                                token.Text("version_quiet_days") + " days, and a key must " +
+                                (token.Flag("disable_first") ? "" : "not ") +
+                                "be disabled before its deletion is scheduled.\n");
   return static_cast<int>(ExitStatus::kDone);
 }
 
