@@ -83,6 +83,7 @@ default_hsm = "two"
 default_profile = "managed"
 bounds_profile = "aws"
 deletion_window_days = 7
+version_quiet_days = 12
 destroy_now_approvals = 3
 attempt_extends_days = 9
 automatic_epochs = false
@@ -92,6 +93,7 @@ pin_bytes_min = 8
 crypto_profile = "sm"
 [audit]
 strict = true
+contexts = "clear"
 segment_bytes = 1048576
 checkpoint_records = 10
 [limits]
@@ -119,9 +121,9 @@ trial_versions = 64
   two.host_program = "/bin/host";
   two.host_user = 0;
   expected.hsms = {one, two};
-  expected.tokens = {"two", TokenProfile::kManaged, BoundsProfile::kAws, 7, 3, 9, false, 1, false, 8,
+  expected.tokens = {"two", TokenProfile::kManaged, BoundsProfile::kAws, 7, 12, 3, 9, false, 1, false, 8,
                      CryptoProfile::kSm};
-  expected.audit = {true, 1048576, 10};
+  expected.audit = {true, AuditContexts::kClear, 1048576, 10};
   expected.limits = {1, 2, 16, 3, 64};
   EXPECT_TRUE(config == expected);
 }

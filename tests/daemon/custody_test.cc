@@ -62,6 +62,31 @@ TEST_P(CustodianTest, ARequestThatComesTwiceLeavesNoOrphan) {
   }()));
 }
 
+TEST_P(CustodianTest, APowerLossAtAnyStepOfARotationLeavesOneCurrentVersionAndNoOrphan) {
+  const cmk::CmkId aes = MakeAes("aes");
+  const Bytes before = *Does(Key(aes), 0);
+  for (const auto fault : {store::Fault::kPowerLossBefore, store::Fault::kPowerLossAfter}) {
+    bool struck = true;
+    for (std::uint64_t step = 1; struck; ++step) {
+      faults_->Arm(fault, step);
+      const bool answered = custodian().Rotate(aes).ok();
+      struck = faults_->power_lost();
+      NewCustody();
+      const cmk::Cmk key = Key(aes);
+      std::size_t current = 0;
+      for (const cmk::KeyVersion& version : key.versions) current += version.state == cmk::VersionState::kCurrent;
+      EXPECT_EQ(current, 1u) << step;
+      EXPECT_EQ(key.current, key.versions.back().number) << step;
+      EXPECT_TRUE(struck || answered) << step;
+      const auto after = Does(key, 0);
+      ASSERT_GOOD(after);
+      EXPECT_EQ(*after, before) << step;
+      EXPECT_GOOD(Does(key, key.versions.size() - 1));
+      EXPECT_THAT(Look(), IsEmpty()) << step;
+    }
+  }
+}
+
 TEST_P(CustodianTest, WhoeverWantsADoomedKeyPutsItsDeletionOffWhereThatIsPolicy) {
   config_.default_profile = TokenProfile::kManaged;
   ASSERT_GOOD(custodian().InitToken(1, "managed", Bytes(32, 1)));
@@ -89,7 +114,8 @@ TEST_P(CustodianTest, WhoeverWantsADoomedKeyPutsItsDeletionOffWhereThatIsPolicy)
   EXPECT_THAT(custodian().PutOffWanted(), IsEmpty()) << "it does not wait any more";
 }
 
-INSTANTIATE_TEST_SUITE_P(Every, CustodianTest, testing::Values(RigKind::kSimulatorInside, RigKind::kSoftHsmHosted),
+INSTANTIATE_TEST_SUITE_P(Every, CustodianTest,
+                         testing::Values(RigKind::kSimulatorInside, RigKind::kSimulatorHosted, RigKind::kSoftHsmHosted),
                          [](const auto& tested) { return NameOf(tested.param); });
 
 }  // namespace

@@ -203,7 +203,8 @@ TEST_P(EpochTest, TheSchedulerBeginsOneADayAfterADestruction) {
   EXPECT_GOOD(Does(Key(stays)));
 }
 
-INSTANTIATE_TEST_SUITE_P(Every, EpochTest, testing::Values(RigKind::kSimulatorInside, RigKind::kSoftHsmHosted),
+INSTANTIATE_TEST_SUITE_P(Every, EpochTest,
+                         testing::Values(RigKind::kSimulatorInside, RigKind::kSimulatorHosted, RigKind::kSoftHsmHosted),
                          [](const auto& tested) { return NameOf(tested.param); });
 
 // What only a device in a process of its own can go through.

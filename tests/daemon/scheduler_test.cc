@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "daemon/config/config.h"
+#include "keystore/cmk/permitted_use.h"
 #include "keystore/store/memory_store.h"
 #include "tests/daemon/audit_fixture.h"
 #include "tests/daemon/hsm_rig.h"
@@ -144,6 +145,29 @@ TEST_F(SchedulerTest, ADeletionIsWarnedOfCarriedOutAndLeavesATombstone) {
   EXPECT_TRUE((*read)->FindObjects(token_->id, of_key)->empty());
 }
 
+TEST_F(SchedulerTest, AnAnnouncedDeletionIsToldOfThenWaits) {
+  const cmk::CmkId id = MakeKey("announced");
+  cmk::Request request(cmk::CmkEvent::kAnnounceDeletion, Days(10));
+  request.notice = Days(5);
+  ASSERT_TRUE(custody_->custodian.Change(id, request).ok());
+  int refused = 0, served = 0;
+  for (int hour = 0; hour < 5 * 24 - 6; ++hour) {
+    Pass(Hours(1));
+    const bool allowed =
+        cmk::CheckUse(Key(id), cmk::VersionState::kCurrent, cmk::Use::kProcess, custody_->keeper.Now()).ok();
+    ++(allowed ? served : refused);
+  }
+  EXPECT_EQ(Key(id).state, cmk::CmkState::kEnabled);
+  EXPECT_GE(refused, 20) << "of 12 + 6 + 3 + 1.5 + 0.75 hours";
+  EXPECT_GE(served, 80);
+  EXPECT_EQ(Alarms("a brown-out before its deletion"), 5u) << "one a day";
+  Pass(Hours(12));
+  EXPECT_EQ(Key(id).state, cmk::CmkState::kPendingDeletion);
+  EXPECT_EQ(Alarms("its announced deletion waits"), 1u);
+  Pass(Days(11));
+  EXPECT_EQ(Key(id).state, cmk::CmkState::kDestroyed);
+}
+
 TEST_F(SchedulerTest, AJumpingClockDestroysNothingEarly) {
   const Timestamp targets[] = {kDay0 + Hours(1), kDay0 + Days(31), kDay0 + Days(3650), {0}, {4'291'747'200}};
   for (const Timestamp target : targets) {
@@ -215,16 +239,56 @@ TEST_F(SchedulerTest, DisabledKeysWaitAndRotateWhenEnabledAgain) {
 
 TEST_F(SchedulerTest, UsesSurviveAKilledDaemonAndAreGivenBackOnACleanStop) {
   const cmk::CmkId id = MakeKey("counted");
-  for (int i = 0; i < 5; ++i) ASSERT_TRUE(custody_->counter.CountProtect(id, {1}, 100, false).ok());
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(custody_->counter.CountProtect(id, {1}, 1000, 100, false).ok());
   EXPECT_EQ(custody_->counter.Count(id, Key(id).versions.front()).uses, 5u);
   EXPECT_GE(Key(id).versions.front().uses, 5u) << "written down before they were made";
   Restart();  // as a kill: nothing was given back
   EXPECT_GE(custody_->counter.Count(id, Key(id).versions.front()).uses, 5u);
   const std::uint64_t before = Key(id).versions.front().uses;
-  ASSERT_TRUE(custody_->counter.CountProtect(id, {1}, 100, false).ok());
+  ASSERT_TRUE(custody_->counter.CountProtect(id, {1}, 1000, 100, false).ok());
   ASSERT_TRUE(custody_->counter.Save(true).ok());
   EXPECT_EQ(Key(id).versions.front().uses, before + 1);
   EXPECT_TRUE(Key(id).versions.front().last_used.has_value());
+}
+
+TEST_F(SchedulerTest, UsesOfEachClientAreCountedAndNeverTooFewAfterAKill) {
+  const cmk::CmkId id = MakeKey("shared");
+  const auto clients = [&] { return *custody_->counter.Clients(id, {1}); };
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(custody_->counter.CountProtect(id, {1}, 1000, 10, true).ok());
+  for (int i = 0; i < 40; ++i) ASSERT_TRUE(custody_->counter.CountProcess(id, {1}, 1001, 5).ok());
+  ASSERT_EQ(clients().size(), 2u);
+  EXPECT_EQ(clients()[0].uid, 1000u);
+  EXPECT_EQ(clients()[0].protects, 100u);
+  EXPECT_EQ(clients()[0].processes, 0u);
+  EXPECT_EQ(clients()[0].bytes, 1000u);
+  EXPECT_EQ(clients()[1].protects, 0u);
+  EXPECT_EQ(clients()[1].processes, 40u);
+  EXPECT_EQ(clients()[1].bytes, 200u);
+  Restart();  // as a kill: nothing was given back
+  EXPECT_GE(clients()[0].protects, 100u);
+  EXPECT_LE(clients()[0].protects, 100u + cmk::BlockFor(0, 100));
+  EXPECT_GE(clients()[1].processes, 40u);
+  EXPECT_LE(clients()[1].processes, 40u + cmk::BlockFor(0, 40));
+  EXPECT_GE(clients()[0].bytes, 1000u);
+  EXPECT_LE(clients()[0].bytes, 1000u + cmk::ByteBlockFor(1000));
+  const std::uint64_t before = clients()[1].processes;
+  ASSERT_TRUE(custody_->counter.CountProcess(id, {1}, 1001, 5).ok());
+  ASSERT_TRUE(custody_->counter.Save(true).ok());
+  Restart();
+  EXPECT_EQ(clients()[1].processes, before + 1) << "a clean stop gives back what was not used";
+}
+
+TEST_F(SchedulerTest, ManyClientsAreCountedTogether) {
+  const cmk::CmkId id = MakeKey("crowded");
+  const std::uint32_t many = cmk::kClientsKept + 20;
+  for (std::uint32_t uid = 0; uid < many; ++uid) ASSERT_TRUE(custody_->counter.CountProcess(id, {1}, uid, 1).ok());
+  const auto rows = *custody_->counter.Clients(id, {1});
+  ASSERT_EQ(rows.size(), cmk::kClientsKept + 1);
+  EXPECT_EQ(rows.back().uid, cmk::kOtherClients);
+  EXPECT_EQ(rows.back().processes, 20u);
+  std::uint64_t sum = 0;
+  for (const cmk::ClientUse& row : rows) sum += row.processes;
+  EXPECT_EQ(sum, many);
 }
 
 TEST_F(SchedulerTest, AUsageLimitStopsBeforeItIsPassed) {
@@ -237,10 +301,10 @@ TEST_F(SchedulerTest, AUsageLimitStopsBeforeItIsPassed) {
                         })
                   .ok());
   int allowed = 0;
-  while (allowed < 100 && custody_->counter.CountProtect(id, {1}, 1, true).ok()) ++allowed;
+  while (allowed < 100 && custody_->counter.CountProtect(id, {1}, 1000, 1, true).ok()) ++allowed;
   EXPECT_EQ(allowed, 20);
   Restart();
-  const Status refused = custody_->counter.CountProtect(id, {1}, 1, true);
+  const Status refused = custody_->counter.CountProtect(id, {1}, 1000, 1, true);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().detail, CK_ULONG{spec::kVersionExhausted});
 }

@@ -1,6 +1,7 @@
 // The managed mechanism: what it makes, what it opens after rotations, and what it refuses.
 #include <openssl/evp.h>
 
+#include "pkcs11/spec/encryption_context.h"
 #include "tests/data_keys/data_keys_fixture.h"
 
 namespace cmkd::tests {
@@ -148,6 +149,21 @@ TEST_F(ManagedCipherTest, ObeysTheKeysState) {
 
 // A ciphertext opened with nothing but the key and libcrypto: what docs/ciphertext.md promises to those who have the
 // material that they imported.
+TEST_F(ManagedCipherTest, TheAuditSaysWhichContextWasGiven) {
+  const CK_OBJECT_HANDLE key = Make(name_);
+  const Bytes context = *spec::EncodeContext({{"customer", name_}});
+  Bytes sealed, opened;
+  ASSERT_EQ(Encrypt(key, Bytes(16), sealed, context), CKR_OK);
+  ASSERT_EQ(Decrypt(key, sealed, opened, context), CKR_OK);
+  ASSERT_EQ(Encrypt(key, Bytes(16), sealed), CKR_OK);
+  const std::string found = Shown("--json audit show --limit 100 --context customer=" + name_);
+  EXPECT_THAT(found, ::testing::HasSubstr("\"C_Encrypt\""));
+  EXPECT_THAT(found, ::testing::HasSubstr("\"C_Decrypt\""));
+  EXPECT_THAT(found, ::testing::HasSubstr("context "));
+  EXPECT_THAT(found, ::testing::Not(::testing::HasSubstr(name_))) << "a hash unless the configuration says otherwise";
+  EXPECT_THAT(Shown("audit show --context customer=nobody"), ::testing::HasSubstr("no such records"));
+}
+
 TEST_F(ManagedCipherTest, OpensWithTheBareKeyAndOpenSslAlone) {
   const Bytes material(32, 0x42);
   Template t;

@@ -3,40 +3,19 @@
 #
 #   CMKCTL, CMKD   the programs under test (default: of CMKD_BUILD_DIR/bin)
 set -u
-bin=${CMKD_BUILD_DIR:-.}/bin
-cmkctl=${CMKCTL:-$bin/cmkctl}
-cmkd=${CMKD:-$bin/cmkd}
-work=$(mktemp -d "${TMPDIR:-/tmp}/bounds-test.XXXXXX")
-pid=
-stop() { [ -z "$pid" ] || { kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; pid=; }; }
-trap 'stop; rm -rf "$work"' EXIT
-failures=0
-ok() { echo "ok    $profile: $1"; }
-bad() { echo "FAIL  $profile: $1"; [ -s "$work/log" ] && sed 's/^/        /' "$work/log"; failures=$((failures + 1)); }
-expect() { local name=$1; shift; if "$@" >"$work/log" 2>&1; then ok "$name"; else bad "$name"; fi; }
-refused() { # NAME CODE COMMAND...
-  local name=$1 code=$2; shift 2
-  if ! "$@" >"$work/log" 2>&1 && grep -q "$code" "$work/log"; then ok "$name"; else bad "$name"; fi
-}
-ctl() { "$cmkctl" "$@"; }
-state_is() { ctl key show "$1" | grep -q "$2"; }
-
+. "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
+begin_work bounds-test
 start() {
-  local home=$work/$profile
-  ctl init --directory "$home" >/dev/null || return 1
+  new_home "$profile"
   sed -i "s/^\[tokens\]$/[tokens]\nbounds_profile = \"$profile\"/" "$home/cmkd.toml"
-  export CMKD_SOCKET=$home/cmkd.sock
-  "$cmkd" --config "$home/cmkd.toml" >"$work/log" 2>&1 &
-  pid=$!
-  for _ in $(seq 100); do ctl status >/dev/null 2>&1 && return 0; sleep 0.1; done
-  return 1
+  start_daemon
 }
 
-printf '12345678\n' >"$work/pin"
 #   profile  window from-to  rotation from-to  disabled first  a cancelled deletion leads to
 while read -r profile window_min window_max rotation_min rotation_max disable_first cancelled; do
+  echo "== $profile"
   expect "a daemon" start
-  expect "a token" ctl token create --label ring --profile managed --pin-file "$work/pin" --so-pin-file "$work/pin"
+  expect "a token" new_token
   expect "shortest rotation period" ctl key create --name key --rotation-days "$rotation_min"
   expect "longest rotation period" ctl key set key --rotation-days "$rotation_max"
   refused "a longer one" ROTATION_PERIOD_OUT_OF_BOUNDS ctl key set key --rotation-days $((rotation_max + 1))
@@ -53,8 +32,13 @@ while read -r profile window_min window_max rotation_min rotation_max disable_fi
   expect "the longest window, later" ctl key schedule-deletion key --days "$window_max"
   refused "never earlier" DELETION_ONLY_EXTENDS ctl key schedule-deletion key --days "$window_min"
   expect "cancelled" ctl key cancel-deletion key
+  expect "the longest quiet time of a version" ctl token set ring --version-quiet-days 366
+  refused "a longer one" QUIET_TIME_OUT_OF_BOUNDS ctl token set ring --version-quiet-days 367
+  refused "none" QUIET_TIME_OUT_OF_BOUNDS ctl token set ring --version-quiet-days 0
+  expect "a token's own window" ctl token set ring --deletion-window-days "$window_max"
+  refused "beyond the bounds" WINDOW_OUT_OF_BOUNDS ctl token set ring --deletion-window-days $((window_max + 1))
   expect "back to $cancelled" state_is key "$cancelled"
-  stop
+  stop_daemon
 done <<'E2'
 default 7 366 1 3650 no Disabled
 tencent 7 30 7 365 yes Disabled

@@ -3,7 +3,7 @@
 # key opened with nothing but openssl.
 #
 #   CMKCTL   the program under test (default: bin/cmkctl of CMKD_BUILD_DIR)
-#   HSMS     the back ends to try (default: software softhsm2)
+#   HSMS     the back ends to try (default: software firmware_sim softhsm2)
 set -u
 . "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 need "$cmkctl" openssl cc
@@ -58,6 +58,15 @@ expect "whose halves fit"                     cmp pub.der pub2.der
 expect "the example in C" cc -std=c11 -Wall -Wextra -Werror -I/usr/include/p11-kit-1 -I"$source/pkcs11/spec" \
   "$source/examples/data_key.c" -o data_key -ldl
 expect "makes, opens and moves a data key"    ./data_key pay
+cp c1 many1; cp c1 many2; echo junk >many3; cp many3 junk
+expect "a dry run of many files"              ctl --dry-run ciphertext re-encrypt-all pay many1 many2 --context s=billing
+expect "changes none"                         cmp c1 many1
+refused "one of many is no ciphertext" CIPHERTEXT_UNREADABLE \
+  ctl ciphertext re-encrypt-all pay many1 many3 many2 --context s=billing
+expect "the first is encrypted anew"          test "$(cmp -s c1 many1; echo $?)" = 1
+expect "and opens"                            ctl ciphertext decrypt --in many1 --out back --context s=billing
+expect "the last, too"                        ctl ciphertext decrypt --in many2 --out back --context s=billing
+expect "what is none is left alone"           cmp junk many3
 expect "disabled"                             ctl key disable pay
 refused "then nothing opens"    KEY_DISABLED  ctl ciphertext decrypt --in c1 --out back --context s=billing
 

@@ -8,24 +8,16 @@
 
 #include "keystore/cmk/state.h"
 #include "pkcs11/spec/vendor.h"
-#include "tests/module/loaded_module.h"
+#include "tests/hostile/raw_client.h"
+#include "tests/module/sandbox_test.h"
 
 namespace cmkd::tests {
 namespace {
 
-class ImportByUnwrapTest : public ::testing::Test {
+class ImportByUnwrapTest : public SandboxTest {
  protected:
   void SetUp() override {
-    for (const char* name : {"P11_MODULE", "P11_TOKEN", "P11_PIN"}) {
-      ASSERT_NE(std::getenv(name), nullptr) << "run it in cmkctl sandbox";
-    }
-    ASSERT_TRUE(p11_.loaded());
-    ASSERT_EQ(p11_->C_Initialize(nullptr), CKR_OK);
-    const auto slot = p11_.FindToken(std::getenv("P11_TOKEN"));
-    ASSERT_TRUE(slot.has_value());
-    ASSERT_EQ(p11_.Open(*slot, session_), CKR_OK);
-    ASSERT_EQ(p11_.Login(session_, std::getenv("P11_PIN")), CKR_OK);
-    name_ = ::testing::UnitTest::GetInstance()->current_test_info()->name();
+    ASSERT_NO_FATAL_FAILURE(SandboxTest::SetUp());
     pem_ = std::string(std::getenv("CMKD_SANDBOX_DIR")) + "/" + name_ + ".pem";
     Operator("key create --name " + name_ + " --spec AES-256 --usage encrypt --external");
   }
@@ -34,10 +26,6 @@ class ImportByUnwrapTest : public ::testing::Test {
     ::unlink(pem_.c_str());
   }
 
-  void Operator(const std::string& command) {
-    std::string output;
-    EXPECT_EQ(Cmkctl(command, &output), 0) << command << '\n' << output;
-  }
   // New import parameters; leaves the public key and the handle of the private one.
   void Parameters(const std::string& algorithm = "RSAES_OAEP_SHA_256") {
     Operator("key import-params " + name_ + " --public-key " + pem_ + " --bits 2048 --algorithm " + algorithm);
@@ -95,26 +83,11 @@ class ImportByUnwrapTest : public ::testing::Test {
     return p11_->C_UnwrapKey(session_, &mechanism, import_key_, BytePtr(wrapped), wrapped.size(), wanted.data(),
                              wanted.size(), &made_);
   }
-  CK_ULONG Detail() {
-    CK_SESSION_INFO info{};
-    EXPECT_EQ(p11_->C_GetSessionInfo(session_, &info), CKR_OK);
-    return info.ulDeviceError;
-  }
-  std::string State() {
-    char text[32] = {};
-    CK_ATTRIBUTE wanted{CKA_CMKD_STATE, text, sizeof text};
-    const auto found = p11_.Find(session_, Template().Text(CKA_LABEL, name_));
-    EXPECT_FALSE(found.empty());
-    EXPECT_EQ(p11_->C_GetAttributeValue(session_, found.front(), &wanted, 1), CKR_OK);
-    return text;
-  }
+  std::string State() { return SandboxTest::State(Named(name_)); }
 
-  LoadedModule p11_;
-  CK_SESSION_HANDLE session_ = 0;
   CK_OBJECT_HANDLE import_key_ = 0;
   CK_OBJECT_HANDLE made_ = 0;
   EVP_PKEY* public_key_ = nullptr;
-  std::string name_;
   std::string pem_;
 };
 
@@ -156,10 +129,10 @@ TEST_F(ImportByUnwrapTest, RefusesWhatDoesNotFitAndChangesNothing) {
   Parameters();
   const Bytes good = Oaep(Bytes(32, 0x44));
   EXPECT_EQ(Unwrap(Oaep(Bytes(16, 0x44)), Wanted()), CKR_WRAPPED_KEY_LEN_RANGE);
-  EXPECT_EQ(Detail(), static_cast<CK_ULONG>(cmk::Refusal::kMaterialLength));
+  EXPECT_EQ(DetailOfLastRefusal(), static_cast<CK_ULONG>(cmk::Refusal::kMaterialLength));
   EXPECT_EQ(Unwrap(Bytes(256, 0x01), Wanted()), CKR_WRAPPED_KEY_INVALID);
   EXPECT_EQ(Unwrap(Oaep(Bytes(32, 0x44), EVP_sha1()), Wanted()), CKR_WRAPPED_KEY_INVALID);
-  EXPECT_EQ(Detail(), static_cast<CK_ULONG>(cmk::Refusal::kMaterialUnreadable));
+  EXPECT_EQ(DetailOfLastRefusal(), static_cast<CK_ULONG>(cmk::Refusal::kMaterialUnreadable));
   EXPECT_EQ(Unwrap(good, Template().Ulong(CKA_CLASS, CKO_SECRET_KEY)), CKR_TEMPLATE_INCOMPLETE);
   EXPECT_EQ(Unwrap(good, Wanted().Bool(CKA_EXTRACTABLE, true)), CKR_TEMPLATE_INCONSISTENT);
   EXPECT_EQ(Unwrap(good, Template().Bool(CKA_TOKEN, true).Text(CKA_LABEL, "another")), CKR_TEMPLATE_INCONSISTENT);
@@ -171,13 +144,20 @@ TEST_F(ImportByUnwrapTest, RefusesWhatDoesNotFitAndChangesNothing) {
 TEST_F(ImportByUnwrapTest, TakesTheSameMaterialAgainAndNoOther) {
   Parameters();
   ASSERT_EQ(Unwrap(Oaep(Bytes(32, 0x45)), Wanted()), CKR_OK);
+  Gcm gcm;
+  const Bytes message(40, 0x31);
+  Bytes sealed, opened;
+  ASSERT_EQ(Encrypt(gcm.mechanism, made_, message, sealed), CKR_OK);
   Operator("key delete-material " + name_);
   EXPECT_EQ(State(), "PendingImport");
   Parameters();
   EXPECT_EQ(Unwrap(Oaep(Bytes(32, 0x46)), Wanted()), CKR_WRAPPED_KEY_INVALID);
-  EXPECT_EQ(Detail(), static_cast<CK_ULONG>(cmk::Refusal::kMaterialMismatch));
+  EXPECT_EQ(DetailOfLastRefusal(), static_cast<CK_ULONG>(cmk::Refusal::kMaterialMismatch));
+  EXPECT_NE(Decrypt(gcm.mechanism, Named(name_), sealed, opened), CKR_OK);
   ASSERT_EQ(Unwrap(Oaep(Bytes(32, 0x45)), Wanted()), CKR_OK);
   EXPECT_EQ(State(), "Enabled");
+  EXPECT_EQ(Decrypt(gcm.mechanism, made_, sealed, opened), CKR_OK);
+  EXPECT_EQ(opened, message) << "what it protected before opens";
 }
 
 TEST_F(ImportByUnwrapTest, TheWrappingKeyDoesNothingElse) {
@@ -218,6 +198,60 @@ TEST_F(ImportByUnwrapTest, NewParametersLeaveEarlierOnesGood) {
   EXPECT_EQ(Unwrap(for_the_first, Wanted()), CKR_WRAPPED_KEY_INVALID) << "of the other parameters";
   import_key_ = first;
   EXPECT_EQ(Unwrap(for_the_first, Wanted()), CKR_OK);
+}
+
+// What the module does when the connection broke before the answer came: the same request once more.
+TEST_F(ImportByUnwrapTest, ARequestWhoseAnswerWasLostIsAnsweredAgainAndNotDoneAgain) {
+  Parameters();
+  RawClient client(std::getenv("CMKD_SOCKET"));
+  ASSERT_TRUE(client.Greet());
+  spec::Call<spec::CallId::C_OpenSession> open;
+  open.slot.value = slot_;
+  open.flags.value = CKF_SERIAL_SESSION | CKF_RW_SESSION;
+  ASSERT_EQ(client.Ask(FrameOf(open)), CKR_OK);
+  spec::Call<spec::CallId::C_Login> login;
+  std::string pin = std::getenv("P11_PIN");
+  login.session.value = 1;
+  login.user_type.value = CKU_USER;
+  login.pin.data = reinterpret_cast<CK_BYTE_PTR>(pin.data());
+  login.pin.length = pin.size();
+  ASSERT_EQ(client.Ask(FrameOf(login)), CKR_OK);
+
+  CK_RSA_PKCS_OAEP_PARAMS oaep{CKM_SHA256, CKG_MGF1_SHA256, CKZ_DATA_SPECIFIED, nullptr, 0};
+  CK_MECHANISM mechanism{CKM_RSA_PKCS_OAEP, &oaep, sizeof oaep};
+  Template wanted = Wanted();
+  Bytes wrapped = Oaep(Bytes(32, 0x48));
+  CK_OBJECT_HANDLE made = 0;
+  spec::Call<spec::CallId::C_UnwrapKey> unwrap;
+  unwrap.session.value = 1;
+  unwrap.mechanism.value = &mechanism;
+  unwrap.unwrapping_key.value = import_key_;
+  unwrap.input = {wrapped.data(), wrapped.size()};
+  unwrap.attributes = {wanted.data(), wanted.size()};
+  unwrap.key.value = &made;
+  const auto ask = [&](std::uint64_t request_id) {
+    wire::Buffer buffer;
+    wire::Writer writer(buffer);
+    wire::EncodeCall(writer, unwrap);
+    CK_RV rv = CKR_GENERAL_ERROR;
+    made = 0;
+    if (!client.Send(FrameOf(spec::WireId(spec::CallId::C_UnwrapKey), buffer.view(), 0, request_id))) return rv;
+    const auto answer = client.Receive();
+    if (!answer || answer->size() < sizeof rv) return rv;
+    std::memcpy(&rv, answer->data(), sizeof rv);
+    wire::Reader reader(ByteView(*answer).subspan(sizeof rv));
+    (void)wire::DecodeResults(reader, unwrap, rv);
+    return rv;
+  };
+  ASSERT_EQ(ask(77), CKR_OK);
+  const CK_OBJECT_HANDLE first = made;
+  EXPECT_EQ(ask(77), CKR_OK);
+  EXPECT_EQ(made, first);
+  EXPECT_EQ(p11_.Find(session_, Template().Text(CKA_LABEL, name_)), std::vector<CK_OBJECT_HANDLE>{first});
+  EXPECT_EQ(ask(78), CKR_UNWRAPPING_KEY_HANDLE_INVALID) << "a request of its own: the parameters are spent";
+  wrapped.back() = static_cast<std::uint8_t>(wrapped.back() ^ 1);
+  EXPECT_EQ(ask(77), CKR_UNWRAPPING_KEY_HANDLE_INVALID) << "another request under the same number";
+  EXPECT_EQ(State(), "Enabled");
 }
 
 }  // namespace

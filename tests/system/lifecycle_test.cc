@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "pkcs11/spec/vendor.h"
-#include "tests/module/loaded_module.h"
+#include "tests/module/sandbox_test.h"
 
 namespace cmkd::tests {
 namespace {
@@ -16,57 +16,15 @@ using ::testing::SizeIs;
 
 const Bytes kMessage = ToBytes(AsBytes("the same message before and after"));
 
-class LifecycleTest : public ::testing::Test {
+class LifecycleTest : public SandboxTest {
  protected:
-  void SetUp() override {
-    for (const char* name : {"P11_MODULE", "P11_TOKEN", "P11_PIN", "P11_SO_PIN"}) {
-      ASSERT_NE(std::getenv(name), nullptr) << "run it in cmkctl sandbox";
-    }
-    ASSERT_TRUE(p11_.loaded());
-    ASSERT_EQ(p11_->C_Initialize(nullptr), CKR_OK);
-    const auto slot = p11_.FindToken(std::getenv("P11_TOKEN"));
-    ASSERT_TRUE(slot.has_value());
-    slot_ = *slot;
-    ASSERT_EQ(p11_.Open(slot_, session_), CKR_OK);
-    ASSERT_EQ(p11_.Login(session_, std::getenv("P11_PIN")), CKR_OK);
-    // Tests share the token, so each names its keys for itself.
-    name_ = ::testing::UnitTest::GetInstance()->current_test_info()->name();
-  }
-
-  void Operator(const std::string& command) {
-    std::string output;
-    EXPECT_EQ(Cmkctl(command, &output), 0) << command << '\n' << output;
-  }
-  std::string Shown(const std::string& command) {
-    std::string output;
-    EXPECT_EQ(Cmkctl(command, &output), 0) << output;
-    return output;
-  }
-  // A key made by the operator and found by the application.
-  CK_OBJECT_HANDLE Make(const std::string& name, const std::string& spec, const std::string& usage) {
-    Operator("key create --name " + name + " --spec " + spec + " --usage " + usage);
-    const auto found = p11_.Find(session_, Template().Text(CKA_LABEL, name));
-    EXPECT_FALSE(found.empty());
-    return found.empty() ? CK_INVALID_HANDLE : found.front();
-  }
-
   CK_RV Encrypt(CK_OBJECT_HANDLE key, Bytes& sealed) {
     Gcm gcm;
-    if (const CK_RV rv = p11_->C_EncryptInit(session_, &gcm.mechanism, key); rv != CKR_OK) return rv;
-    CK_ULONG length = 256;
-    sealed.resize(length);
-    const CK_RV rv = p11_->C_Encrypt(session_, BytePtr(kMessage), kMessage.size(), sealed.data(), &length);
-    sealed.resize(rv == CKR_OK ? length : 0);
-    return rv;
+    return SandboxTest::Encrypt(gcm.mechanism, key, kMessage, sealed);
   }
   CK_RV Decrypt(CK_OBJECT_HANDLE key, const Bytes& sealed, Bytes& opened) {
     Gcm gcm;
-    if (const CK_RV rv = p11_->C_DecryptInit(session_, &gcm.mechanism, key); rv != CKR_OK) return rv;
-    CK_ULONG length = 256;
-    opened.resize(length);
-    const CK_RV rv = p11_->C_Decrypt(session_, BytePtr(sealed), sealed.size(), opened.data(), &length);
-    opened.resize(rv == CKR_OK ? length : 0);
-    return rv;
+    return SandboxTest::Decrypt(gcm.mechanism, key, sealed, opened);
   }
   void ExpectOpens(CK_OBJECT_HANDLE key, const Bytes& sealed) {
     Bytes opened;
@@ -87,17 +45,6 @@ class LifecycleTest : public ::testing::Test {
     if (const CK_RV rv = p11_->C_VerifyInit(session_, &mechanism, key); rv != CKR_OK) return rv;
     return p11_->C_Verify(session_, BytePtr(kMessage), kMessage.size(), BytePtr(mac), mac.size());
   }
-  std::string State(CK_OBJECT_HANDLE key) {
-    char text[32] = {};
-    CK_ATTRIBUTE wanted{CKA_CMKD_STATE, text, sizeof text};
-    EXPECT_EQ(p11_->C_GetAttributeValue(session_, key, &wanted, 1), CKR_OK);
-    return text;
-  }
-
-  LoadedModule p11_;
-  CK_SLOT_ID slot_ = 0;
-  CK_SESSION_HANDLE session_ = 0;
-  std::string name_;
 };
 
 TEST_F(LifecycleTest, CiphertextOpensAfterRotationsThroughTheSameHandle) {
@@ -402,17 +349,9 @@ TEST_F(LifecycleTest, AFixedVersionKeyRotatesByMovingItsLabel) {
   const auto old = p11_.Find(session_, Template().Text(CKA_LABEL, name_));
   ASSERT_THAT(old, SizeIs(1));
   CK_BYTE iv[16] = {};
-  const auto cbc = [&](CK_OBJECT_HANDLE key, bool encrypt, const Bytes& in, Bytes& out) -> CK_RV {
-    CK_MECHANISM mechanism{CKM_AES_CBC_PAD, iv, sizeof iv};
-    CK_RV rv =
-        encrypt ? p11_->C_EncryptInit(session_, &mechanism, key) : p11_->C_DecryptInit(session_, &mechanism, key);
-    if (rv != CKR_OK) return rv;
-    CK_ULONG length = 256;
-    out.resize(length);
-    rv = encrypt ? p11_->C_Encrypt(session_, BytePtr(in), in.size(), out.data(), &length)
-                 : p11_->C_Decrypt(session_, BytePtr(in), in.size(), out.data(), &length);
-    out.resize(rv == CKR_OK ? length : 0);
-    return rv;
+  const auto cbc = [&](CK_OBJECT_HANDLE key, bool encrypt, const Bytes& in, Bytes& out) {
+    const CK_MECHANISM mechanism{CKM_AES_CBC_PAD, iv, sizeof iv};
+    return encrypt ? SandboxTest::Encrypt(mechanism, key, in, out) : SandboxTest::Decrypt(mechanism, key, in, out);
   };
   Bytes before, after, opened;
   ASSERT_EQ(cbc(old.front(), true, kMessage, before), CKR_OK);
