@@ -43,20 +43,23 @@ bool IsAuthenticationToken(const Offer& offer) {
 
 struct Profile {
   CK_ULONG id;
-  std::string_view label;
   bool (*implemented)(const Offer&);
 };
 constexpr auto kAlways = [](const Offer&) { return true; };
 constexpr Profile kProfiles[] = {
-    {CKP_BASELINE_PROVIDER, "Baseline Provider", kAlways},
-    {CKP_EXTENDED_PROVIDER, "Extended Provider", kAlways},
-    {CKP_AUTHENTICATION_TOKEN, "Authentication Token", IsAuthenticationToken},
+    {CKP_BASELINE_PROVIDER, kAlways},
+    {CKP_EXTENDED_PROVIDER, kAlways},
+    {CKP_AUTHENTICATION_TOKEN, IsAuthenticationToken},
     // Certificates and public keys are stored for everybody to see.
-    {CKP_PUBLIC_CERTIFICATES_TOKEN, "Public Certificates Token", kAlways},
-    {CKP_HKDF_TLS_TOKEN, "HKDF TLS Token", [](const Offer& offer) { return offer.Has(CKM_HKDF_DATA); }},
+    {CKP_PUBLIC_CERTIFICATES_TOKEN, kAlways},
+    {CKP_HKDF_TLS_TOKEN, [](const Offer& offer) { return offer.Has(CKM_HKDF_DATA); }},
 };
 
-spec::Attributes Described(CK_OBJECT_CLASS object_class, std::string_view name, CK_ULONG number) {
+// How the CKA_UNIQUE_ID of such an object begins.
+std::string_view NameOf(CK_OBJECT_CLASS object_class) { return object_class == CKO_PROFILE ? "profile" : "mechanism"; }
+
+spec::Attributes Described(CK_OBJECT_CLASS object_class, CK_ULONG number) {
+  const std::string_view name = NameOf(object_class);
   char id[32];
   std::snprintf(id, sizeof id, "%.*s-%08lx", static_cast<int>(name.size()), name.data(), number);
   spec::Attributes attributes;
@@ -77,29 +80,29 @@ ObjectPtr Made(const Invocation& invocation, CK_OBJECT_HANDLE handle, spec::Attr
 }
 
 ObjectPtr MakeProfile(const Invocation& invocation, const Profile& profile) {
-  spec::Attributes attributes = Described(CKO_PROFILE, "profile", profile.id);
+  spec::Attributes attributes = Described(CKO_PROFILE, profile.id);
   attributes.SetUlong(CKA_PROFILE_ID, profile.id);
   // The test case of the Baseline Provider finds its profile by this.
   attributes.SetBool(CKA_TOKEN, true);
   attributes.SetBool(CKA_PRIVATE, false);
-  attributes.SetText(CKA_LABEL, profile.label);
   return Made(invocation, HandleOf(CKO_PROFILE, profile.id), std::move(attributes));
 }
 
 ObjectPtr MakeMechanism(const Invocation& invocation, const spec::MechanismRow& row) {
-  spec::Attributes attributes = Described(CKO_MECHANISM, "mechanism", row.type);
+  spec::Attributes attributes = Described(CKO_MECHANISM, row.type);
   attributes.SetUlong(CKA_MECHANISM_TYPE, row.type);
   return Made(invocation, HandleOf(CKO_MECHANISM, row.type), std::move(attributes));
 }
 
-// Mechanisms are many and searches frequent: they are looked at only when the template can mean one.
-bool CanMeanMechanism(std::span<const CK_ATTRIBUTE> wanted) {
-  return std::all_of(wanted.begin(), wanted.end(), [](const CK_ATTRIBUTE& attribute) {
-    const bool has = spec::FindAttribute(attribute.type, CKO_MECHANISM, CK_UNAVAILABLE_INFORMATION) != nullptr;
-    if (attribute.type != CKA_CLASS || attribute.ulValueLen != sizeof(CK_OBJECT_CLASS)) return has;
+// Searches are frequent: objects are made for those only whose template names nothing but what the class has.
+bool CanMean(CK_OBJECT_CLASS own, std::span<const CK_ATTRIBUTE> wanted) {
+  return std::all_of(wanted.begin(), wanted.end(), [own](const CK_ATTRIBUTE& attribute) {
+    if (attribute.type == CKA_UNIQUE_ID) return AsText(spec::ValueOf(attribute)).starts_with(NameOf(own));
+    if (attribute.type != CKA_CLASS || attribute.ulValueLen != sizeof(CK_OBJECT_CLASS) || attribute.pValue == nullptr)
+      return spec::FindAttribute(attribute.type, own, CK_UNAVAILABLE_INFORMATION) != nullptr;
     CK_OBJECT_CLASS object_class;
     std::memcpy(&object_class, attribute.pValue, sizeof object_class);
-    return object_class == CKO_MECHANISM;
+    return object_class == own;
   });
 }
 
@@ -120,18 +123,20 @@ ObjectPtr FindBuiltIn(const Invocation& invocation, CK_OBJECT_HANDLE handle) {
 
 std::vector<CK_OBJECT_HANDLE> FindBuiltIns(const Invocation& invocation, std::span<const CK_ATTRIBUTE> wanted) {
   std::vector<CK_OBJECT_HANDLE> found;
+  const bool mechanisms = CanMean(CKO_MECHANISM, wanted), profiles = CanMean(CKO_PROFILE, wanted);
+  if (wanted.empty() || (!mechanisms && !profiles)) return found;
   const auto offer = OfferOf(invocation);
-  if (wanted.empty() || !offer) return found;
+  if (!offer) return found;
   const auto consider = [&](const ObjectPtr& object) {
     if (spec::FoundBy(object->attributes, wanted)) found.push_back(object->handle);
   };
-  if (CanMeanMechanism(wanted)) {
+  if (mechanisms) {
     for (const spec::MechanismRow& row : spec::Mechanisms()) {
       if (offer->Has(row)) consider(MakeMechanism(invocation, row));
     }
   }
   for (const Profile& profile : kProfiles) {
-    if (profile.implemented(*offer)) consider(MakeProfile(invocation, profile));
+    if (profiles && profile.implemented(*offer)) consider(MakeProfile(invocation, profile));
   }
   return found;
 }

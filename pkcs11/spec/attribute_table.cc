@@ -35,7 +35,7 @@ constexpr std::array kRows = {
   AttributeRow{CMKD_NAMED(CLASS),                      K::kUlong,         kOnAll | kOnBuiltIn,         kForAny, D::kByRule,   kRequiredOnCreate, kClient},
   AttributeRow{CMKD_NAMED(TOKEN),                      K::kBool,          kOnAll | kOnProfile,         kForAny, D::kFalse,    kChangeableOnCopy, kClient},
   AttributeRow{CMKD_NAMED(PRIVATE),                    K::kBool,          kOnAll | kOnProfile,         kForAny, D::kByRule,   kChangeableOnCopy | kTokenDefault, kClient},
-  AttributeRow{CMKD_NAMED(LABEL),                      K::kText,          kOnAll | kOnProfile,         kForAny, D::kEmpty,    kModifiable, kClient},
+  AttributeRow{CMKD_NAMED(LABEL),                      K::kText,          kOnAll,         kForAny, D::kEmpty,    kModifiable, kClient},
   AttributeRow{CMKD_NAMED(UNIQUE_ID),                  K::kText,          kOnAll | kOnBuiltIn,         kForAny, D::kComputed, kNeverGiven, kToken},
   AttributeRow{CMKD_NAMED(APPLICATION),                K::kText,          kOnData,        kForAny, D::kEmpty,    kNoRules, kClient},
   AttributeRow{CMKD_NAMED(VALUE),                      K::kBytes,         kOnData,        kForAny, D::kEmpty,    kNoRules, kClient},

@@ -1,6 +1,9 @@
 // Inputs of any size: as much as a call takes at once, and any amount in parts. CMKD_TEST_PARTS_MIB says how much goes
 // through in parts: 64 unless it says otherwise; 1024 takes some ten seconds.
 #include <openssl/evp.h>
+#include <unistd.h>
+
+#include <fstream>
 
 #include "tests/functions/functions_fixture.h"
 
@@ -64,6 +67,45 @@ class SizesTest : public CallsTest {
     return session;
   }
 };
+
+#ifndef CMKD_SANITIZED
+// The most memory that the daemon of this sandbox, a child of our parent, ever had; 0 when there is none to be found.
+std::size_t DaemonsPeakBytes() {
+  const std::string parent = "/proc/" + std::to_string(::getppid());
+  std::ifstream list(parent + "/task/" + std::to_string(::getppid()) + "/children");
+  for (long child = 0; list >> child;) {
+    const std::string process = "/proc/" + std::to_string(child);
+    std::string name, word;
+    std::getline(std::ifstream(process + "/comm"), name);
+    if (name != "cmkd") continue;
+    std::ifstream status(process + "/status");
+    while (status >> word) {
+      std::size_t kib = 0;
+      if (word == "VmHWM:" && status >> kib) return kib * 1024;
+    }
+  }
+  return 0;
+}
+
+// However much goes through, the daemon has room for a few pieces and no more. (Sanitizers keep what is freed.)
+TEST_F(SizesTest, TheDaemonKeepsNothingOfWhatGoesThrough) {
+  const std::size_t before = DaemonsPeakBytes();
+  ASSERT_NE(before, 0u) << "no daemon beside us";
+  CK_MECHANISM digest = M(CKM_SHA256), mac = M(CKM_SHA256_HMAC);
+  const CK_SESSION_HANDLE other = Second();
+  ASSERT_EQ(f_->C_DigestInit(s_, &digest), CKR_OK);
+  ASSERT_EQ(f_->C_SignInit(other, &mac, Open(Bytes(64, 3))), CKR_OK);
+  InParts([&](const Bytes& piece) {
+    ASSERT_EQ(f_->C_DigestUpdate(s_, BytePtr(piece), piece.size()), CKR_OK);
+    ASSERT_EQ(f_->C_SignUpdate(other, BytePtr(piece), piece.size()), CKR_OK);
+  });
+  Bytes made(32);
+  CK_ULONG length = made.size();
+  EXPECT_EQ(f_->C_DigestFinal(s_, made.data(), &length), CKR_OK);
+  EXPECT_EQ(f_->C_SignFinal(other, made.data(), &length), CKR_OK);
+  EXPECT_LT(DaemonsPeakBytes() - before, 48 * kMiB);
+}
+#endif
 
 TEST_F(SizesTest, DigestInParts) {
   CK_MECHANISM m = M(CKM_SHA256);
