@@ -138,7 +138,9 @@ bool Lane::Half::Take(wire::FrameHeader& header, wire::Buffer& payload) {
   std::memcpy(&header, area_, sizeof header);
   if (header.payload_bytes > kFrameBytesMax - sizeof header) return false;
   payload.Clear();
-  std::memcpy(payload.Extend(header.payload_bytes), area_ + sizeof header, header.payload_bytes);
+  if (header.payload_bytes != 0) {
+    std::memcpy(payload.Extend(header.payload_bytes), area_ + sizeof header, header.payload_bytes);
+  }
   Wipe({area_, sizeof header + header.payload_bytes});
   Store(words_->taken, Load(words_->turn));
   return true;
