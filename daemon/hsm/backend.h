@@ -23,6 +23,8 @@
 
 namespace cmkd::daemon {
 
+struct Capabilities;
+
 // What a key object in the device is made from.
 struct KeyMaterial {
   CK_OBJECT_CLASS object_class = CKO_SECRET_KEY;
@@ -99,8 +101,12 @@ class Backend {
   virtual bool software() const = 0;
   // Whether the device is there and logged in.
   virtual bool available() const = 0;
-  // What the device says of a mechanism; nullptr when it does not have it. Known when the backend has started.
+  // What the device says of a mechanism; nullptr when it does not have it, or was seen not to do it. Known when the
+  // backend has started.
   virtual const CK_MECHANISM_INFO* FindMechanism(CK_MECHANISM_TYPE type) const = 0;
+
+  // What was seen of it when it started, beyond its list; nullptr when nothing was tried.
+  virtual const Capabilities* capabilities() const { return nullptr; }
 
   virtual Fallible<std::unique_ptr<Lease>> Acquire() = 0;
 

@@ -142,6 +142,7 @@ Result<std::unique_ptr<Backend>, std::string> StartHosted(const HsmConfig& confi
   options.link.reset = [process = &hosted->process](const char* why) { process->Kill(why); };
   options.cache_entries = surroundings.cache_entries;
   options.functions_3_2 = entry::WholeList(hosted->module.functions());
+  options.record_path = surroundings.state_directory + "/hsm-" + config.name + ".record";
   options.keep_alive = hosted;
   auto backend = Pkcs11Backend::Start(hosted->module.functions(), std::move(options));
   if (!backend.ok()) {

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <set>
 #include <thread>
 
 #include "daemon/crypto/random.h"
+#include "daemon/hsm/capabilities.h"
 #include "daemon/hsm/quirks.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/return_values.h"
@@ -334,6 +336,32 @@ std::string Text(const CK_VERSION& version) {
   return std::to_string(version.major) + "." + std::to_string(version.minor);
 }
 
+std::string Names(const std::set<CK_MECHANISM_TYPE>& types) {
+  std::string names;
+  for (const CK_MECHANISM_TYPE type : types) {
+    const spec::MechanismRow* row = spec::FindMechanism(type);
+    names += (names.empty() ? "" : ", ") + (row == nullptr ? std::to_string(type) : std::string(row->name));
+  }
+  return names;
+}
+
+// What the back end saw when it started.
+void DescribeTrials(Backend& backend, Examination& result) {
+  const Capabilities* const seen = backend.capabilities();
+  if (seen == nullptr || (seen->working.empty() && seen->broken.empty())) return;
+  std::set<CK_MECHANISM_TYPE> otherwise;
+  for (const auto& [type, rv] : seen->wrong_key) otherwise.insert(type);
+  if (!seen->broken.empty())
+    result.findings.push_back(
+        {"listed mechanisms", Verdict::kHandled, "listed, and do not work; not offered: " + Names(seen->broken)});
+  if (!seen->mute.empty())
+    result.findings.push_back({"integrity checks", Verdict::kHandled,
+                               "a failed check looks like a lost device; not offered: " + Names(seen->mute)});
+  if (!otherwise.empty())
+    result.findings.push_back({"codes of failed checks", Verdict::kHandled,
+                               "not the standard's, and understood all the same: " + Names(otherwise)});
+}
+
 void Describe(Backend& backend, Examination& result) {
   (void)backend.Run([&](CK_FUNCTION_LIST_PTR f, Backend::Lease& lease) -> CK_RV {
     CK_INFO info{};
@@ -359,6 +387,7 @@ void Describe(Backend& backend, Examination& result) {
                                  std::to_string(rows) + " known slips of this module are corrected in its host"});
     return CKR_OK;
   });
+  DescribeTrials(backend, result);
   for (const spec::MechanismRow& row : spec::Mechanisms()) {
     if (backend.FindMechanism(row.type) != nullptr) result.mechanisms.emplace_back(row.name);
   }

@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "daemon/hsm/loss.h"
+#include "daemon/system/log.h"
+#include "pkcs11/spec/product.h"
 #include "pkcs11/spec/return_values.h"
 #include "pkcs11/spec/vendor.h"
 
@@ -32,8 +34,7 @@ std::size_t SessionsOf(const CK_TOKEN_INFO& token, std::size_t wanted) {
   return wanted;
 }
 
-Fallible<std::map<CK_MECHANISM_TYPE, CK_MECHANISM_INFO>> ListMechanisms(CK_FUNCTION_LIST_PTR f, CK_SLOT_ID slot,
-                                                                        const QuirkSet& quirks) {
+Fallible<MechanismMap> ListMechanisms(CK_FUNCTION_LIST_PTR f, CK_SLOT_ID slot) {
   CK_ULONG count = 0;
   if (const CK_RV rv = f->C_GetMechanismList(slot, nullptr, &count); rv != CKR_OK) {
     return DeviceRefused("C_GetMechanismList", rv);
@@ -43,10 +44,10 @@ Fallible<std::map<CK_MECHANISM_TYPE, CK_MECHANISM_INFO>> ListMechanisms(CK_FUNCT
     return DeviceRefused("C_GetMechanismList", rv);
   }
   types.resize(std::min<std::size_t>(count, types.size()));
-  std::map<CK_MECHANISM_TYPE, CK_MECHANISM_INFO> mechanisms;
+  MechanismMap mechanisms;
   for (const CK_MECHANISM_TYPE type : types) {
     CK_MECHANISM_INFO info{};
-    if (!quirks.Lacks(type) && f->C_GetMechanismInfo(slot, type, &info) == CKR_OK) mechanisms.emplace(type, info);
+    if (f->C_GetMechanismInfo(slot, type, &info) == CKR_OK) mechanisms.emplace(type, info);
   }
   return mechanisms;
 }
@@ -69,6 +70,7 @@ Pkcs11Backend::Pkcs11Backend(CK_FUNCTION_LIST_PTR functions, Pkcs11BackendOption
       link_(functions, std::move(options.link)),
       pool_(link_, options.sessions_max, options.sessions_idle_max),
       wrapping_(link_.device()),
+      record_path_(std::move(options.record_path)),
       cache_(options.cache_entries, [this](const CachedKey& key) { DestroyCached(key); }) {}
 
 Pkcs11Backend::~Pkcs11Backend() { link_.StopKeeper(); }
@@ -84,8 +86,36 @@ Status Pkcs11Backend::Open() {
   if (f->C_GetInfo(&info) == CKR_OK) quirks_ = QuirkSet(info);
   CK_TOKEN_INFO token{};
   if (f->C_GetTokenInfo(link_.slot(), &token) == CKR_OK) pool_.Bound(SessionsOf(token, pool_.sessions_max()));
-  ASSIGN_OR_RETURN(mechanisms_, ListMechanisms(f, link_.slot(), quirks_));
+  ASSIGN_OR_RETURN(mechanisms_, ListMechanisms(f, link_.slot()));
+  Learn(info, token);
   return {};
+}
+
+void Pkcs11Backend::Learn(const CK_INFO& module, const CK_TOKEN_INFO& token) {
+  // Our own device tests itself with known answers; and whoever counts its calls in a script of faults counts his own.
+  CK_INFO ours{};
+  spec::FillInfo(ours);
+  if (std::equal(std::begin(module.manufacturerID), std::end(module.manufacturerID), std::begin(ours.manufacturerID)))
+    return;
+  auto learnt = LearnCapabilities(record_path_, IdentityOf(module, token), functions(), link_.slot(), mechanisms_);
+  if (!learnt.ok()) {
+    LogWarning("HSM " + name_ + ": its mechanisms could not be tried: " + learnt.error().why);
+  } else {
+    capabilities_ = std::move(*learnt);
+  }
+  // What was seen counts for more than what is known of the module's name.
+  std::string dropped;
+  std::erase_if(mechanisms_, [&](const auto& each) {
+    const CK_MECHANISM_TYPE type = each.first;
+    const bool seen_to_fail = capabilities_.broken.contains(type) || capabilities_.mute.contains(type);
+    const bool gone = seen_to_fail || (quirks_.Lacks(type) && !capabilities_.working.contains(type));
+    if (gone) {
+      const spec::MechanismRow* row = spec::FindMechanism(type);
+      dropped += (dropped.empty() ? "" : ", ") + (row == nullptr ? std::to_string(type) : std::string(row->name));
+    }
+    return gone;
+  });
+  if (!dropped.empty()) LogInfo("HSM " + name_ + " lists what it does not do; it is not offered: " + dropped);
 }
 
 const CK_MECHANISM_INFO* Pkcs11Backend::FindMechanism(CK_MECHANISM_TYPE type) const {
@@ -94,7 +124,7 @@ const CK_MECHANISM_INFO* Pkcs11Backend::FindMechanism(CK_MECHANISM_TYPE type) co
 }
 
 bool Pkcs11Backend::IsWrongKey(CK_MECHANISM_TYPE mechanism, CK_RV rv) const {
-  return MeansWrongKey(mechanism, rv, quirks_);
+  return MeansWrongKey(mechanism, rv, quirks_) || capabilities_.SaysWrongKey(mechanism, rv);
 }
 
 Fallible<std::unique_ptr<Pkcs11Backend::Session>> Pkcs11Backend::TakeSession() {

@@ -11,6 +11,7 @@
 #include <span>
 
 #include "daemon/hsm/backend.h"
+#include "daemon/hsm/capabilities.h"
 #include "daemon/hsm/device_link.h"
 #include "daemon/hsm/key_cache.h"
 #include "daemon/hsm/key_templates.h"
@@ -30,6 +31,8 @@ struct Pkcs11BackendOptions {
   std::size_t sessions_idle_max = 64;
   // The device's functions of 3.2, if it has them; nullptr otherwise. As long-lived as the plain list.
   const CK_FUNCTION_LIST_3_2* functions_3_2 = nullptr;
+  // Where what the device was seen to do is kept; empty: it is tried at each start.
+  std::string record_path;
   // Kept until the device has been finalised: the host process and the function list that leads to it.
   std::shared_ptr<void> keep_alive;
 };
@@ -48,6 +51,7 @@ class Pkcs11Backend final : public Backend {
   bool software() const override { return software_; }
   bool available() const override { return link_.up(); }
   const CK_MECHANISM_INFO* FindMechanism(CK_MECHANISM_TYPE type) const override;
+  const Capabilities* capabilities() const override { return &capabilities_; }
 
   Fallible<std::unique_ptr<Lease>> Acquire() override;
   Status Run(const Work& work) override;
@@ -102,6 +106,8 @@ class Pkcs11Backend final : public Backend {
 
   Pkcs11Backend(CK_FUNCTION_LIST_PTR functions, Pkcs11BackendOptions options);
   Status Open();
+  // Tries what the device lists, and leaves of it what works.
+  void Learn(const CK_INFO& module, const CK_TOKEN_INFO& token);
 
   // Takes a session and does the job; once more when the device lost something in between.
   Status Attempt(const Job& job);
@@ -163,7 +169,9 @@ class Pkcs11Backend final : public Backend {
   WrappingKeys wrapping_;
   TemplateTolerance tolerance_;
   std::array<std::atomic<Keeping>, kKeyKinds> keeping_{};
-  std::map<CK_MECHANISM_TYPE, CK_MECHANISM_INFO> mechanisms_;
+  const std::string record_path_;
+  MechanismMap mechanisms_;
+  Capabilities capabilities_;
   QuirkSet quirks_;
   mutable std::mutex owner_mutex_;
   std::string owner_ = "cmkd";

@@ -6,6 +6,8 @@
 #include <array>
 #include <cstring>
 
+#include "daemon/hsm/loss.h"
+
 namespace cmkd::daemon {
 namespace {
 
@@ -16,7 +18,8 @@ constexpr std::string_view kNss = "Mozilla Foundation";
 
 // A wrong tag, wrong padding and a wrong key wrap all come as CKR_GENERAL_ERROR, and so does a refused public point.
 // NULL or unfitting parameters come as CKR_ARGUMENTS_BAD, though no pointer of the call is at fault. NSS says of an
-// HMAC that does not fit that the device is at fault, which would have the daemon look after the device.
+// HMAC that does not fit whatever went wrong last in the same thread: mostly that the device is at fault, which would
+// have the daemon look after the device.
 constexpr std::array kQuirks = {
     Quirk{kSoftHsm, 2, CallId::C_Decrypt, CKM_AES_GCM, CKR_GENERAL_ERROR, CKR_ENCRYPTED_DATA_INVALID},
     Quirk{kSoftHsm, 2, CallId::C_DecryptFinal, CKM_AES_GCM, CKR_GENERAL_ERROR, CKR_ENCRYPTED_DATA_INVALID},
@@ -42,16 +45,16 @@ constexpr std::array kQuirks = {
     Quirk{kSoftHsm, 2, CallId::C_DecryptInit, kEveryMechanism, CKR_ARGUMENTS_BAD, CKR_MECHANISM_PARAM_INVALID},
     Quirk{kSoftHsm, 2, CallId::C_SignInit, kEveryMechanism, CKR_ARGUMENTS_BAD, CKR_MECHANISM_PARAM_INVALID},
     Quirk{kSoftHsm, 2, CallId::C_VerifyInit, kEveryMechanism, CKR_ARGUMENTS_BAD, CKR_MECHANISM_PARAM_INVALID},
-    Quirk{kNss, 3, CallId::C_Verify, CKM_SHA_1_HMAC, CKR_DEVICE_ERROR, CKR_SIGNATURE_INVALID},
-    Quirk{kNss, 3, CallId::C_Verify, CKM_SHA224_HMAC, CKR_DEVICE_ERROR, CKR_SIGNATURE_INVALID},
-    Quirk{kNss, 3, CallId::C_Verify, CKM_SHA256_HMAC, CKR_DEVICE_ERROR, CKR_SIGNATURE_INVALID},
-    Quirk{kNss, 3, CallId::C_Verify, CKM_SHA384_HMAC, CKR_DEVICE_ERROR, CKR_SIGNATURE_INVALID},
-    Quirk{kNss, 3, CallId::C_Verify, CKM_SHA512_HMAC, CKR_DEVICE_ERROR, CKR_SIGNATURE_INVALID},
-    Quirk{kNss, 3, CallId::C_VerifyFinal, CKM_SHA_1_HMAC, CKR_DEVICE_ERROR, CKR_SIGNATURE_INVALID},
-    Quirk{kNss, 3, CallId::C_VerifyFinal, CKM_SHA224_HMAC, CKR_DEVICE_ERROR, CKR_SIGNATURE_INVALID},
-    Quirk{kNss, 3, CallId::C_VerifyFinal, CKM_SHA256_HMAC, CKR_DEVICE_ERROR, CKR_SIGNATURE_INVALID},
-    Quirk{kNss, 3, CallId::C_VerifyFinal, CKM_SHA384_HMAC, CKR_DEVICE_ERROR, CKR_SIGNATURE_INVALID},
-    Quirk{kNss, 3, CallId::C_VerifyFinal, CKM_SHA512_HMAC, CKR_DEVICE_ERROR, CKR_SIGNATURE_INVALID},
+    Quirk{kNss, 3, CallId::C_Verify, CKM_SHA_1_HMAC, kEveryFailure, CKR_SIGNATURE_INVALID},
+    Quirk{kNss, 3, CallId::C_Verify, CKM_SHA224_HMAC, kEveryFailure, CKR_SIGNATURE_INVALID},
+    Quirk{kNss, 3, CallId::C_Verify, CKM_SHA256_HMAC, kEveryFailure, CKR_SIGNATURE_INVALID},
+    Quirk{kNss, 3, CallId::C_Verify, CKM_SHA384_HMAC, kEveryFailure, CKR_SIGNATURE_INVALID},
+    Quirk{kNss, 3, CallId::C_Verify, CKM_SHA512_HMAC, kEveryFailure, CKR_SIGNATURE_INVALID},
+    Quirk{kNss, 3, CallId::C_VerifyFinal, CKM_SHA_1_HMAC, kEveryFailure, CKR_SIGNATURE_INVALID},
+    Quirk{kNss, 3, CallId::C_VerifyFinal, CKM_SHA224_HMAC, kEveryFailure, CKR_SIGNATURE_INVALID},
+    Quirk{kNss, 3, CallId::C_VerifyFinal, CKM_SHA256_HMAC, kEveryFailure, CKR_SIGNATURE_INVALID},
+    Quirk{kNss, 3, CallId::C_VerifyFinal, CKM_SHA384_HMAC, kEveryFailure, CKR_SIGNATURE_INVALID},
+    Quirk{kNss, 3, CallId::C_VerifyFinal, CKM_SHA512_HMAC, kEveryFailure, CKR_SIGNATURE_INVALID},
 };
 
 // OpenSSL 3 has single DES in its legacy provider only, which nothing loads.
@@ -68,6 +71,12 @@ constexpr std::array kLacks = {
 // Wrong lengths are not among them: no other key would make them right.
 constexpr std::array<CK_RV, 4> kWrongKey = {CKR_ENCRYPTED_DATA_INVALID, CKR_AEAD_DECRYPT_FAILED, CKR_SIGNATURE_INVALID,
                                             CKR_WRAPPED_KEY_INVALID};
+
+// What a failed check cannot be: the session or the memory is at fault, or the length.
+bool IsSomethingElse(CK_RV rv) {
+  return (ClassifyLoss(rv) != Loss::kNone && rv != CKR_DEVICE_ERROR) || rv == CKR_HOST_MEMORY ||
+         rv == CKR_SIGNATURE_LEN_RANGE || rv == CKR_FUNCTION_CANCELED || rv == CKR_CANCEL;
+}
 
 bool SaysWrongKey(CK_RV rv) { return std::find(kWrongKey.begin(), kWrongKey.end(), rv) != kWrongKey.end(); }
 
@@ -100,7 +109,8 @@ bool QuirkSet::Lacks(CK_MECHANISM_TYPE mechanism) const {
 CK_RV QuirkSet::Correct(CallId call, CK_MECHANISM_TYPE mechanism, CK_RV rv) const {
   if (rv == CKR_OK) return rv;
   for (const Quirk& row : rows_) {
-    if (row.call == call && row.says == rv && (row.mechanism == mechanism || row.mechanism == kEveryMechanism)) {
+    const bool says = row.says == rv || (row.says == kEveryFailure && !IsSomethingElse(rv));
+    if (row.call == call && says && (row.mechanism == mechanism || row.mechanism == kEveryMechanism)) {
       return row.means;
     }
   }

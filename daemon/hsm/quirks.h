@@ -14,6 +14,9 @@ namespace cmkd::daemon {
 // Any mechanism, any call.
 inline constexpr CK_MECHANISM_TYPE kEveryMechanism = static_cast<CK_MECHANISM_TYPE>(-1);
 
+// Any failure but those that cannot be about the data: lost sessions, memory, lengths.
+inline constexpr CK_RV kEveryFailure = static_cast<CK_RV>(-1);
+
 struct Quirk {
   std::string_view manufacturer;  // manufacturerID of C_GetInfo begins so
   CK_BYTE major;                  // libraryVersion.major of C_GetInfo

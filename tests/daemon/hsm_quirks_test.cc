@@ -43,6 +43,16 @@ TEST(Quirks, ChangeOneCodeOfOneCallAndMechanism) {
   EXPECT_EQ(quirks.Correct(CallId::C_SignInit, CKM_RSA_PKCS_PSS, CKR_ARGUMENTS_BAD), CKR_MECHANISM_PARAM_INVALID);
 }
 
+TEST(Quirks, AModuleThatSaysAnythingOfAFailedCheckIsStillUnderstood) {
+  const QuirkSet nss(Module("Mozilla Foundation", 3));
+  for (const CK_RV rv : {CKR_DEVICE_ERROR, CKR_ARGUMENTS_BAD, CKR_MECHANISM_INVALID, CKR_SIGNATURE_INVALID})
+    EXPECT_EQ(nss.Correct(CallId::C_Verify, CKM_SHA256_HMAC, rv), CKR_SIGNATURE_INVALID) << rv;
+  for (const CK_RV rv : {CKR_OK, CKR_SESSION_HANDLE_INVALID, CKR_OPERATION_NOT_INITIALIZED, CKR_SIGNATURE_LEN_RANGE,
+                         CKR_HOST_MEMORY, CKR_DEVICE_REMOVED})
+    EXPECT_EQ(nss.Correct(CallId::C_Verify, CKM_SHA256_HMAC, rv), rv);
+  EXPECT_EQ(nss.Correct(CallId::C_VerifyInit, CKM_SHA256_HMAC, CKR_ARGUMENTS_BAD), CKR_ARGUMENTS_BAD);
+}
+
 TEST(Quirks, HideWhatAModuleListsAndCannotDo) {
   EXPECT_TRUE(QuirkSet(Module("SoftHSM", 2)).Lacks(CKM_DES_CBC));
   EXPECT_FALSE(QuirkSet(Module("SoftHSM", 2)).Lacks(CKM_DES3_CBC));
