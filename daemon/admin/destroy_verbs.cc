@@ -63,8 +63,8 @@ Fallible<Approvals> Approve(const AdminCall& call, const cmk::CmkId& id, const s
     approvals.users.push_back(user);
     RETURN_IF_STORE_ERROR(txn->PutRequest(
         {.tag = Bytes(tag.begin(), tag.end()), .body_digest = Encode(approvals), .objects = {}, .expires = {}}, now));
-    RETURN_IF_STORE_ERROR(txn->Commit());
   }
+  RETURN_IF_STORE_ERROR(txn->Commit());
   return approvals;
 }
 

@@ -93,7 +93,10 @@ Fallible<store::TokenRecord> Custodian::ReserveToken(const std::string& label, c
   STORE_OR_RETURN(const auto tokens, txn->ListTokens());
   for (const store::TokenRecord& other : tokens) {
     if (other.label != label) continue;
-    if (before) return other;
+    if (before) {
+      RETURN_IF_STORE_ERROR(txn->Commit());
+      return other;
+    }
     return Fail(CKR_ARGUMENTS_BAD, "a token has this label already", spec::kNameTaken);
   }
   ASSIGN_OR_RETURN(store::TokenRecord token, MakeToken(*txn, profile, hsm));
@@ -236,6 +239,7 @@ Fallible<std::vector<CK_OBJECT_HANDLE>> Custodian::AddOnce(const cmk::TokenId& i
   if (before) {
     repeated = true;
     for (const cmk::ObjectSerial serial : before->objects) handles.push_back(serial.value);
+    RETURN_IF_STORE_ERROR(txn->Commit());
     return handles;
   }
   STORE_OR_RETURN(const store::TokenRecord token, txn->GetToken(id));
@@ -300,7 +304,10 @@ Fallible<spec::KeyRole> Custodian::DecideRole(const Object& key, ByteView sessio
   if (!key.is_token()) return DecideSessionRole(session_name, wanted);
   STORE_OR_RETURN(const Txn txn, store_.BeginWrite("key.role"));
   STORE_OR_RETURN(const auto record, txn->GetObject({key.handle}));
-  if (const auto now = spec::RoleOf(DecodeObject(record)->attributes); now != spec::KeyRole::kUndecided) return now;
+  if (const auto now = spec::RoleOf(DecodeObject(record)->attributes); now != spec::KeyRole::kUndecided) {
+    RETURN_IF_STORE_ERROR(txn->Commit());
+    return now;
+  }
   std::vector<cmk::ObjectSerial> halves = {{key.handle}};
   if (key.cmk) {
     const store::Term of_key[] = {store::OfCmk(*key.cmk)};
@@ -411,7 +418,10 @@ Fallible<cmk::Cmk> Custodian::Change(const cmk::CmkId& id, const cmk::Request& r
     STORE_OR_RETURN(const auto found, txn->FindCmk(id));
     if (!found) return Fail(CKR_OBJECT_HANDLE_INVALID, "no key has this id", spec::kNotFound);
     ASSIGN_OR_RETURN(const auto earlier, Earlier(*txn, name, clock_.Now()));
-    if (earlier) return *found;
+    if (earlier) {
+      RETURN_IF_STORE_ERROR(txn->Commit());
+      return *found;
+    }
     as_before = *found;
     STORE_OR_RETURN(store::TokenRecord token, txn->GetToken(found->token));
     hsm = token.hsm;
@@ -522,7 +532,10 @@ Fallible<cmk::Cmk> Custodian::Edit(const char* label, const cmk::CmkId& id, cons
   STORE_OR_RETURN(auto key, txn->FindCmk(id));
   if (!key) return Fail(CKR_OBJECT_HANDLE_INVALID, "no key has this id", spec::kNotFound);
   ASSIGN_OR_RETURN(const auto earlier, Earlier(*txn, name, clock_.Now()));
-  if (earlier) return std::move(*key);
+  if (earlier) {
+    RETURN_IF_STORE_ERROR(txn->Commit());
+    return std::move(*key);
+  }
   STORE_OR_RETURN(const store::TokenRecord token, txn->GetToken(key->token));
   if (key->state == cmk::CmkState::kDestroyed) return Translate(cmk::Refusal::kKeyDestroyed, Moment::kManage);
   const bool had_imports = !key->imports.empty();
@@ -539,7 +552,10 @@ Fallible<cmk::Cmk> Custodian::MoveAlias(const cmk::CmkId& id, const std::string&
   STORE_OR_RETURN(const Txn txn, store_.BeginWrite("key.alias"));
   STORE_OR_RETURN(cmk::Cmk key, txn->GetCmk(id));
   ASSIGN_OR_RETURN(const auto earlier, Earlier(*txn, name, clock_.Now()));
-  if (earlier) return key;
+  if (earlier) {
+    RETURN_IF_STORE_ERROR(txn->Commit());
+    return key;
+  }
   if (key.state == cmk::CmkState::kPendingDeletion || key.state == cmk::CmkState::kDestroyed)
     return Translate(cmk::Refusal::kKeyPendingDeletion, Moment::kManage);
   STORE_OR_RETURN(const auto owners, txn->FindCmksByName(key.token, alias));

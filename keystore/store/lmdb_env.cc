@@ -119,6 +119,13 @@ StoreResult<MDB_txn*> LmdbEnv::BeginWrite() {
   return txn;
 }
 
+StoreResult<MDB_txn*> LmdbEnv::BeginInside(MDB_txn* outer) {
+  MDB_txn* txn = nullptr;
+  const int code = ::mdb_txn_begin(env_, outer, 0, &txn);
+  if (code != MDB_SUCCESS) return LmdbFailure(code, "cannot write to the store");
+  return txn;
+}
+
 int LmdbEnv::CommitWrite(MDB_txn* txn) { return ::mdb_txn_commit(txn); }
 void LmdbEnv::AbortWrite(MDB_txn* txn) { ::mdb_txn_abort(txn); }
 

@@ -32,6 +32,8 @@ class LmdbEnv {
   void EndRead(MDB_txn* txn);
   // The caller keeps writers apart. Must end in the thread that began it.
   StoreResult<MDB_txn*> BeginWrite();
+  // One inside `outer`, which waits meanwhile: committed into it, or undone alone. Any thread, one at a time.
+  StoreResult<MDB_txn*> BeginInside(MDB_txn* outer);
   // MDB_SUCCESS once the change is on disk; an LMDB or system code otherwise.
   int CommitWrite(MDB_txn* txn);
   void AbortWrite(MDB_txn* txn);

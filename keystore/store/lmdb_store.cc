@@ -6,7 +6,6 @@
 #include <atomic>
 #include <cerrno>
 #include <functional>
-#include <mutex>
 #include <set>
 #include <utility>
 #include <vector>
@@ -14,6 +13,7 @@
 #include "keystore/cmk/lifecycle.h"
 #include "keystore/store/census.h"
 #include "keystore/store/first_touch.h"
+#include "keystore/store/group_commit.h"
 #include "keystore/store/lmdb_env.h"
 #include "keystore/store/lmdb_error.h"
 #include "keystore/store/lmdb_file.h"
@@ -94,9 +94,9 @@ class LmdbReadTxn : public Reads<ReadTxn> {
   SealedTable table_;
 };
 
-// What the store knows beside LMDB. Guarded by `writing`, the generation apart.
+// What the store knows beside LMDB. Belongs to whoever has the turn to write, the generation apart.
 struct Shared {
-  std::mutex writing;
+  GroupCommit commits;
   Books books;
   std::uint64_t region_entries = kRegionEntries;
   std::optional<StoreError> broken;  // set when a commit ended in doubt
@@ -105,15 +105,16 @@ struct Shared {
 
 class LmdbWriteTxn : public Reads<WriteTxn> {
  public:
+  // `group`: the changes that it joins; `txn` is then one inside the group's. nullptr: it leads.
   LmdbWriteTxn(LmdbEnv& env, MDB_txn* txn, const Seals& seals, FirstTouch* touch, Shared& shared,
-               std::unique_lock<std::mutex> writing, const char* label)
+               GroupCommit::GroupPtr group, const char* label)
       : Reads(table_),
         env_(env),
         txn_(txn),
         shared_(shared),
-        writing_(std::move(writing)),
+        group_(std::move(group)),
         label_(label),
-        books_(shared.books),
+        books_(group_ ? group_->books : shared.books),
         table_(txn, env.dbi(), seals, touch, &books_) {}
   ~LmdbWriteTxn() override { Abort(); }
 
@@ -175,14 +176,17 @@ class LmdbWriteTxn : public Reads<WriteTxn> {
   StoreResult<void> Commit() override;
 
  private:
+  StoreResult<void> CommitInside();
+  StoreResult<void> CommitGroup(Group& group);
   StoreResult<void> CheckLive() const {
     if (spoiled_) return Failure{*spoiled_};
     if (txn_ == nullptr) return Refuse(StoreErrorKind::kInvalid, "the transaction is over");
     return {};
   }
   void Abort() {
-    if (txn_ != nullptr) env_.AbortWrite(std::exchange(txn_, nullptr));
-    if (writing_.owns_lock()) writing_.unlock();
+    if (txn_ == nullptr) return;
+    env_.AbortWrite(std::exchange(txn_, nullptr));
+    shared_.commits.EndTurn();
   }
 
   // Refusals come before the first write of a change; anything else may have left half of it behind.
@@ -219,7 +223,7 @@ class LmdbWriteTxn : public Reads<WriteTxn> {
   LmdbEnv& env_;
   MDB_txn* txn_;
   Shared& shared_;
-  std::unique_lock<std::mutex> writing_;
+  GroupCommit::GroupPtr group_;
   const char* label_;
   Books books_;
   MetaRecord& meta_ = books_.meta;
@@ -383,24 +387,54 @@ StoreResult<void> LmdbWriteTxn::PurgeRequests(Timestamp now) {
 
 StoreResult<void> LmdbWriteTxn::Commit() {
   RETURN_IF_ERROR(CheckLive());
+  if (changed_) ++meta_.meta.generation;
+  if (group_ != nullptr) return CommitInside();
   if (!changed_) {
     Abort();
     return {};
   }
-  ++meta_.meta.generation;
+  const auto group = std::make_shared<Group>();
+  group->txn = txn_;
+  group->books = std::move(books_);
+  shared_.commits.Lead(group);
+  StoreResult<void> committed = CommitGroup(*group);
+  shared_.commits.EndGroup(group, committed.ok() ? std::nullopt : std::optional(committed.error()));
+  return committed;
+}
+
+// Also who changed nothing waits: what it read may be what others of the group have just written, and its answer may
+// say so.
+StoreResult<void> LmdbWriteTxn::CommitInside() {
+  MDB_txn* const inner = std::exchange(txn_, nullptr);
+  if (!changed_) {
+    env_.AbortWrite(inner);
+    return shared_.commits.Follow(group_, false);
+  }
+  const int code = env_.CommitWrite(inner);
+  if (code != MDB_SUCCESS) {
+    env_.AskForRoom(code);
+    shared_.commits.EndTurn();
+    return LmdbFailure(code, "cannot commit to the store");
+  }
+  group_->books = std::move(books_);
+  return shared_.commits.Follow(group_, true);
+}
+
+StoreResult<void> LmdbWriteTxn::CommitGroup(Group& group) {
+  MDB_txn* const txn = std::exchange(txn_, nullptr);
   // Bound into the record, so that an older state shown by LMDB is not taken for this one.
-  meta_.lmdb_transaction = ::mdb_txn_id(txn_);
-  StoreResult<void> written = table_.PutBooks(shared_.region_entries);
+  group.books.meta.lmdb_transaction = ::mdb_txn_id(txn);
+  SealedTable table(txn, env_.dbi(), table_.seals(), table_.touch(), &group.books);
+  StoreResult<void> written = table.PutBooks(shared_.region_entries);
   if (!written.ok()) {
     if (written.error().kind == StoreErrorKind::kFull) env_.AskForRoom(MDB_MAP_FULL);
-    Abort();
+    env_.AbortWrite(txn);
     return written;
   }
-  const int code = env_.CommitWrite(std::exchange(txn_, nullptr));
+  const int code = env_.CommitWrite(txn);
   if (code == MDB_SUCCESS) {
-    shared_.books = std::move(books_);
+    shared_.books = std::move(group.books);
     shared_.generation.store(shared_.books.meta.meta.generation, std::memory_order_release);
-    writing_.unlock();
     return {};
   }
   Failure<StoreError> failure = LmdbFailure(code, "cannot commit to the store");
@@ -415,7 +449,6 @@ StoreResult<void> LmdbWriteTxn::Commit() {
     failure.error.kind = StoreErrorKind::kIo;
     shared_.broken = failure.error;
   }
-  writing_.unlock();
   return failure;
 }
 
@@ -444,20 +477,27 @@ class LmdbStore : public Store {
   }
 
   StoreResult<std::unique_ptr<WriteTxn>> BeginWrite(const char* label) override {
-    std::unique_lock writing(shared_.writing);
-    if (shared_.broken)
-      return Refuse(StoreErrorKind::kIo, "an earlier commit ended in doubt (" + shared_.broken->sentence +
-                                             "); restart to find out what is on disk");
-    RETURN_IF_ERROR(CheckSound());
-    ASSIGN_OR_RETURN(MDB_txn * txn, env_->BeginWrite());
+    GroupCommit::GroupPtr group = shared_.commits.TakeTurn();
+    StoreResult<MDB_txn*> txn = BeginInTurn(group);
+    if (!txn.ok()) {
+      shared_.commits.EndTurn();
+      return Failure{std::move(txn.error())};
+    }
     return std::unique_ptr<WriteTxn>(
-        new LmdbWriteTxn(*env_, txn, seals_, touch_.get(), shared_, std::move(writing), label));
+        new LmdbWriteTxn(*env_, *txn, seals_, touch_.get(), shared_, std::move(group), label));
   }
 
   std::uint64_t Generation() const override { return shared_.generation.load(std::memory_order_acquire); }
   const StoreId& id() const override { return seals_.id(); }
 
  private:
+  StoreResult<MDB_txn*> BeginInTurn(const GroupCommit::GroupPtr& group) {
+    if (shared_.broken)
+      return Refuse(StoreErrorKind::kIo, "an earlier commit ended in doubt (" + shared_.broken->sentence +
+                                             "); restart to find out what is on disk");
+    RETURN_IF_ERROR(CheckSound());
+    return group != nullptr ? env_->BeginInside(group->txn) : env_->BeginWrite();
+  }
   StoreResult<void> CheckSound() const {
     return touch_ != nullptr && touch_->damaged() ? StoreResult<void>(Failure{touch_->damage()}) : StoreResult<void>();
   }

@@ -74,6 +74,7 @@ class SealedTable {
       : txn_(txn), dbi_(dbi), seals_(seals), touch_(touch), books_(books) {}
 
   const Seals& seals() const { return seals_; }
+  FirstTouch* touch() const { return touch_; }
 
   // The record under `key`, opened.
   StoreResult<std::optional<Bytes>> Find(const Key& key) const;

@@ -2,7 +2,9 @@
 // LMDB (lmdb_store.h), memory (memory_store.h) and faults on purpose (fault_store.h). Knows no PKCS#11.
 //
 // Threads: a Store may be used from any thread. One ReadTxn or WriteTxn is used by one thread at a time; a WriteTxn
-// stays with the thread that began it. There is one WriteTxn at a time: BeginWrite waits for the one before. Keep both
+// stays with the thread that began it. There is one WriteTxn at a time: BeginWrite waits for the one before, which may
+// still be on its way to the disk: then its changes are seen, and Commit of the next returns when both are there. So who
+// answers from what a WriteTxn has read commits first, even if it changed nothing. Keep both
 // short, and never hold one across a wait for a client or an HSM. A thread must not begin a transaction while it holds
 // another.
 //
@@ -133,8 +135,9 @@ class WriteTxn : public ReadTxn {
   // `request` is ignored.
   virtual StoreResult<void> PutRequest(const RequestRecord& request, Timestamp now) = 0;
 
-  // Makes the change durable before it returns; then, and only then, Generation() has moved, by one if it was not
-  // raised (a transaction that wrote nothing moves nothing). On kFull (no space, or the disk refused a write) nothing
+  // Makes the change durable before it returns, together with those of other threads that were waiting; then, and only
+  // then, Generation() has moved, by one for each change if it was not raised (a transaction that wrote nothing moves
+  // nothing). On kFull (no space, or the disk refused a write) nothing
   // was changed and a later try may go through. On kIo it is not known whether the change was made, and the store
   // refuses further writes until it is opened again. The transaction is over either way.
   virtual StoreResult<void> Commit() = 0;

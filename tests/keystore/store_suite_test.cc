@@ -534,5 +534,35 @@ TEST_P(StoreSuite, ReadersAndWritersOfManyThreadsSeeWholeChanges) {
   EXPECT_EQ(Must(Read()->ReadMeta()).generation, 1u + 1u + 200u);
 }
 
+// Changes of many threads may share a commit: what was acknowledged is there for everybody, what was refused or given
+// up is not, and neither is in the way of the others.
+TEST_P(StoreSuite, ChangesThatComeTogetherAreEachWholeOrNotThere) {
+  constexpr std::uint64_t kThreads = 6, kChanges = 40;
+  Do([&](WriteTxn& txn) { MustDo(txn.PutCmk(SomeCmk(9999, token_, "taken"))); });
+  std::atomic<int> wrong = 0;
+  const auto work = [&](std::uint64_t thread) {
+    for (std::uint64_t i = 0; i < kChanges; ++i) {
+      const std::uint64_t number = thread * 1000 + i;
+      auto txn = Must(store_->BeginWrite("test"));
+      const auto put = txn->PutCmk(SomeCmk(number, token_, i % 4 == 1 ? "taken" : "key " + std::to_string(number)),
+                                   NameRule::kUnique);
+      wrong += put.ok() != (i % 4 != 1);
+      // One in four is given up, after a refusal or in the middle.
+      if (i % 4 == 2) txn.reset();
+      if (txn != nullptr) MustDo(txn->Commit());
+      txn.reset();
+      const bool there = Must(Must(store_->BeginRead())->FindCmk(IdOf<CmkId>(number))).has_value();
+      wrong += there != (i % 4 == 0 || i % 4 == 3);
+    }
+  };
+  std::vector<std::thread> threads;
+  for (std::uint64_t thread = 0; thread < kThreads; ++thread) threads.emplace_back(work, thread);
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(Must(Read()->ReadMeta()).generation, 1u + 1u + kThreads * kChanges / 2);
+  store_.Reopen();
+  EXPECT_EQ(Must(Read()->ListCmksOfToken(token_, {}, kNoLimit)).size(), 1 + kThreads * kChanges / 2);
+}
+
 }  // namespace
 }  // namespace cmkd::store
