@@ -113,7 +113,10 @@ Fallible<store::TokenRecord> Custodian::SetToken(const cmk::TokenId& id, const T
   STORE_OR_RETURN(const Txn txn, store_.BeginWrite("token.set"));
   ASSIGN_OR_RETURN(const auto before, Earlier(*txn, request, clock_.Now()));
   STORE_OR_RETURN(store::TokenRecord token, txn->GetToken(id));
-  if (before) return token;
+  if (before) {
+    RETURN_IF_STORE_ERROR(txn->Commit());
+    return token;
+  }
   const cmk::Bounds bounds = BoundsOf(token);
   const auto within = [](const std::optional<Duration>& wanted, Duration least, Duration most) {
     return !wanted || (*wanted >= least && *wanted <= most);
