@@ -363,8 +363,10 @@ void DecodeResponse(Reader& r, spec::TemplateInOut& shape, CK_RV rv) {
     const CK_ULONG length = r.U64();
     if (!r.ok()) return;
     if (attribute.pValue != nullptr && length != CK_UNAVAILABLE_INFORMATION) {
-      if (length > attribute.ulValueLen || length % sizeof(CK_ATTRIBUTE) != 0) return r.Fail();
-      for (CK_ATTRIBUTE& each : InnerOf(attribute).first(length / sizeof(CK_ATTRIBUTE))) {
+      // The room that was sent; an application that says "unavailable" of a buffer has given none.
+      const auto inner = InnerOf(attribute);
+      if (length > inner.size_bytes() || length % sizeof(CK_ATTRIBUTE) != 0) return r.Fail();
+      for (CK_ATTRIBUTE& each : inner.first(length / sizeof(CK_ATTRIBUTE))) {
         each.type = r.U64();
         ReadValue(r, each);
       }
