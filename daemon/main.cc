@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <iostream>
 #include <optional>
@@ -15,6 +16,7 @@
 #include "daemon/server/server.h"
 #include "daemon/service/access.h"
 #include "daemon/startup/open_store.h"
+#include "daemon/startup/root_key.h"
 #include "daemon/system/log.h"
 #include "daemon/system/memory_policy.h"
 #include "daemon/system/notify.h"
@@ -55,11 +57,31 @@ Result<void, std::string> StartBackends(const Config& config, Backends& backends
     surroundings.state_directory = config.daemon.state_directory;
     surroundings.cache_entries = config.limits.key_cache_entries;
     surroundings.simulated = {sim::FunctionList(), &sim::Configure};
+    // With several, whatever does not need this one goes on without it.
+    surroundings.may_be_away = config.hsms.size() > 1;
     auto started = StartBackend(hsm, surroundings);
     if (!started.ok()) return Failure{"HSM \"" + hsm.name + "\": " + started.error()};
     backends.Add(std::move(*started));
   }
   return {};
+}
+
+// The HSMs that open the root key, in the configuration's order; the first one where there is no root key yet.
+std::vector<Backend*> HomesOf(const Config& config, const Backends& backends) {
+  const auto references = RootKeyReferences(config.daemon.state_directory);
+  std::vector<Backend*> homes;
+  for (const HsmConfig& hsm : config.hsms) {
+    if (references.contains(hsm.name)) homes.push_back(*backends.Get(hsm.name));
+  }
+  if (homes.empty()) homes.push_back(*backends.Get(config.hsms.front().name));
+  return homes;
+}
+
+// All that note the store's generation, as one: a home that is away must not be the only one that remembers.
+std::unique_ptr<MirrorSet> NotesOf(const Config& config, const Backends& backends) {
+  std::vector<MirrorMember> members;
+  for (const HsmConfig& hsm : config.hsms) members.push_back({hsm.name, *backends.Get(hsm.name), {}});
+  return std::make_unique<MirrorSet>(std::move(members), Bytes{});
 }
 
 // What a client leaves behind when its last connection closes.
@@ -119,10 +141,14 @@ int Serve(const Config& config, OlderStore older, const sigset_t& stop_signals) 
   if (!audit.ok()) return Fatal(audit.error());
   Backends backends;
   if (const auto started = StartBackends(config, backends); !started.ok()) return Fatal(started.error());
-  const auto home = backends.Get(config.hsms.front().name);
+  const std::vector<Backend*> homes = HomesOf(config, backends);
+  const auto there = std::find_if(homes.begin(), homes.end(), [](const Backend* home) { return home->available(); });
+  Backend& home = there == homes.end() ? *homes.front() : **there;
+  const std::unique_ptr<MirrorSet> notes = NotesOf(config, backends);
   StoreCheck check(**audit);
-  auto opened = OpenStore(config.daemon.state_directory, **home, wall_clock, (*audit)->GetState().store_generation,
-                          older, [&check](const std::optional<std::string>& damage) { check.Tell(damage); });
+  auto opened = OpenStore(
+      config.daemon.state_directory, home, wall_clock, (*audit)->GetState().store_generation, older,
+      [&check](const std::optional<std::string>& damage) { check.Tell(damage); }, notes.get());
   if (!opened.ok()) return Fatal(opened.error());
   store::Store& store = *opened->store;
   for (const auto& [name, backend] : backends.all()) backend->SetOwner(OwnerWords(store.id()));

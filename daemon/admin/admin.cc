@@ -19,8 +19,8 @@ namespace {
 constexpr std::size_t kRequestIdBytesMax = 64;
 
 const Verb* FindVerb(std::string_view name) {
-  for (const std::span<const Verb> verbs :
-       {TokenVerbs(), KeyVerbs(), ListVerbs(), LifeVerbs(), ImportVerbs(), AuditVerbs(), HsmVerbs(), DestroyVerbs()}) {
+  for (const std::span<const Verb> verbs : {TokenVerbs(), KeyVerbs(), ListVerbs(), LifeVerbs(), ImportVerbs(),
+                                            AuditVerbs(), HsmVerbs(), MirrorVerbs(), DestroyVerbs()}) {
     for (const Verb& verb : verbs) {
       if (verb.name == name) return &verb;
     }

@@ -148,7 +148,9 @@ Status Prepare(Backend& backend, const store::TokenRecord& token, const std::vec
 }  // namespace
 
 Fallible<std::vector<Adoptee>> FindAdoptees(const Daemon& daemon, const store::TokenRecord& token) {
-  ASSIGN_OR_RETURN(Backend * backend, daemon.backends.Get(token.hsm));
+  if (!token.mirrors.empty())
+    return Fail(CKR_ACTION_PROHIBITED, "a key that lives in one HSM cannot be on a mirrored token");
+  ASSIGN_OR_RETURN(Backend * backend, daemon.backends.Of(token));
   ASSIGN_OR_RETURN(const auto all, backend->ListObjects());
   ASSIGN_OR_RETURN(const ExpectedById ours, Gather(daemon.store, daemon.registry, token.hsm));
   std::map<Bytes, std::size_t> with_id;
@@ -175,7 +177,7 @@ Fallible<std::vector<Adoptee>> FindAdoptees(const Daemon& daemon, const store::T
 }
 
 Fallible<std::vector<spec::Attributes>> FindCertificates(const Daemon& daemon, const store::TokenRecord& token) {
-  ASSIGN_OR_RETURN(Backend * backend, daemon.backends.Get(token.hsm));
+  ASSIGN_OR_RETURN(Backend * backend, daemon.backends.Of(token));
   ASSIGN_OR_RETURN(const auto all, backend->ListObjects());
   std::set<Bytes> known;
   {

@@ -119,7 +119,7 @@ Fallible<Signer> FindSigner(const AdminCall& call) {
 Fallible<Bytes> Sign(const AdminCall& call, const Signer& signer, std::string_view text) {
   ASSIGN_OR_RETURN(const Candidate with,
                    CurrentCandidate(call.invocation, *signer.object, cmk::Use::kProtect, Moment::kManage));
-  ASSIGN_OR_RETURN(Backend * backend, call.daemon().backends.Get(signer.token->hsm));
+  ASSIGN_OR_RETURN(Backend * backend, call.daemon().backends.Of(*signer.token));
   const bool rsa = signer.object->key_type == CKK_RSA;
   CK_MECHANISM mechanism{rsa ? CKM_SHA256_RSA_PKCS : CKM_ECDSA, nullptr, 0};
   const Digest digest = Sha256(AsBytes(text));

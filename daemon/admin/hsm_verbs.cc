@@ -23,9 +23,9 @@ Fallible<Json> ReconcileHsms(const AdminCall& call) {
   ASSIGN_OR_RETURN(repair.leftovers, FlagArgument(call.arguments, "leftovers", false));
   ASSIGN_OR_RETURN(repair.nameless, FlagArgument(call.arguments, "nameless", false));
   if (repair.orphans || repair.leftovers || repair.nameless) call.WillChange();
-  const Bytes root = RootKeyReference(daemon.config.daemon.state_directory);
+  const auto roots = RootKeyReferences(daemon.config.daemon.state_directory);
   ASSIGN_OR_RETURN(const Reconciliation done,
-                   Reconcile(daemon.store, daemon.backends, daemon.custodian, daemon.registry, root, repair));
+                   Reconcile(daemon.store, daemon.backends, daemon.custodian, daemon.registry, roots, repair));
   Json findings = Json::array();
   std::size_t destroyed = 0;
   for (const Discrepancy& finding : done.findings) {

@@ -42,7 +42,7 @@ Fallible<Json> CreateKey(const AdminCall& call) {
   ASSIGN_OR_RETURN(const KeyRequest request, ReadKeyRequest(call.arguments));
   call.invocation.audit_text += " " + request.name;
   call.WillChange();
-  ASSIGN_OR_RETURN(Backend * backend, daemon.backends.Get(token->hsm));
+  ASSIGN_OR_RETURN(Backend * backend, daemon.backends.Of(*token));
   ASSIGN_OR_RETURN(const Custodian::Under under, daemon.custodian.WrappingKeyFor(token->id, Custodian::Keep::kToken));
   const Timestamp now = daemon.clock.Now();
   RETURN_IF_ERROR(CheckKeyRequest(request, *token, now));

@@ -94,6 +94,7 @@ Json DescribeEpoch(const AdminCall& call, const store::TokenRecord& token) {
           {"in_progress", progress.in_progress},
           {"rewrapped", progress.rewrapped},
           {"left_behind", progress.left_behind},
+          {"waits_for", progress.waits_for},
           {"due", TimeOrNull(token.epoch_due)}};
 }
 

@@ -237,8 +237,7 @@ Json DescribeKey(const Invocation& invocation, const cmk::Cmk& key, bool whole) 
   described["aliases"] = key.aliases;
   described["tags"] = Json::object();
   for (const auto& [tag, value] : key.tags) described["tags"][tag] = value;
-  const auto backend =
-      token.ok() ? invocation.daemon.backends.Get((*token)->hsm) : Fallible<Backend*>(Failure{token.error()});
+  const auto backend = token.ok() ? invocation.daemon.backends.Of(**token) : Fallible<Backend*>(Failure{token.error()});
   const bool software = backend.ok() && (*backend)->software();
   Json versions = Json::array();
   for (const cmk::KeyVersion& version : key.versions) {

@@ -78,6 +78,7 @@ std::span<const Verb> ListVerbs();
 std::span<const Verb> ImportVerbs();
 std::span<const Verb> AuditVerbs();
 std::span<const Verb> HsmVerbs();
+std::span<const Verb> MirrorVerbs();
 std::span<const Verb> DestroyVerbs();
 
 }  // namespace cmkd::daemon

@@ -157,7 +157,6 @@ Status Custodian::WipeToken(store::WriteTxn& txn, const store::TokenRecord& toke
 Status Custodian::InitToken(CK_SLOT_ID slot, const std::string& label, Bytes so_verifier) {
   cmk::TokenId id;
   std::vector<cmk::Cmk> destroyed;
-  std::string hsm;
   {
     STORE_OR_RETURN(const Txn txn, store_.BeginWrite("token.init"));
     STORE_OR_RETURN(const auto tokens, txn->ListTokens());
@@ -178,11 +177,10 @@ Status Custodian::InitToken(CK_SLOT_ID slot, const std::string& label, Bytes so_
     token.so_pin = {.verifier = std::move(so_verifier), .failures = 0, .generation = generation, .retry_after = {}};
     token.user_pin = {.verifier = {}, .failures = 0, .generation = token.user_pin.generation + 1, .retry_after = {}};
     id = token.id;
-    hsm = token.hsm;
     RETURN_IF_STORE_ERROR(txn->PutToken(token));
     RETURN_IF_STORE_ERROR(txn->Commit());
   }
-  for (const cmk::Cmk& key : destroyed) (void)DropMaterial(hsm, key, true);
+  for (const cmk::Cmk& key : destroyed) (void)DropMaterial(id, key, true);
   return EnsureWrappingKey(id);
 }
 
@@ -226,9 +224,7 @@ Fallible<std::vector<CK_OBJECT_HANDLE>> Custodian::Add(const cmk::TokenId& id, N
   bool in_doubt = false;
   bool repeated = false;
   auto added = AddOnce(id, std::move(objects), request, in_doubt, repeated);
-  if (unused && !in_doubt && (repeated || !added.ok())) {
-    if (const auto token = records_.GetToken(id); token.ok()) (void)DropMaterial((*token)->hsm, *unused, true);
-  }
+  if (unused && !in_doubt && (repeated || !added.ok())) (void)DropMaterial(id, *unused, true);
   return added;
 }
 
@@ -248,7 +244,11 @@ Fallible<std::vector<CK_OBJECT_HANDLE>> Custodian::AddOnce(const cmk::TokenId& i
   STORE_OR_RETURN(const store::TokenRecord token, txn->GetToken(id));
   if (objects.key) {
     cmk::Cmk& key = *objects.key;
-    for (const cmk::KeyVersion& version : key.versions) RETURN_IF_ERROR(CheckEpoch(token, version.material));
+    for (const cmk::KeyVersion& version : key.versions) {
+      RETURN_IF_ERROR(CheckEpoch(token, version.material));
+      if (!token.mirrors.empty() && version.material.kind == cmk::Material::Kind::kResident)
+        return Fail(CKR_ACTION_PROHIBITED, "a key that lives in one HSM cannot be on a mirrored token");
+    }
     key.id = NewId<cmk::CmkId>();
     key.token = id;
     key.profile = token.profile;
@@ -355,11 +355,9 @@ Status Custodian::Destroy(const Object& object) {
 
 Status Custodian::DestroyObject(const Object& object) {
   std::optional<cmk::Cmk> gone;
-  std::string hsm;
   {
     STORE_OR_RETURN(const Txn txn, store_.BeginWrite("object.destroy"));
     STORE_OR_RETURN(store::TokenRecord token, txn->GetToken(object.token));
-    hsm = token.hsm;
     RETURN_IF_STORE_ERROR(txn->DeleteObject({object.handle}));
     if (object.cmk && object.has_material()) {
       STORE_OR_RETURN(gone, txn->FindCmk(*object.cmk));
@@ -382,12 +380,13 @@ Status Custodian::DestroyObject(const Object& object) {
     }
     RETURN_IF_STORE_ERROR(txn->Commit());
   }
-  if (gone) (void)DropMaterial(hsm, *gone, true);
+  if (gone) (void)DropMaterial(object.token, *gone, true);
   return {};
 }
 
-Status Custodian::DropMaterial(const std::string& hsm, const cmk::Cmk& key, bool destroy) {
-  ASSIGN_OR_RETURN(Backend * backend, backends_.Get(hsm));
+Status Custodian::DropMaterial(const cmk::TokenId& id, const cmk::Cmk& key, bool destroy) {
+  ASSIGN_OR_RETURN(const auto token, records_.GetToken(id));
+  ASSIGN_OR_RETURN(Backend * backend, backends_.Of(*token));
   Status status;
   for (const cmk::KeyVersion& version : key.versions) {
     backend->Forget(NameOf(key.id, version.number));
@@ -414,7 +413,6 @@ Fallible<std::vector<ObjectPtr>> Custodian::ObjectsOf(const store::ReadTxn& txn,
 Fallible<cmk::Cmk> Custodian::Change(const cmk::CmkId& id, const cmk::Request& request, const RequestName& name) {
   cmk::Cmk changed;
   cmk::Cmk as_before;
-  std::string hsm;
   cmk::Effect effect = cmk::Effect::kNone;
   {
     STORE_OR_RETURN(const Txn txn, store_.BeginWrite(cmk::Name(request.event).data()));
@@ -427,7 +425,6 @@ Fallible<cmk::Cmk> Custodian::Change(const cmk::CmkId& id, const cmk::Request& r
     }
     as_before = *found;
     STORE_OR_RETURN(store::TokenRecord token, txn->GetToken(found->token));
-    hsm = token.hsm;
     RETURN_IF_ERROR(Remember(*txn, name, clock_.Now()));
     ASSIGN_OR_RETURN(changed, Decided(*found, request, clock_.NowWithDoubt(), BoundsOf(token), std::nullopt, &effect));
     if (changed.state == cmk::CmkState::kDestroyed) {
@@ -443,12 +440,13 @@ Fallible<cmk::Cmk> Custodian::Change(const cmk::CmkId& id, const cmk::Request& r
     urgent_ = true;
   }
   // Out of use, out of the device: a key that may not be used has no business being unwrapped there.
-  if (effect == cmk::Effect::kNone && changed.state != cmk::CmkState::kEnabled) (void)DropMaterial(hsm, changed, false);
-  if (effect == cmk::Effect::kWipeImported) (void)DropMaterial(hsm, as_before, true);
+  if (effect == cmk::Effect::kNone && changed.state != cmk::CmkState::kEnabled)
+    (void)DropMaterial(changed.token, changed, false);
+  if (effect == cmk::Effect::kWipeImported) (void)DropMaterial(changed.token, as_before, true);
   if (effect != cmk::Effect::kDestroyMaterial) return changed;
   // The intention is durable before the act; its completion is an event of its own. What the device cannot do now, the
   // scheduler tries again.
-  if (const Status gone = DropMaterial(hsm, changed, true); !gone.ok()) {
+  if (const Status gone = DropMaterial(changed.token, changed, true); !gone.ok()) {
     LogWarning("the material of key " + id.ToHex() + " could not be destroyed yet: " + gone.error().why);
     return changed;
   }
@@ -481,12 +479,10 @@ Status Custodian::CheckDestroyNow(const cmk::Cmk& key) const {
 
 Fallible<cmk::Cmk> Custodian::DestroyNow(const cmk::CmkId& id) {
   cmk::Cmk begun;
-  std::string hsm;
   {
     STORE_OR_RETURN(const Txn txn, store_.BeginWrite("key.destroy-now"));
     STORE_OR_RETURN(const cmk::Cmk key, txn->GetCmk(id));
     STORE_OR_RETURN(store::TokenRecord token, txn->GetToken(key.token));
-    hsm = token.hsm;
     ASSIGN_OR_RETURN(begun, BegunToDestroy(key, token));
     RETURN_IF_STORE_ERROR(txn->PutCmk(begun));
     // What is destroyed at once is to be final at once.
@@ -495,7 +491,7 @@ Fallible<cmk::Cmk> Custodian::DestroyNow(const cmk::CmkId& id) {
     RETURN_IF_STORE_ERROR(txn->Commit());
     urgent_ = true;
   }
-  if (const Status gone = DropMaterial(hsm, begun, true); !gone.ok()) {
+  if (const Status gone = DropMaterial(begun.token, begun, true); !gone.ok()) {
     LogWarning("the material of key " + id.ToHex() + " could not be destroyed yet: " + gone.error().why);
     return begun;
   }
@@ -597,14 +593,14 @@ Fallible<cmk::Cmk> Custodian::ChangeVersion(const cmk::CmkId& id, cmk::KeyVersio
     return finished.ok() ? std::move(finished) : Fallible<cmk::Cmk>(std::move(changed));
   }
   ASSIGN_OR_RETURN(const auto token, records_.GetToken(changed.token));
-  if (const auto backend = backends_.Get(token->hsm); backend.ok()) (*backend)->Forget(NameOf(id, number));
+  if (const auto backend = backends_.Of(*token); backend.ok()) (*backend)->Forget(NameOf(id, number));
   return changed;
 }
 
 Fallible<cmk::Cmk> Custodian::FinishCondemned(const cmk::CmkId& id) {
   ASSIGN_OR_RETURN(const auto key, records_.GetCmk(id));
   ASSIGN_OR_RETURN(const auto token, records_.GetToken(key->token));
-  ASSIGN_OR_RETURN(Backend * backend, backends_.Get(token->hsm));
+  ASSIGN_OR_RETURN(Backend * backend, backends_.Of(*token));
   for (const cmk::KeyVersion& version : key->versions) {
     if (version.state == cmk::VersionState::kDestroyed) backend->Forget(NameOf(id, version.number));
   }

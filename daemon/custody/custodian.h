@@ -108,8 +108,26 @@ class Custodian {
     bool in_progress = false;
     std::size_t rewrapped = 0;    // by this daemon since it started
     std::size_t left_behind = 0;  // that the device would not wrap again: the old wrapping key stays for them
+    std::string waits_for;        // where an old wrapping key may still be, so that deletions are not final yet
   };
   EpochProgress ProgressOf(const store::TokenRecord& token) const;
+
+  // ---- Mirrors (mirrors.cc)
+
+  // A token's HSMs one by one, looked at now. Empty when it is not mirrored.
+  Fallible<std::vector<MirrorSet::Seen>> LookAtMirrors(const cmk::TokenId& token);
+  // The fingerprint of the key by which this HSM of the configuration is to be known to the token; made when it is not
+  // there.
+  Fallible<Digest> TransportFingerprint(const cmk::TokenId& token, const std::string& hsm);
+  // This HSM holds the token's wrapping keys from now on, as soon as a new epoch has brought them there.
+  // CKR_ARGUMENTS_BAD when the fingerprint is not the one that it shows; CKR_ACTION_PROHIBITED while keys reside in the
+  // token's HSM, for they cannot be copied.
+  Status AddMirror(const cmk::TokenId& token, const std::string& hsm, const Digest& fingerprint);
+  // It holds them no longer; they are destroyed there. `lost`: it is gone for good, and that nothing can be read from
+  // it is the operator's word. CKR_ACTION_PROHIBITED when no other HSM is in step.
+  Status RemoveMirror(const cmk::TokenId& token, const std::string& hsm, bool lost);
+  // Looks, if it is time or `now`, and begins a new epoch when an HSM lags and nothing is under way: true.
+  Fallible<bool> LookAfterMirrors(const cmk::TokenId& token, bool now = false);
 
   // Whether something has changed since the last question that must not be undone by an old copy of the store.
   bool TakeUrgent() { return urgent_.exchange(false); }
@@ -189,9 +207,20 @@ class Custodian {
     std::size_t left_behind = 0;
     std::size_t rewrapped = 0;
     std::optional<std::chrono::nanoseconds> condemned_at;
+    std::string waits_for;
+  };
+  // What is remembered of a token's mirrors between two looks.
+  struct MirrorWatch {
+    std::optional<std::chrono::nanoseconds> looked_after_at;
+    std::optional<std::chrono::nanoseconds> caught_up_at;  // when an epoch was last begun for one that lagged
+    std::chrono::nanoseconds patience{0};                  // until the next one
+    std::map<std::string, MirrorState> states;
   };
   Status EnsureWrappingKey(const cmk::TokenId& id);
   Status EnsureSessionKey(const cmk::TokenId& id);
+  Status PlanPending(const cmk::TokenId& id);
+  // Makes the wrapping key of the pending epoch; the epoch that has it.
+  Fallible<store::WrappingEpoch> MakeKeyOfPending(const cmk::TokenId& id);
   Status MakePending(const cmk::TokenId& id);
   Fallible<EpochStep> RewrapSome(const store::TokenRecord& token);
   Fallible<EpochStep> DestroyCondemned(const store::TokenRecord& token);
@@ -201,7 +230,7 @@ class Custodian {
   void NoteDestroyed(store::TokenRecord& token) const;
   Status NoteDestroyed(store::WriteTxn& txn, store::TokenRecord& token) const;
   // Takes a key out of the HSM's cache, and destroys what is resident there: verified gone, or an error.
-  Status DropMaterial(const std::string& hsm, const cmk::Cmk& key, bool destroy);
+  Status DropMaterial(const cmk::TokenId& token, const cmk::Cmk& key, bool destroy);
   Fallible<cmk::Cmk> RotateBy(cmk::CmkEvent event, const cmk::CmkId& id, const RequestName& name);
   // The objects of a key.
   Fallible<std::vector<ObjectPtr>> ObjectsOf(const store::ReadTxn& txn, const cmk::Cmk& key) const;
@@ -225,6 +254,9 @@ class Custodian {
   Makers makers_;
   mutable std::mutex epochs_mutex_;  // one step at a time; held across calls of the HSM
   std::map<cmk::TokenId, EpochRun> epoch_runs_;
+  std::map<cmk::TokenId, Bytes> untried_;  // pending epochs whose key no device was asked for yet
+  std::mutex mirrors_mutex_;               // one look at a time; held across calls of the HSMs
+  std::map<cmk::TokenId, MirrorWatch> mirror_watches_;
 };
 
 // The wrapping key under which a token's new material goes; WrappingKeyFor for whoever makes some.

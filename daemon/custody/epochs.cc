@@ -4,6 +4,7 @@
 // What is durable says where to go on: a pending epoch whose key may or may not exist, a retired one of which the store
 // still needs something or not, a condemned one whose key may or may not be gone. Each step can be done again.
 #include <algorithm>
+#include <set>
 
 #include "daemon/config/config.h"
 #include "daemon/custody/steps.h"
@@ -20,6 +21,9 @@ constexpr std::size_t kKeysAtOnce = 64;
 constexpr std::chrono::seconds kGraceTime{2};
 // Destroyed epochs that a token's record still names.
 constexpr std::size_t kDestroyedKept = 8;
+constexpr std::size_t kSessionKeysKept = 4;
+// Keys that wait for a mirror to come back and destroy them.
+constexpr std::size_t kCondemnedMax = 256;
 
 store::WrappingEpoch* Find(store::TokenRecord& token, store::EpochState state) {
   const auto found = std::find_if(token.epochs.begin(), token.epochs.end(),
@@ -39,6 +43,33 @@ bool InProgress(const store::TokenRecord& token) {
 void Plan(store::TokenRecord& token, store::EpochState state) {
   token.epochs.push_back({token.next_epoch, NewReference(), state});
   ++token.next_epoch;
+}
+
+// The one for session objects that wraps; those before it open what they wrapped.
+const store::WrappingEpoch* FindSession(const store::TokenRecord& token) {
+  const auto found = std::find_if(token.epochs.rbegin(), token.epochs.rend(), [](const store::WrappingEpoch& epoch) {
+    return epoch.state == store::EpochState::kSession;
+  });
+  return found == token.epochs.rend() ? nullptr : &*found;
+}
+
+// Whether a new epoch has to wait. A mirror that is away keeps a condemned key for as long as it likes; what is deleted
+// meanwhile is to be final at the others.
+bool IsBusy(const store::TokenRecord& token) {
+  return token.mirrors.empty() ? InProgress(token)
+                               : Find(token, store::EpochState::kPending) != nullptr ||
+                                     Find(token, store::EpochState::kRetired) != nullptr;
+}
+
+std::size_t CountOf(const store::TokenRecord& token, store::EpochState state) {
+  return static_cast<std::size_t>(
+      std::count_if(token.epochs.begin(), token.epochs.end(), [&](const auto& epoch) { return epoch.state == state; }));
+}
+
+// Session objects of applications that lived through so many catching-ups of mirrors are lost.
+void ForgetOldSessionKeys(store::TokenRecord& token) {
+  while (CountOf(token, store::EpochState::kSession) > kSessionKeysKept)
+    Find(token, store::EpochState::kSession)->state = store::EpochState::kCondemned;
 }
 
 bool IsStale(const cmk::Material& material, std::uint32_t current) {
@@ -71,7 +102,7 @@ Fallible<Custodian::Under> Custodian::WrappingKeyFor(const cmk::TokenId& id, Kee
   // The hold comes before the look: whoever retires the key afterwards waits for it.
   Under under{{}, makers_.Begin()};
   ASSIGN_OR_RETURN(const auto token, records_.GetToken(id));
-  const store::WrappingEpoch* session = Find(*token, store::EpochState::kSession);
+  const store::WrappingEpoch* session = FindSession(*token);
   if (keep == Keep::kSession && session != nullptr) {
     under.key = KeyOf(*session);
   } else {
@@ -110,11 +141,7 @@ Status Custodian::EnsureWrappingKey(const cmk::TokenId& id) {
   ASSIGN_OR_RETURN(const auto before, records_.GetToken(id));
   RETURN_IF_ERROR(EnsureSessionKey(id));
   if (Find(*before, store::EpochState::kCurrent) != nullptr) return {};
-  if (Find(*before, store::EpochState::kPending) == nullptr) {
-    RETURN_IF_ERROR(EditToken("token.epoch", id, [](store::TokenRecord& token) {
-      if (Find(token, store::EpochState::kPending) == nullptr) Plan(token, store::EpochState::kPending);
-    }));
-  }
+  RETURN_IF_ERROR(PlanPending(id));
   return MakePending(id);
 }
 
@@ -122,31 +149,60 @@ Status Custodian::EnsureWrappingKey(const cmk::TokenId& id) {
 // their own, which stays. It is named in the store before it is made, so one that is not there is made again.
 Status Custodian::EnsureSessionKey(const cmk::TokenId& id) {
   ASSIGN_OR_RETURN(const auto token, records_.GetToken(id));
-  if (Find(*token, store::EpochState::kSession) != nullptr) return {};
-  ASSIGN_OR_RETURN(Backend * backend, backends_.Get(token->hsm));
+  MirrorSet* mirrors = backends_.MirrorsOf(*token);
+  const store::WrappingEpoch* session = FindSession(*token);
+  if (session != nullptr && (mirrors == nullptr || mirrors->AllHold(session->hsm_reference))) return {};
   // Under the number of a pending epoch until it exists; the pending epoch of an interrupted attempt is as good.
-  if (Find(*token, store::EpochState::kPending) == nullptr) {
-    RETURN_IF_ERROR(
-        EditToken("token.epoch", id, [](store::TokenRecord& record) { Plan(record, store::EpochState::kPending); }));
-  }
-  ASSIGN_OR_RETURN(const auto planned, records_.GetToken(id));
-  const WrappingKey key = KeyOf(*Find(*planned, store::EpochState::kPending));
-  RETURN_IF_ERROR(backend->DestroyWrappingKey(key));
-  RETURN_IF_ERROR(backend->MakeWrappingKey(key));
+  RETURN_IF_ERROR(PlanPending(id));
+  ASSIGN_OR_RETURN(const store::WrappingEpoch made, MakeKeyOfPending(id));
   return EditToken("token.epoch-session", id, [](store::TokenRecord& record) {
     Find(record, store::EpochState::kPending)->state = store::EpochState::kSession;
+    ForgetOldSessionKeys(record);
   });
+}
+
+Status Custodian::PlanPending(const cmk::TokenId& id) {
+  ASSIGN_OR_RETURN(const auto token, records_.GetToken(id));
+  if (Find(*token, store::EpochState::kPending) != nullptr) return {};
+  return EditToken("token.epoch", id, [&](store::TokenRecord& record) {
+    if (Find(record, store::EpochState::kPending) != nullptr) return;
+    Plan(record, store::EpochState::kPending);
+    untried_[id] = record.epochs.back().hsm_reference;
+  });
+}
+
+// An interrupted attempt may have made the key, and nothing is wrapped under it yet. A device that is there destroys it
+// first. A mirror that is away may have it, too, and must not come back with another key of the same name: there the
+// name is condemned, and another one is taken.
+Fallible<store::WrappingEpoch> Custodian::MakeKeyOfPending(const cmk::TokenId& id) {
+  ASSIGN_OR_RETURN(auto token, records_.GetToken(id));
+  ASSIGN_OR_RETURN(Backend * backend, backends_.Of(*token));
+  store::WrappingEpoch pending = *Find(*token, store::EpochState::kPending);
+  const bool untried = untried_[id] == pending.hsm_reference;
+  if (token->mirrors.empty()) {
+    RETURN_IF_ERROR(backend->DestroyWrappingKey(KeyOf(pending)));
+  } else if (!backend->available()) {
+    return Fail(CKR_DEVICE_ERROR, "none of the token's HSMs answers", spec::kHsmUnavailable);
+  } else if (!untried && !backend->DestroyWrappingKey(KeyOf(pending)).ok()) {
+    if (CountOf(*token, store::EpochState::kCondemned) >= kCondemnedMax)
+      return Fail(CKR_DEVICE_ERROR, "too many wrapping keys wait for a mirror that is away", spec::kHsmUnavailable);
+    RETURN_IF_ERROR(EditToken("token.epoch-again", id, [](store::TokenRecord& record) {
+      Find(record, store::EpochState::kPending)->state = store::EpochState::kCondemned;
+    }));
+    RETURN_IF_ERROR(PlanPending(id));
+    ASSIGN_OR_RETURN(token, records_.GetToken(id));
+    pending = *Find(*token, store::EpochState::kPending);
+  }
+  untried_.erase(id);
+  RETURN_IF_ERROR(backend->MakeWrappingKey(KeyOf(pending)));
+  return pending;
 }
 
 // Makes the key of the pending epoch and switches to it.
 Status Custodian::MakePending(const cmk::TokenId& id) {
   ASSIGN_OR_RETURN(const auto token, records_.GetToken(id));
-  const store::WrappingEpoch* pending = Find(*token, store::EpochState::kPending);
-  if (pending == nullptr) return {};
-  ASSIGN_OR_RETURN(Backend * backend, backends_.Get(token->hsm));
-  // An interrupted attempt may have made it, and nothing is wrapped under it yet.
-  RETURN_IF_ERROR(backend->DestroyWrappingKey(KeyOf(*pending)));
-  RETURN_IF_ERROR(backend->MakeWrappingKey(KeyOf(*pending)));
+  if (Find(*token, store::EpochState::kPending) == nullptr) return {};
+  ASSIGN_OR_RETURN(const store::WrappingEpoch made, MakeKeyOfPending(id));
   RETURN_IF_ERROR(EditToken("token.epoch-switch", id, [](store::TokenRecord& record) {
     if (store::WrappingEpoch* current = Find(record, store::EpochState::kCurrent))
       current->state = store::EpochState::kRetired;
@@ -164,13 +220,13 @@ Fallible<bool> Custodian::BeginEpoch(const cmk::TokenId& id) {
   ASSIGN_OR_RETURN(const auto token, records_.GetToken(id));
   if (Find(*token, store::EpochState::kCurrent) == nullptr)
     return Fail(CKR_TOKEN_NOT_RECOGNIZED, "the token has not been initialised");
-  if (InProgress(*token)) return false;
+  if (IsBusy(*token)) return false;
   // Asked first, so that nothing is begun with an HSM that is not there.
-  ASSIGN_OR_RETURN(Backend * backend, backends_.Get(token->hsm));
+  ASSIGN_OR_RETURN(Backend * backend, backends_.Of(*token));
   if (!backend->available()) return Fail(CKR_DEVICE_ERROR, "the HSM does not answer", spec::kHsmUnavailable);
   RETURN_IF_ERROR(EnsureSessionKey(id));
-  RETURN_IF_ERROR(
-      EditToken("token.epoch", id, [](store::TokenRecord& record) { Plan(record, store::EpochState::kPending); }));
+  RETURN_IF_ERROR(PlanPending(id));
+  epoch_runs_[id].waits_for.clear();
   return true;
 }
 
@@ -184,16 +240,19 @@ Custodian::EpochProgress Custodian::ProgressOf(const store::TokenRecord& token) 
   if (const auto run = epoch_runs_.find(token.id); run != epoch_runs_.end() && progress.in_progress) {
     progress.rewrapped = run->second.rewrapped;
     progress.left_behind = run->second.left_behind;
+    progress.waits_for = run->second.waits_for;
   }
   return progress;
 }
 
 Fallible<Custodian::EpochStep> Custodian::StepEpoch(const cmk::TokenId& id) {
   ASSIGN_OR_RETURN(const auto token, records_.GetToken(id));
-  if (!InProgress(*token)) {
-    if (!token->epoch_due || clock_.Now() < *token->epoch_due) return EpochStep::kNothing;
-    ASSIGN_OR_RETURN(const bool begun, BeginEpoch(id));
-    return begun ? EpochStep::kBegun : EpochStep::kWaits;
+  if (!IsBusy(*token)) {
+    if (token->epoch_due && clock_.Now() >= *token->epoch_due) {
+      ASSIGN_OR_RETURN(const bool begun, BeginEpoch(id));
+      return begun ? EpochStep::kBegun : EpochStep::kWaits;
+    }
+    if (!InProgress(*token)) return EpochStep::kNothing;
   }
   const std::lock_guard lock(epochs_mutex_);
   if (Find(*token, store::EpochState::kPending) != nullptr) {
@@ -263,7 +322,7 @@ Status RewrapInDevice(Backend& backend, const WrappingKey& under, std::vector<Re
 
 Fallible<Custodian::EpochStep> Custodian::RewrapSome(const store::TokenRecord& token) {
   EpochRun& run = epoch_runs_[token.id];
-  ASSIGN_OR_RETURN(Backend * backend, backends_.Get(token.hsm));
+  ASSIGN_OR_RETURN(Backend * backend, backends_.Of(token));
   ASSIGN_OR_RETURN(const WrappingKey under, CurrentWrappingKey(token));
   if (run.cursor == cmk::CmkId{}) {
     // Only a pass that began when the makers of before had ended sees everything that there will ever be.
@@ -326,18 +385,35 @@ Fallible<Custodian::EpochStep> Custodian::DestroyCondemned(const store::TokenRec
   EpochRun& run = epoch_runs_[token.id];
   // After a restart nobody is left who has read a record from before.
   if (run.condemned_at && clock_.Monotonic() - *run.condemned_at < kGraceTime) return EpochStep::kWaits;
-  ASSIGN_OR_RETURN(Backend * backend, backends_.Get(token.hsm));
+  ASSIGN_OR_RETURN(Backend * backend, backends_.Of(token));
+  std::set<std::uint32_t> gone;
+  std::optional<Error> left;
   for (const store::WrappingEpoch& epoch : token.epochs) {
-    if (epoch.state == store::EpochState::kCondemned) RETURN_IF_ERROR(backend->DestroyWrappingKey(KeyOf(epoch)));
-  }
-  RETURN_IF_ERROR(EditToken("token.epoch-done", token.id, [](store::TokenRecord& record) {
-    for (store::WrappingEpoch& epoch : record.epochs) {
-      if (epoch.state == store::EpochState::kCondemned) epoch.state = store::EpochState::kDestroyed;
+    if (epoch.state != store::EpochState::kCondemned) continue;
+    Status destroyed = backend->DestroyWrappingKey(KeyOf(epoch));
+    if (destroyed.ok()) {
+      gone.insert(epoch.number);
+    } else {
+      left = std::move(destroyed.error());
     }
-    ForgetOldEpochs(record);
-  }));
-  epoch_runs_.erase(token.id);
-  return EpochStep::kDone;
+  }
+  if (!gone.empty()) {
+    RETURN_IF_ERROR(EditToken("token.epoch-done", token.id, [&](store::TokenRecord& record) {
+      for (store::WrappingEpoch& epoch : record.epochs) {
+        if (gone.contains(epoch.number)) epoch.state = store::EpochState::kDestroyed;
+      }
+      ForgetOldEpochs(record);
+    }));
+  }
+  if (!left) {
+    epoch_runs_.erase(token.id);
+    return EpochStep::kDone;
+  }
+  if (token.mirrors.empty()) return Failure<Error>{std::move(*left)};
+  // Until the mirror comes back, or an operator says that it is lost.
+  if (run.waits_for.empty()) LogWarning("deletions on token " + token.label + " are not final yet: " + left->why);
+  run.waits_for = left->why;
+  return EpochStep::kWaits;
 }
 
 }  // namespace cmkd::daemon

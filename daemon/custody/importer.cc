@@ -7,6 +7,7 @@
 
 #include "daemon/crypto/key_wrap.h"
 #include "daemon/crypto/oaep.h"
+#include "daemon/crypto/rsa_public_key.h"
 #include "daemon/custody/steps.h"
 #include "pkcs11/spec/attribute_rules.h"
 #include "pkcs11/spec/vendor.h"
@@ -37,45 +38,6 @@ constexpr AlgorithmRow kAlgorithms[] = {
 };
 
 Failure<Error> Refuse(cmk::Refusal refusal) { return Translate(refusal, Moment::kManage); }
-
-// ASN.1 DER, as much as a public key needs.
-void AppendLength(Bytes& der, std::size_t length) {
-  if (length < 128) {
-    der.push_back(static_cast<std::uint8_t>(length));
-    return;
-  }
-  Bytes bytes;
-  for (; length != 0; length >>= 8) bytes.insert(bytes.begin(), static_cast<std::uint8_t>(length));
-  der.push_back(static_cast<std::uint8_t>(0x80 | bytes.size()));
-  der.insert(der.end(), bytes.begin(), bytes.end());
-}
-Bytes Tagged(std::uint8_t tag, ByteView content) {
-  Bytes der{tag};
-  AppendLength(der, content.size());
-  der.insert(der.end(), content.begin(), content.end());
-  return der;
-}
-Bytes Joined(std::initializer_list<ByteView> parts) {
-  Bytes all;
-  for (const ByteView part : parts) all.insert(all.end(), part.begin(), part.end());
-  return all;
-}
-Bytes Integer(ByteView number) {
-  while (number.size() > 1 && number.front() == 0) number = number.subspan(1);
-  Bytes content;
-  if (!number.empty() && (number.front() & 0x80) != 0) content.push_back(0);
-  content.insert(content.end(), number.begin(), number.end());
-  return Tagged(0x02, content);
-}
-
-// RFC 3279 section 2.3.1.
-Bytes PublicKeyInfo(ByteView modulus, ByteView exponent) {
-  constexpr std::uint8_t kRsaEncryption[] = {0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86,
-                                             0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00};
-  const Bytes key = Tagged(0x30, Joined({Integer(modulus), Integer(exponent)}));
-  const std::uint8_t no_unused_bits[] = {0};
-  return Tagged(0x30, Joined({kRsaEncryption, Tagged(0x03, Joined({no_unused_bits, key}))}));
-}
 
 const AlgorithmRow& RowOf(ImportAlgorithm algorithm) {
   for (const AlgorithmRow& row : kAlgorithms) {
@@ -185,7 +147,7 @@ Fallible<ImportParameters> MakeImportParameters(Daemon& daemon, const cmk::CmkId
   ASSIGN_OR_RETURN(const auto key, daemon.records.GetCmk(id));
   RETURN_IF_ERROR(CheckTakesMaterial(*key));
   ASSIGN_OR_RETURN(const auto token, daemon.records.GetToken(key->token));
-  ASSIGN_OR_RETURN(Backend * backend, daemon.backends.Get(token->hsm));
+  ASSIGN_OR_RETURN(Backend * backend, daemon.backends.Of(*token));
   ASSIGN_OR_RETURN(const Custodian::Under under, daemon.custodian.WrappingKeyFor(token->id, Custodian::Keep::kToken));
   spec::Attributes wanted;
   wanted.SetUlong(CKA_MODULUS_BITS, bits);
@@ -220,9 +182,9 @@ Fallible<ImportParameters> MakeImportParameters(Daemon& daemon, const cmk::CmkId
   }
   for (const cmk::Material& material : dropped) (void)backend->DestroyMaterial(material);
   const ByteView exponent = made.public_computed.View(CKA_PUBLIC_EXPONENT);
-  return ImportParameters{slot.id.ToHex(),
-                          PublicKeyInfo(slot.material.public_part, exponent.empty() ? ByteView(kExponent) : exponent),
-                          slot.expires};
+  return ImportParameters{
+      slot.id.ToHex(), RsaPublicKeyInfo(slot.material.public_part, exponent.empty() ? ByteView(kExponent) : exponent),
+      slot.expires};
 }
 
 Fallible<cmk::Cmk> ImportMaterial(Daemon& daemon, const cmk::CmkId& id, const std::string& token_text, ByteView wrapped,
@@ -239,7 +201,7 @@ Fallible<cmk::Cmk> ImportMaterial(Daemon& daemon, const cmk::CmkId& id, const st
   const cmk::ImportSlot* slot = FindSlot(*key, token_text, now);
   if (slot == nullptr) return Refuse(cmk::Refusal::kImportParametersStale);
   ASSIGN_OR_RETURN(const auto token, daemon.records.GetToken(key->token));
-  ASSIGN_OR_RETURN(Backend * backend, daemon.backends.Get(token->hsm));
+  ASSIGN_OR_RETURN(Backend * backend, daemon.backends.Of(*token));
   ASSIGN_OR_RETURN(const SecretBytes material, OpenWrapped(*backend, *slot, wrapped));
   const Bytes fingerprint = FingerprintOf(daemon, id, material.view());
   RETURN_IF_ERROR(CheckMaterial(daemon, *key, material.view(), fingerprint));

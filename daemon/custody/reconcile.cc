@@ -29,12 +29,13 @@ struct FlagRow {
   CK_ATTRIBUTE_TYPE type;
   bool right;
   std::string_view name;
+  bool of_carried = true;  // also of keys that came from another device
 };
 constexpr FlagRow kOfWrappingKeys[] = {
     {CKA_SENSITIVE, true, "it is not sensitive"},
     {CKA_EXTRACTABLE, false, "it may leave the device"},
-    {CKA_NEVER_EXTRACTABLE, true, "it could leave the device before"},
-    {CKA_LOCAL, true, "it was not made in the device"},
+    {CKA_NEVER_EXTRACTABLE, true, "it could leave the device before", false},
+    {CKA_LOCAL, true, "it was not made in the device", false},
     {CKA_PRIVATE, true, "it is there without a login"},
     {CKA_WRAP, true, "it does not wrap"},
     {CKA_UNWRAP, true, "it does not unwrap"},
@@ -55,6 +56,7 @@ std::string WhatIsAltered(const Expected& expected, const DeviceObject& object) 
   const auto bytes = shown.Ulong(CKA_VALUE_LEN);
   if (bytes && *bytes != 0 && *bytes != kWrappingKeyBytes) return "it has another length";
   for (const FlagRow& row : kOfWrappingKeys) {
+    if (expected.carried && !row.of_carried) continue;
     if (Differs(shown, row.type, row.right)) return std::string(row.name);
   }
   return {};
@@ -89,7 +91,7 @@ std::optional<Discrepancy> Unnamed(std::string_view owner, const DeviceObject& o
 }
 
 void ExpectMaterial(const cmk::Material& material, const std::string& what, ExpectedById& expected) {
-  if (material.kind == cmk::Material::Kind::kResident) expected[material.blob] = {what, false, false, false};
+  if (material.kind == cmk::Material::Kind::kResident) expected[material.blob] = {what, false, false, false, false};
 }
 
 void ExpectEpochs(const store::TokenRecord& token, ExpectedById& expected) {
@@ -97,9 +99,12 @@ void ExpectEpochs(const store::TokenRecord& token, ExpectedById& expected) {
     if (epoch.state == store::EpochState::kDestroyed) continue;
     const bool coming_or_going =
         epoch.state == store::EpochState::kPending || epoch.state == store::EpochState::kCondemned;
+    // What a mirror lacks is what it lags by: cmkctl hsm mirror status.
+    const bool mirrored = !token.mirrors.empty();
     expected[epoch.hsm_reference] = {"wrapping key of token " + token.label + ", epoch " + std::to_string(epoch.number),
-                                     true, coming_or_going, false};
+                                     true, coming_or_going || mirrored, false, mirrored};
   }
+  expected[TransportIdOf(token.id)] = {"transport key of token " + token.label, false, true, false, false};
 }
 
 // Until everybody who was making a key has written its record, or given up.
@@ -131,7 +136,8 @@ Status ReconcileOne(store::Store& store, Backend& backend, Custodian& custodian,
   ASSIGN_OR_RETURN(const auto before, backend.ListObjects());
   RETURN_IF_ERROR(WaitFor(custodian.MarkMakers()));
   ASSIGN_OR_RETURN(ExpectedById expected, Gather(store, registry, backend.name()));
-  if (!root_reference.empty()) expected[root_reference] = {"the key that wraps the root key", true, false, false};
+  if (!root_reference.empty())
+    expected[root_reference] = {"the key that wraps the root key", true, false, false, false};
   ASSIGN_OR_RETURN(const auto found, backend.ListObjects());
   result.objects += found.size();
   for (Discrepancy& finding : Compare(owner, expected, found)) {
@@ -171,7 +177,9 @@ Fallible<ExpectedById> Gather(store::Store& store, const Registry& registry, con
   STORE_OR_RETURN(const auto read, store.BeginRead());
   STORE_OR_RETURN(const auto tokens, read->ListTokens());
   for (const store::TokenRecord& token : tokens) {
-    if (token.hsm != hsm) continue;
+    const bool mirrored_here = std::any_of(token.mirrors.begin(), token.mirrors.end(),
+                                           [&](const store::TokenMirror& mirror) { return mirror.hsm == hsm; });
+    if (token.hsm != hsm && !mirrored_here) continue;
     tokens_here.insert(token.id);
     ExpectEpochs(token, expected);
     for (cmk::CmkId after;;) {
@@ -229,12 +237,13 @@ std::vector<Discrepancy> Compare(std::string_view owner, const ExpectedById& exp
 }
 
 Fallible<Reconciliation> Reconcile(store::Store& store, Backends& backends, Custodian& custodian,
-                                   const Registry& registry, const Bytes& root_reference, const Repair& repair) {
+                                   const Registry& registry, const std::map<std::string, Bytes>& root_references,
+                                   const Repair& repair) {
   Reconciliation result;
   for (const auto& [name, backend] : backends.all()) {
-    const bool home = backends.home() == backend.get();
-    RETURN_IF_ERROR(
-        ReconcileOne(store, *backend, custodian, registry, home ? root_reference : Bytes{}, repair, result));
+    const auto root = root_references.find(name);
+    const Bytes reference = root == root_references.end() ? Bytes{} : root->second;
+    RETURN_IF_ERROR(ReconcileOne(store, *backend, custodian, registry, reference, repair, result));
   }
   return result;
 }

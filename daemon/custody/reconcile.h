@@ -40,6 +40,7 @@ struct Expected {
   bool wrapping_key = false;
   bool may_be_missing = false;  // it is being made, or destroyed
   bool adopted = false;         // somebody else made it, as he liked
+  bool carried = false;         // it came from another device, where it was made
 };
 using ExpectedById = std::map<Bytes, Expected>;
 
@@ -62,9 +63,10 @@ struct Reconciliation {
   std::size_t objects = 0;  // looked at in the devices
 };
 
-// Examines every configured device. `root_reference`: CKA_ID of the key that wraps the root key, in the first one.
+// Examines every configured device. `root_references`: CKA_ID of the key that wraps the root key, by HSM.
 // Errors: CKR_FUNCTION_FAILED when keys are being made all the time; those of the devices.
 Fallible<Reconciliation> Reconcile(store::Store& store, Backends& backends, Custodian& custodian,
-                                   const Registry& registry, const Bytes& root_reference, const Repair& repair);
+                                   const Registry& registry, const std::map<std::string, Bytes>& root_references,
+                                   const Repair& repair);
 
 }  // namespace cmkd::daemon

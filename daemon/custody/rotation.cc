@@ -29,7 +29,7 @@ Fallible<cmk::Cmk> Custodian::RotateBy(cmk::CmkEvent event, const cmk::CmkId& id
     if (before) return *key;
   }
   ASSIGN_OR_RETURN(const auto token, records_.GetToken(key->token));
-  ASSIGN_OR_RETURN(Backend * backend, backends_.Get(token->hsm));
+  ASSIGN_OR_RETURN(Backend * backend, backends_.Of(*token));
   // Refusals come before the HSM is asked for anything; the decision that counts is made again inside the transaction.
   auto early = cmk::Decide(*key, event, clock_.NowWithDoubt(), BoundsOf(*token));
   if (!early.ok()) return Translate(early.error(), Moment::kManage);
@@ -145,7 +145,7 @@ cmk::Cmk Successor(const cmk::Cmk& old, cmk::Material material, Timestamp now) {
 Fallible<cmk::Cmk> Custodian::RotateByLabel(const cmk::CmkId& id, const RequestName& name) {
   ASSIGN_OR_RETURN(const auto key, records_.GetCmk(id));
   ASSIGN_OR_RETURN(const auto token, records_.GetToken(key->token));
-  ASSIGN_OR_RETURN(Backend * backend, backends_.Get(token->hsm));
+  ASSIGN_OR_RETURN(Backend * backend, backends_.Of(*token));
   // In every other respect the key must be one that may rotate now.
   cmk::Cmk as_if = *key;
   as_if.rotatable = true;
@@ -215,7 +215,7 @@ Fallible<cmk::Cmk> Custodian::RotateByLabel(const cmk::CmkId& id, const RequestN
 Fallible<cmk::Cmk> Custodian::RotatePair(const cmk::CmkId& id, Duration overlap, const RequestName& name) {
   ASSIGN_OR_RETURN(const auto key, records_.GetCmk(id));
   ASSIGN_OR_RETURN(const auto token, records_.GetToken(key->token));
-  ASSIGN_OR_RETURN(Backend * backend, backends_.Get(token->hsm));
+  ASSIGN_OR_RETURN(Backend * backend, backends_.Of(*token));
   // The versions of a pair have objects of their own, so nothing has to be found again.
   const auto decide = [&](cmk::Cmk record, std::optional<cmk::Material> material) -> Fallible<cmk::Cmk> {
     record.rotatable = true;

@@ -126,6 +126,7 @@ bool Scheduler::CarryEpochsOn() {
   }
   bool more = false;
   for (const store::TokenRecord& token : tokens) {
+    LookAfterMirrors(token);
     if (const auto retry = retry_epoch_at_.find(token.id); retry != retry_epoch_at_.end()) {
       if (clock_.Monotonic() < retry->second) continue;
       retry_epoch_at_.erase(retry);
@@ -150,6 +151,14 @@ bool Scheduler::CarryEpochsOn() {
     Record(AuditKind::kAlarm, {}, token.id, "the wrapping key could not be replaced yet", &step.error());
   }
   return more;
+}
+
+void Scheduler::LookAfterMirrors(const store::TokenRecord& token) {
+  if (token.mirrors.empty()) return;
+  const auto begun = custodian_.LookAfterMirrors(token.id);
+  if (begun.ok() && *begun)
+    Record(AuditKind::kChange, {}, token.id, "an HSM lags: a new wrapping key brings it into step");
+  if (!begun.ok()) LogWarning("the mirrors of token " + token.label + ": " + begun.error().why);
 }
 
 void Scheduler::Serve(const store::DueCmk& due) {

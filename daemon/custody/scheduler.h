@@ -39,6 +39,7 @@ class Scheduler {
   void RotateAsked();
   // Carries new epochs on, for a moment; true when there is more to do at once.
   bool CarryEpochsOn();
+  void LookAfterMirrors(const store::TokenRecord& token);
   void FollowWithAnchor();
   void Record(AuditKind kind, const cmk::CmkId& id, const cmk::TokenId& token, const std::string& text,
               const Error* error = nullptr);

@@ -89,6 +89,8 @@ class Backend {
    public:
     virtual ~Lease() = default;
     virtual CK_SESSION_HANDLE session() const = 0;
+    // The function list of the device whose session this is: of several devices, only this one knows it.
+    virtual CK_FUNCTION_LIST_PTR functions() const = 0;
     // The key's handle in the device: cached, or unwrapped now. Good while the lease lives.
     virtual Fallible<CK_OBJECT_HANDLE> Load(const KeyName& name, const KeyMaterial& key) = 0;
     // The session is not to be used again: an operation is still active in it or the device misbehaved.
@@ -96,13 +98,12 @@ class Backend {
   };
 
   virtual const std::string& name() const = 0;
-  virtual CK_FUNCTION_LIST_PTR functions() const = 0;
   // Whether the device is inside the daemon (protection level software).
   virtual bool software() const = 0;
   // Whether the device is there and logged in.
   virtual bool available() const = 0;
   // What the device says of a mechanism; nullptr when it does not have it, or was seen not to do it. Known when the
-  // backend has started.
+  // device has been there once.
   virtual const CK_MECHANISM_INFO* FindMechanism(CK_MECHANISM_TYPE type) const = 0;
 
   // What was seen of it when it started, beyond its list; nullptr when nothing was tried.
@@ -182,6 +183,24 @@ class Backend {
   // Notes: data objects of this name. Replacing leaves one, and leaves at least one at every moment.
   virtual Fallible<std::vector<Bytes>> ReadNotes(std::string_view name) = 0;
   virtual Status ReplaceNote(std::string_view name, ByteView value) = 0;
+
+  // ---- Wrapping keys that several devices hold (mirror_set.h has how they are put together)
+
+  // The public half of the key pair under which other devices send wrapping keys to this one: CKA_MODULUS and
+  // CKA_PUBLIC_EXPONENT. Its private half (CKA_ID `id`) may unwrap, nothing else, and never leaves the device.
+  // `make`: makes it when it is not there; CKR_KEY_NEEDED otherwise.
+  virtual Fallible<spec::Attributes> TransportKey(ByteView id, bool make) = 0;
+  // Makes an AES-256 key that leaves this device wrapped by RSA-OAEP with `hash` (CKM_SHA256, CKM_SHA_1) under each of
+  // `recipients`, and stays nowhere.
+  virtual Fallible<std::vector<Bytes>> MakeCarried(std::span<const spec::Attributes> recipients,
+                                                   CK_MECHANISM_TYPE hash) = 0;
+  // Unwraps what MakeCarried gave as the wrapping key `planned`: like one that MakeWrappingKey makes.
+  virtual Status ReceiveCarried(const WrappingKey& planned, ByteView transport_id, ByteView carried,
+                                CK_MECHANISM_TYPE hash) = 0;
+  // Whether the device has this wrapping key, once.
+  virtual Fallible<bool> HasWrappingKey(ByteView reference) = 0;
+  // Whether the device opens this material: what it says when it does not.
+  virtual Status Opens(const KeyMaterial& key) = 0;
 
   virtual Status FillRandom(MutableBytes out) = 0;
 

@@ -139,6 +139,7 @@ Result<std::unique_ptr<Backend>, std::string> StartHosted(const HsmConfig& confi
   options.link.token = {config.token_label, config.token_serial};
   const PinSource source{config.pin_file, config.pin_credential, config.pin_command};
   if (!source.empty()) options.link.pin = [source] { return ReadPin(source); };
+  options.link.may_be_away = surroundings.may_be_away;
   options.link.reset = [process = &hosted->process](const char* why) { process->Kill(why); };
   options.cache_entries = surroundings.cache_entries;
   options.functions_3_2 = entry::WholeList(hosted->module.functions());

@@ -23,6 +23,8 @@ struct BackendSurroundings {
   std::string runtime_directory;
   std::size_t cache_entries = 4096;
   SimulatedDevice simulated;
+  // kind pkcs11: whether the back end starts although its token is not there, and waits for it.
+  bool may_be_away = false;
 };
 
 // kind firmware_sim: the device's flash is config.directory, or <state_directory>/hsm-<name>; a new device is

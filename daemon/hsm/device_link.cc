@@ -35,10 +35,17 @@ DeviceLink::~DeviceLink() {
   (void)device_.functions()->C_Finalize(nullptr);
 }
 
-Status DeviceLink::Open(std::function<void()> lost) {
+Status DeviceLink::Open(std::function<Status(const FoundToken&)> found, std::function<void()> lost) {
+  found_ = std::move(found);
   lost_ = std::move(lost);
-  RETURN_IF_ERROR(Connect());
-  state_ = State::kUp;
+  const Status connected = Connect();
+  if (!connected.ok() && !options_.may_be_away) return connected;
+  if (!connected.ok()) {
+    why_ = connected.error().why;
+    pin_refused_ = RefusesPin(connected.error().rv);
+    LogError("HSM " + options_.name + " is away: " + why_);
+  }
+  state_ = connected.ok() ? State::kUp : State::kDown;
   keeper_ = std::thread([this] { Keep(); });
   return {};
 }
@@ -178,6 +185,10 @@ Status DeviceLink::Connect() {
       if (session != CK_INVALID_HANDLE) device_.CloseSession(session);
     }
     return opened;
+  }
+  if (Status learnt = found_(token); !learnt.ok()) {
+    for (const CK_SESSION_HANDLE session : sessions) device_.CloseSession(session);
+    return learnt;
   }
   const std::uint64_t generation = ++last_generation_;
   for (std::size_t i = 0; i < kHomes; ++i) {

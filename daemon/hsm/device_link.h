@@ -27,6 +27,8 @@ struct LinkOptions {
   // Called when the module has to begin anew, with the reason: the device is there but does not come back to its
   // senses, or the token is not there, for many modules look for their tokens only when they start. May be empty.
   std::function<void(const char* why)> reset;
+  // Whether the device may be away when the link is opened: the keeper then waits for it.
+  bool may_be_away = false;
   // How long callers wait for a lost device before they are told that it is away.
   std::chrono::milliseconds grace{2000};
   // How often the keeper looks unasked, and the longest pause between attempts while the device is away.
@@ -42,9 +44,9 @@ class DeviceLink {
   DeviceLink(const DeviceLink&) = delete;
   DeviceLink& operator=(const DeviceLink&) = delete;
 
-  // The first standing; starts the keeper. `lost` is called by the keeper whenever a standing has ended, before a new
-  // one is built. Once, before anything else.
-  Status Open(std::function<void()> lost);
+  // The first standing; starts the keeper. `found` is called for each standing before anybody uses it, and may refuse
+  // it; `lost` by the keeper whenever one has ended, before a new one is built. Once, before anything else.
+  Status Open(std::function<Status(const FoundToken&)> found, std::function<void()> lost);
   // Ends the keeper; nothing is recovered any more.
   void StopKeeper();
 
@@ -94,6 +96,7 @@ class DeviceLink {
 
   const Device device_;
   const LinkOptions options_;
+  std::function<Status(const FoundToken&)> found_;
   std::function<void()> lost_;
   std::array<Home, kHomes> homes_;
   std::atomic<CK_SLOT_ID> slot_{0};

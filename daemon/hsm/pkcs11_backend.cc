@@ -76,28 +76,32 @@ Pkcs11Backend::Pkcs11Backend(CK_FUNCTION_LIST_PTR functions, Pkcs11BackendOption
 Pkcs11Backend::~Pkcs11Backend() { link_.StopKeeper(); }
 
 Status Pkcs11Backend::Open() {
-  RETURN_IF_ERROR(link_.Open([this] {
-    cache_.Clear();
-    wrapping_.Clear();
-    pool_.CloseIdle();
-  }));
-  CK_FUNCTION_LIST_PTR f = functions();
+  return link_.Open([this](const FoundToken& token) { return Learn(token); },
+                    [this] {
+                      cache_.Clear();
+                      wrapping_.Clear();
+                      pool_.CloseIdle();
+                    });
+}
+
+Status Pkcs11Backend::Learn(const FoundToken& token) {
+  if (learnt_.load(std::memory_order_relaxed)) return {};
   CK_INFO info{};
-  if (f->C_GetInfo(&info) == CKR_OK) quirks_ = QuirkSet(info);
-  CK_TOKEN_INFO token{};
-  if (f->C_GetTokenInfo(link_.slot(), &token) == CKR_OK) pool_.Bound(SessionsOf(token, pool_.sessions_max()));
-  ASSIGN_OR_RETURN(mechanisms_, ListMechanisms(f, link_.slot()));
-  Learn(info, token);
+  if (functions()->C_GetInfo(&info) == CKR_OK) quirks_ = QuirkSet(info);
+  pool_.Bound(SessionsOf(token.info, pool_.sessions_max()));
+  ASSIGN_OR_RETURN(mechanisms_, ListMechanisms(functions(), token.slot));
+  TryOut(info, token);
+  learnt_.store(true, std::memory_order_release);
   return {};
 }
 
-void Pkcs11Backend::Learn(const CK_INFO& module, const CK_TOKEN_INFO& token) {
+void Pkcs11Backend::TryOut(const CK_INFO& module, const FoundToken& token) {
   // Our own device tests itself with known answers; and whoever counts its calls in a script of faults counts his own.
   CK_INFO ours{};
   spec::FillInfo(ours);
   if (std::equal(std::begin(module.manufacturerID), std::end(module.manufacturerID), std::begin(ours.manufacturerID)))
     return;
-  auto learnt = LearnCapabilities(record_path_, IdentityOf(module, token), functions(), link_.slot(), mechanisms_);
+  auto learnt = LearnCapabilities(record_path_, IdentityOf(module, token.info), functions(), token.slot, mechanisms_);
   if (!learnt.ok()) {
     LogWarning("HSM " + name_ + ": its mechanisms could not be tried: " + learnt.error().why);
   } else {
@@ -119,11 +123,13 @@ void Pkcs11Backend::Learn(const CK_INFO& module, const CK_TOKEN_INFO& token) {
 }
 
 const CK_MECHANISM_INFO* Pkcs11Backend::FindMechanism(CK_MECHANISM_TYPE type) const {
+  if (!learnt_.load(std::memory_order_acquire)) return nullptr;
   const auto found = mechanisms_.find(type);
   return found == mechanisms_.end() ? nullptr : &found->second;
 }
 
 bool Pkcs11Backend::IsWrongKey(CK_MECHANISM_TYPE mechanism, CK_RV rv) const {
+  if (!learnt_.load(std::memory_order_acquire)) return false;
   return MeansWrongKey(mechanism, rv, quirks_) || capabilities_.SaysWrongKey(mechanism, rv);
 }
 

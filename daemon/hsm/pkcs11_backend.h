@@ -47,7 +47,6 @@ class Pkcs11Backend final : public Backend {
   ~Pkcs11Backend() override;
 
   const std::string& name() const override { return name_; }
-  CK_FUNCTION_LIST_PTR functions() const override { return link_.device().functions(); }
   bool software() const override { return software_; }
   bool available() const override { return link_.up(); }
   const CK_MECHANISM_INFO* FindMechanism(CK_MECHANISM_TYPE type) const override;
@@ -92,6 +91,13 @@ class Pkcs11Backend final : public Backend {
   Status DestroyObject(const DeviceObject& object) override;
   Fallible<std::vector<Bytes>> ReadNotes(std::string_view name) override;
   Status ReplaceNote(std::string_view name, ByteView value) override;
+  Fallible<spec::Attributes> TransportKey(ByteView id, bool make) override;
+  Fallible<std::vector<Bytes>> MakeCarried(std::span<const spec::Attributes> recipients,
+                                           CK_MECHANISM_TYPE hash) override;
+  Status ReceiveCarried(const WrappingKey& planned, ByteView transport_id, ByteView carried,
+                        CK_MECHANISM_TYPE hash) override;
+  Fallible<bool> HasWrappingKey(ByteView reference) override;
+  Status Opens(const KeyMaterial& key) override;
   Status FillRandom(MutableBytes out) override;
   bool IsWrongKey(CK_MECHANISM_TYPE mechanism, CK_RV rv) const override;
 
@@ -106,8 +112,11 @@ class Pkcs11Backend final : public Backend {
 
   Pkcs11Backend(CK_FUNCTION_LIST_PTR functions, Pkcs11BackendOptions options);
   Status Open();
+  CK_FUNCTION_LIST_PTR functions() const { return link_.device().functions(); }
+  // What the device is and can do, asked when it is there for the first time.
+  Status Learn(const FoundToken& token);
   // Tries what the device lists, and leaves of it what works.
-  void Learn(const CK_INFO& module, const CK_TOKEN_INFO& token);
+  void TryOut(const CK_INFO& module, const FoundToken& token);
 
   // Takes a session and does the job; once more when the device lost something in between.
   Status Attempt(const Job& job);
@@ -120,12 +129,20 @@ class Pkcs11Backend final : public Backend {
   Fallible<CachedKey> LoadKey(const KeyName& name, const KeyMaterial& key, std::uint64_t generation);
   Fallible<CachedKey> LoadInHome(const KeyName& name, const KeyMaterial& key, std::uint64_t generation);
   Fallible<CK_OBJECT_HANDLE> CreatePublic(CK_SESSION_HANDLE session, const KeyMaterial& key);
+  // The device's mechanism for what was wrapped in this format.
+  CK_MECHANISM_TYPE UnwrapperOf(WrapFormat format) const;
   // Unwraps a blob into a session object of `session`.
   Fallible<CK_OBJECT_HANDLE> UnwrapBlob(CK_SESSION_HANDLE session, std::uint64_t generation, ByteView blob,
                                         ObjectPlan plan);
   void DestroyCached(const CachedKey& key);
 
   // ---- pkcs11_backend_make.cc: keys out of it
+  static constexpr CK_ULONG kWrappingKeyBytes = 32;
+  // What every wrapping key is, however it comes into the device. `label` is borrowed.
+  static void FillWrappingKey(const WrappingKey& planned, const std::string& label, ObjectTemplate& out);
+  std::string WrappingKeyLabel(const WrappingKey& key) const {
+    return LabelOf("wrapping key, epoch " + std::to_string(key.epoch));
+  }
   // Makes a key by `make`, and gives its material: wrapped, or resident where the device cannot do that.
   Fallible<Made> MakeKey(ObjectPlan plan, const WrappingKey& under, const Maker& make);
   Status MakeObject(Session& session, const ObjectPlan& plan, const Maker& make, CK_OBJECT_HANDLE* key);
@@ -152,6 +169,10 @@ class Pkcs11Backend final : public Backend {
   void DestroyLater(CK_OBJECT_CLASS object_class, ByteView id);
   void DestroyLeftovers(Session& session);
 
+  // ---- pkcs11_backend_carry.cc: wrapping keys from device to device
+  Fallible<Bytes> WrapFor(Session& session, CK_OBJECT_HANDLE key, const spec::Attributes& recipient,
+                          CK_MECHANISM_TYPE hash);
+
   // What this device does with a kind of key; asked by trying.
   enum class Keeping : std::uint8_t { kUnknown, kWraps, kResident };
 
@@ -170,6 +191,7 @@ class Pkcs11Backend final : public Backend {
   TemplateTolerance tolerance_;
   std::array<std::atomic<Keeping>, kKeyKinds> keeping_{};
   const std::string record_path_;
+  std::atomic<bool> learnt_{false};  // what follows is known, and does not change any more
   MechanismMap mechanisms_;
   Capabilities capabilities_;
   QuirkSet quirks_;
@@ -190,6 +212,7 @@ class Pkcs11Backend::Session final : public Backend::Lease {
   Session& operator=(const Session&) = delete;
 
   CK_SESSION_HANDLE session() const override { return session_.handle; }
+  CK_FUNCTION_LIST_PTR functions() const override { return backend_.functions(); }
   Fallible<CK_OBJECT_HANDLE> Load(const KeyName& name, const KeyMaterial& key) override;
   void Break() override { broken_ = true; }
 

@@ -64,13 +64,21 @@ Fallible<CK_OBJECT_HANDLE> Pkcs11Backend::CreatePublic(CK_SESSION_HANDLE session
   return handle;
 }
 
+// Both names stand for RFC 5649 in the devices that have one of them only, and what a mirror wrapped may have the
+// other. A device that means something else by it fails the integrity check.
+CK_MECHANISM_TYPE Pkcs11Backend::UnwrapperOf(WrapFormat format) const {
+  const CK_MECHANISM_TYPE named = MechanismOf(format);
+  if (format == WrapFormat::kKw || FindMechanism(named) != nullptr) return named;
+  return MechanismOf(format == WrapFormat::kKwp ? WrapFormat::kKwpOld : WrapFormat::kKwp);
+}
+
 Fallible<CK_OBJECT_HANDLE> Pkcs11Backend::UnwrapBlob(CK_SESSION_HANDLE session, std::uint64_t generation,
                                                      ByteView bytes, ObjectPlan plan) {
   const auto blob = DecodeBlob(bytes);
   if (!blob) return Fail(CKR_FUNCTION_FAILED, "the key's material is no blob of this daemon");
   ASSIGN_OR_RETURN(const CK_OBJECT_HANDLE wrapping, wrapping_.Find(session, generation, blob->reference));
   plan.key_type = DeviceKeyType(plan.key_type);
-  CK_MECHANISM mechanism{MechanismOf(blob->format), nullptr, 0};
+  CK_MECHANISM mechanism{UnwrapperOf(blob->format), nullptr, 0};
   CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
   const CK_RV rv = tolerance_.Try(plan, [&](ObjectTemplate& attributes) {
     return functions()->C_UnwrapKey(session, &mechanism, wrapping, const_cast<CK_BYTE_PTR>(blob->wrapped.data()),

@@ -18,8 +18,6 @@ namespace cmkd::daemon {
 
 namespace {
 
-constexpr CK_ULONG kWrappingKeyBytes = 32;
-
 CK_MECHANISM* Mutable(const CK_MECHANISM& mechanism) { return const_cast<CK_MECHANISM*>(&mechanism); }
 
 bool IsEmpty(const Bytes* value) { return value == nullptr || value->empty(); }
@@ -89,8 +87,21 @@ Fallible<WrappingKey> Backend::MakeWrappingKey(std::uint32_t epoch) {
   return planned;
 }
 
+void Pkcs11Backend::FillWrappingKey(const WrappingKey& planned, const std::string& label, ObjectTemplate& out) {
+  out.AddUlong(CKA_CLASS, CKO_SECRET_KEY);
+  out.AddUlong(CKA_KEY_TYPE, CKK_AES);
+  out.AddBytes(CKA_ID, planned.reference);
+  out.AddBytes(CKA_LABEL, AsBytes(label));
+  for (const CK_ATTRIBUTE_TYPE yes : {CKA_TOKEN, CKA_PRIVATE, CKA_SENSITIVE, CKA_WRAP, CKA_UNWRAP}) {
+    out.AddBool(yes, true);
+  }
+  for (const CK_ATTRIBUTE_TYPE no : {CKA_EXTRACTABLE, CKA_ENCRYPT, CKA_DECRYPT, CKA_SIGN, CKA_VERIFY, CKA_DERIVE}) {
+    out.AddBool(no, false);
+  }
+}
+
 Status Pkcs11Backend::MakeWrappingKey(const WrappingKey& planned) {
-  const std::string label = LabelOf("wrapping key, epoch " + std::to_string(planned.epoch));
+  const std::string label = WrappingKeyLabel(planned);
   bool again = false;
   const Status status = Attempt([&](Session& session) -> Status {
     // A first attempt may have got as far as the key.
@@ -98,17 +109,8 @@ Status Pkcs11Backend::MakeWrappingKey(const WrappingKey& planned) {
       RETURN_IF_ERROR(link_.device().DestroyById(session.session(), CKO_SECRET_KEY, planned.reference));
     }
     ObjectTemplate attributes;
-    attributes.AddUlong(CKA_CLASS, CKO_SECRET_KEY);
-    attributes.AddUlong(CKA_KEY_TYPE, CKK_AES);
+    FillWrappingKey(planned, label, attributes);
     attributes.AddUlong(CKA_VALUE_LEN, kWrappingKeyBytes);
-    attributes.AddBytes(CKA_ID, planned.reference);
-    attributes.AddBytes(CKA_LABEL, AsBytes(label));
-    for (const CK_ATTRIBUTE_TYPE yes : {CKA_TOKEN, CKA_PRIVATE, CKA_SENSITIVE, CKA_WRAP, CKA_UNWRAP}) {
-      attributes.AddBool(yes, true);
-    }
-    for (const CK_ATTRIBUTE_TYPE no : {CKA_EXTRACTABLE, CKA_ENCRYPT, CKA_DECRYPT, CKA_SIGN, CKA_VERIFY, CKA_DERIVE}) {
-      attributes.AddBool(no, false);
-    }
     CK_MECHANISM mechanism{CKM_AES_KEY_GEN, nullptr, 0};
     CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
     const CK_RV rv =

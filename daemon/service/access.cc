@@ -16,7 +16,7 @@ Fallible<Records::TokenPtr> TokenOf(const Invocation& invocation) {
 
 Fallible<Backend*> BackendOf(const Invocation& invocation) {
   ASSIGN_OR_RETURN(const Records::TokenPtr token, TokenOf(invocation));
-  return invocation.daemon.backends.Get(token->hsm);
+  return invocation.daemon.backends.Of(*token);
 }
 
 std::optional<CK_USER_TYPE> LoggedIn(const Invocation& invocation, const store::TokenRecord& token) {
@@ -104,7 +104,7 @@ void Release(Daemon& daemon, const std::vector<ObjectPtr>& objects) {
   for (const ObjectPtr& object : objects) {
     const auto token = daemon.records.GetToken(object->token);
     if (!token.ok()) continue;
-    const auto backend = daemon.backends.Get((*token)->hsm);
+    const auto backend = daemon.backends.Of(**token);
     if (!backend.ok()) continue;
     KeyName name;
     name.id = object->name;

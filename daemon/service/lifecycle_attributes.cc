@@ -42,7 +42,7 @@ std::string_view ShownState(const Daemon& daemon, const cmk::Cmk& key) {
   if (state != cmk::CmkState::kEnabled && state != cmk::CmkState::kArchived) return cmk::Name(state);
   const auto token = daemon.records.GetToken(key.token);
   if (!token.ok()) return cmk::Name(state);
-  const auto backend = daemon.backends.Get((*token)->hsm);
+  const auto backend = daemon.backends.Of(**token);
   return backend.ok() && (*backend)->available() ? cmk::Name(state) : kUnavailable;
 }
 
@@ -63,8 +63,7 @@ spec::Attributes LifecycleAttributes(const Invocation& invocation, const Object&
   shown.SetText(CKA_CMKD_NEXT_ROTATION, TimeText(record.dates.next_rotation));
   shown.SetText(CKA_CMKD_DELETION_DATE, TimeText(record.dates.deletion_date));
   const auto token = invocation.daemon.records.GetToken(object.token);
-  const auto backend =
-      token.ok() ? invocation.daemon.backends.Get((*token)->hsm) : Fallible<Backend*>(Failure{token.error()});
+  const auto backend = token.ok() ? invocation.daemon.backends.Of(**token) : Fallible<Backend*>(Failure{token.error()});
   if (backend.ok()) shown.SetText(CKA_CMKD_PROTECTION, (*backend)->software() ? "software" : "hsm");
   return shown;
 }

@@ -115,12 +115,12 @@ Fallible<std::vector<Candidate>> CandidatesOf(const Invocation& invocation, cons
 constexpr std::size_t kDigestMax = 64;
 
 // The digest of what was fed to the operation's stream, whose device session is free again afterwards.
-Fallible<Bytes> EndDigest(Backend& backend, Operation& operation) {
+Fallible<Bytes> EndDigest(Operation& operation) {
   Bytes digest(kDigestMax);
   CK_ULONG length = digest.size();
-  const CK_RV rv =
-      backend.functions()->C_DigestFinal(operation.streams.front().lease->session(), digest.data(), &length);
-  if (rv != CKR_OK) operation.streams.front().lease->Break();
+  Backend::Lease& lease = *operation.streams.front().lease;
+  const CK_RV rv = lease.functions()->C_DigestFinal(lease.session(), digest.data(), &length);
+  if (rv != CKR_OK) lease.Break();
   operation.streams.clear();
   if (rv != CKR_OK) return Failure<Error>{FromDevice(rv, "the digest").error()};
   digest.resize(length);
@@ -389,17 +389,11 @@ bool MustBuffer(const Operation& operation, std::size_t candidates) {
 }
 
 Status OpenStream(Backend& backend, Operation& operation, const Candidate* candidate) {
-  for (int attempt = 0;; ++attempt) {
-    ASSIGN_OR_RETURN(auto lease, backend.Acquire());
-    const CK_RV rv = StartOnDevice(backend.functions(), *lease, operation, candidate);
-    if (rv == CKR_OK) {
-      operation.streams.push_back(
-          {std::move(lease), candidate == nullptr ? cmk::KeyVersionNumber{} : candidate->version});
-      return {};
-    }
-    lease->Break();
-    if (attempt == 1) return FromDevice(rv, "to begin the operation");
-  }
+  ASSIGN_OR_RETURN(auto lease, backend.Begin([&](CK_FUNCTION_LIST_PTR device, Backend::Lease& fresh) {
+    return StartOnDevice(device, fresh, operation, candidate);
+  }));
+  operation.streams.push_back({std::move(lease), candidate == nullptr ? cmk::KeyVersionNumber{} : candidate->version});
+  return {};
 }
 
 // A device that fails in the middle has lost what was fed: the operation is over.
@@ -502,10 +496,9 @@ Status FeedPart(Invocation& invocation, Operation& operation, ByteView input) {
   operation.fed += input.size();
   Remember(operation, input);
   if (operation.buffering) return BufferPart(operation, input);
-  ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
   const auto feed = operation.digest_apart != 0 ? &CK_FUNCTION_LIST::C_DigestUpdate : RowOf(operation.kind).feed;
   for (Operation::Stream& stream : operation.streams) {
-    const CK_RV rv = (backend->functions()->*feed)(stream.lease->session(), Mutable(input), input.size());
+    const CK_RV rv = (stream.lease->functions()->*feed)(stream.lease->session(), Mutable(input), input.size());
     if (rv != CKR_OK) return StreamFailed(operation, rv, "a part");
   }
   return {};
@@ -537,12 +530,12 @@ Status UpdatePart(Invocation& invocation, Operation& operation, ByteView input, 
     *output.length = 0;
     return BufferPart(operation, input);
   }
-  ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
+  Backend::Lease& lease = *operation.streams.front().lease;
   const bool fits = output.capacity() >= room;
   CK_BYTE_PTR into = fits ? output.Room(room) : invocation.arena.Allocate(room);
   CK_ULONG made = room;
-  const CK_RV rv = (backend->functions()->*RowOf(operation.kind).update)(operation.streams.front().lease->session(),
-                                                                         Mutable(input), input.size(), into, &made);
+  const CK_RV rv =
+      (lease.functions()->*RowOf(operation.kind).update)(lease.session(), Mutable(input), input.size(), into, &made);
   if (rv != CKR_OK) return StreamFailed(operation, rv, "a part");
   operation.given += made;
   if (!fits) return Deliver(invocation, operation, output, {into, made}, input);
@@ -555,8 +548,7 @@ namespace {
 
 // The signature over the digest of what was fed; the caller has room for it.
 Status SignDigest(Invocation& invocation, Operation& operation, spec::BytesOut& output) {
-  ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
-  ASSIGN_OR_RETURN(const Bytes digest, EndDigest(*backend, operation));
+  ASSIGN_OR_RETURN(const Bytes digest, EndDigest(operation));
   ASSIGN_OR_RETURN(const std::size_t room, LengthFor(operation, operation.fed));
   CK_BYTE_PTR into = output.Room(room);
   CK_ULONG made = room;
@@ -605,7 +597,7 @@ Status FinishParts(Invocation& invocation, Operation& operation, spec::BytesOut&
   Operation::Stream& stream = operation.streams.front();
   CK_BYTE_PTR into = invocation.arena.Allocate(room);
   CK_ULONG made = room;
-  const CK_RV rv = (backend->functions()->*RowOf(operation.kind).final)(stream.lease->session(), into, &made);
+  const CK_RV rv = (stream.lease->functions()->*RowOf(operation.kind).final)(stream.lease->session(), into, &made);
   invocation.audit.version = stream.version.value;
   if (rv != CKR_OK) {
     if (operation.row->versions == spec::VersionSearch::kTrial && backend->IsWrongKey(operation.row->type, rv)) {
@@ -662,7 +654,7 @@ Status FinishVerify(Invocation& invocation, Operation& operation, ByteView signa
   if (operation.buffering) return VerifyOnce(invocation, operation, operation.buffered.view(), signature);
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
   if (operation.digest_apart != 0) {
-    ASSIGN_OR_RETURN(const Bytes digest, EndDigest(*backend, operation));
+    ASSIGN_OR_RETURN(const Bytes digest, EndDigest(operation));
     return VerifyDigested(invocation, operation, digest, signature);
   }
   const ByteView full = FullLengthSignature(invocation, operation, signature);
@@ -670,7 +662,7 @@ Status FinishVerify(Invocation& invocation, Operation& operation, ByteView signa
   const bool of_many = operation.streams.size() > 1;
   // Every stream is ended, whichever fits, so that its device session is free again.
   for (Operation::Stream& stream : operation.streams) {
-    const CK_RV rv = backend->functions()->C_VerifyFinal(stream.lease->session(), Mutable(full), full.size());
+    const CK_RV rv = stream.lease->functions()->C_VerifyFinal(stream.lease->session(), Mutable(full), full.size());
     if (rv == CKR_OK) {
       invocation.audit.version = stream.version.value;
       status = {};

@@ -116,12 +116,13 @@ struct SlotView {
 
 Fallible<SlotView> ViewSlot(const Invocation& invocation, CK_SLOT_ID slot) {
   SlotView view;
-  std::string hsm = invocation.daemon.config.tokens.default_hsm;
-  if (!IsFreeSlot(invocation, slot)) {
-    ASSIGN_OR_RETURN(view.token, invocation.daemon.records.GetTokenBySlot(slot));
-    hsm = view.token->hsm;
+  const Backends& backends = invocation.daemon.backends;
+  if (IsFreeSlot(invocation, slot)) {
+    ASSIGN_OR_RETURN(view.backend, backends.Get(invocation.daemon.config.tokens.default_hsm));
+    return view;
   }
-  ASSIGN_OR_RETURN(view.backend, invocation.daemon.backends.Get(hsm));
+  ASSIGN_OR_RETURN(view.token, invocation.daemon.records.GetTokenBySlot(slot));
+  ASSIGN_OR_RETURN(view.backend, backends.Of(*view.token));
   return view;
 }
 

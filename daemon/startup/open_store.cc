@@ -17,10 +17,10 @@ namespace {
 // The store that is given up may have gone on for some commits behind what was remembered of it.
 constexpr std::uint64_t kGenerationLeap = 1'000'000;
 
-OpenedStore MakeSealers(const SecretBytes& root, Backend& home) {
+OpenedStore MakeSealers(const SecretBytes& root, Backend& notes) {
   OpenedStore opened;
   opened.anchor =
-      std::make_unique<Anchor>(home, "cmkd anchor " + Hex(DeriveKey(root.view(), "cmkd anchor name").view().first(8)));
+      std::make_unique<Anchor>(notes, "cmkd anchor " + Hex(DeriveKey(root.view(), "cmkd anchor name").view().first(8)));
   opened.store_sealer = std::make_unique<AesGcmSealer>(root.view(), kSealStore);
   opened.ticket_sealer = std::make_unique<AesGcmSealer>(root.view(), kSealTicket);
   opened.object_sealer = std::make_unique<AesGcmSealer>(root.view(), kSealSessionObject);
@@ -66,12 +66,13 @@ Result<SecretBytes, std::string> FindOrMakeRoot(const std::string& directory, Ba
 }  // namespace
 
 Result<OpenedStore, std::string> OpenStore(const std::string& state_directory, Backend& home, const Clock& clock,
-                                           std::uint64_t known_generation, OlderStore older, StoreChecked checked) {
+                                           std::uint64_t known_generation, OlderStore older, StoreChecked checked,
+                                           Backend* notes) {
   const std::string path = state_directory + "/store";
   const RootKeyState state = FindRootKey(state_directory);
   const bool exists = store::LmdbStoreExists(path);
   ASSIGN_OR_RETURN(const SecretBytes root, FindOrMakeRoot(state_directory, home, state, exists));
-  OpenedStore opened = MakeSealers(root, home);
+  OpenedStore opened = MakeSealers(root, notes == nullptr ? home : *notes);
   store::LmdbOptions options;
   options.check = store::OpenCheck::kBackground;
   options.on_background_check = [checked = std::move(checked)](const store::StoreResult<void>& result) {

@@ -40,9 +40,9 @@ using StoreChecked = std::function<void(const std::optional<std::string>& damage
 
 // The error is a sentence for the operator: half made, foreign, older than it may be, damaged, or in use.
 // `known_generation`: what the audit log says the store had reached; 0: nothing is known. `home`, the HSM that keeps
-// the root key, remembers the same (Anchor).
+// the root key, remembers the same (Anchor); `notes`: so do all of these, instead of `home` alone.
 Result<OpenedStore, std::string> OpenStore(const std::string& state_directory, Backend& home, const Clock& clock,
                                            std::uint64_t known_generation, OlderStore older = OlderStore::kRefused,
-                                           StoreChecked checked = {});
+                                           StoreChecked checked = {}, Backend* notes = nullptr);
 
 }  // namespace cmkd::daemon

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 
 #include "daemon/crypto/random.h"
 #include "pkcs11/wire/reader.h"
@@ -20,8 +21,12 @@ namespace {
 constexpr std::string_view kMagic = "cmkd root key 1\n";
 constexpr std::size_t kRootBytes = 32;
 constexpr std::size_t kFileBytesMax = 65536;
+constexpr const char* kUnfinished = ".new";
 
 std::string ReadyPath(const std::string& directory) { return directory + "/root.key"; }
+std::string SharedPath(const std::string& directory, const std::string& hsm) {
+  return ReadyPath(directory) + "@" + hsm;
+}
 std::string PendingPath(const std::string& directory) { return directory + "/root.key.pending"; }
 
 bool Exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
@@ -73,6 +78,51 @@ Result<SecretBytes, std::string> ReadRoot(Backend& backend, const KeyMaterial& k
   return root;
 }
 
+// What a root key's file says: whose wrapping, and what was wrapped.
+struct RootFile {
+  std::string hsm;
+  KeyMaterial key;
+};
+
+KeyMaterial RootMaterial(cmk::Material material, Bytes reference) {
+  KeyMaterial key;
+  key.key_type = CKK_GENERIC_SECRET;
+  key.material = std::move(material);
+  key.wrapping_reference = std::move(reference);
+  key.extractable = true;
+  return key;
+}
+
+Bytes Encode(const RootFile& file) {
+  wire::Buffer buffer;
+  wire::Writer w(buffer);
+  w.Raw(AsBytes(kMagic));
+  w.Blob(AsBytes(file.hsm));
+  w.Blob(file.key.wrapping_reference);
+  w.U32(file.key.material.epoch);
+  w.U8(static_cast<std::uint8_t>(file.key.material.kind));
+  w.Blob(file.key.material.blob);
+  return ToBytes(buffer.view());
+}
+
+Result<RootFile, std::string> ReadRootFile(const std::string& path) {
+  ASSIGN_OR_RETURN(const Bytes content, ReadFile(path));
+  wire::Reader r(content);
+  if (AsText(r.Raw(kMagic.size())) != kMagic) return Failure{path + " is no root key of cmkd"};
+  RootFile file;
+  file.hsm = std::string(AsText(r.Blob()));
+  Bytes reference = ToBytes(r.Blob());
+  cmk::Material material;
+  material.epoch = r.U32();
+  const std::uint8_t kind = r.U8();
+  material.blob = ToBytes(r.Blob());
+  if (!r.AtEnd() || kind > static_cast<std::uint8_t>(cmk::Material::Kind::kResident))
+    return Failure{path + " is damaged"};
+  material.kind = static_cast<cmk::Material::Kind>(kind);
+  file.key = RootMaterial(std::move(material), std::move(reference));
+  return file;
+}
+
 KeyName RootName() {
   KeyName name;
   name.id = RandomId();
@@ -92,54 +142,58 @@ Result<SecretBytes, std::string> MakeRootKey(const std::string& state_directory,
   const CK_MECHANISM mechanism{CKM_GENERIC_SECRET_KEY_GEN, nullptr, 0};
   const auto made = backend.GenerateKey(mechanism, CKK_GENERIC_SECRET, kRootBytes, *under);
   if (!made.ok()) return Failure{"HSM \"" + backend.name() + "\" makes no root key: " + made.error().why};
-  KeyMaterial key;
-  key.key_type = CKK_GENERIC_SECRET;
-  key.material = made->material;
-  key.wrapping_reference = under->reference;
-  key.extractable = true;
-  wire::Buffer buffer;
-  wire::Writer w(buffer);
-  w.Raw(AsBytes(kMagic));
-  w.Blob(AsBytes(backend.name()));
-  w.Blob(under->reference);
-  w.U32(key.material.epoch);
-  w.U8(static_cast<std::uint8_t>(key.material.kind));
-  w.Blob(key.material.blob);
-  RETURN_IF_ERROR(WriteFile(PendingPath(state_directory), buffer.view()));
+  const RootFile file{backend.name(), RootMaterial(made->material, under->reference)};
+  RETURN_IF_ERROR(WriteFile(PendingPath(state_directory), Encode(file)));
   if (!SyncDirectory(state_directory)) return Failure{Reason("cannot make " + state_directory + " durable")};
-  return ReadRoot(backend, key, RootName());
+  return ReadRoot(backend, file.key, RootName());
 }
 
 Result<SecretBytes, std::string> LoadRootKey(const std::string& state_directory, Backend& backend, RootKeyState state) {
-  const std::string path = state == RootKeyState::kReady ? ReadyPath(state_directory) : PendingPath(state_directory);
-  ASSIGN_OR_RETURN(const Bytes content, ReadFile(path));
-  wire::Reader r(content);
-  if (AsText(r.Raw(kMagic.size())) != kMagic) return Failure{path + " is no root key of cmkd"};
-  const std::string hsm(AsText(r.Blob()));
-  KeyMaterial key;
-  key.key_type = CKK_GENERIC_SECRET;
-  key.wrapping_reference = ToBytes(r.Blob());
-  key.material.epoch = r.U32();
-  const std::uint8_t kind = r.U8();
-  key.material.blob = ToBytes(r.Blob());
-  key.extractable = true;
-  if (!r.AtEnd() || kind > static_cast<std::uint8_t>(cmk::Material::Kind::kResident))
-    return Failure{path + " is damaged"};
-  key.material.kind = static_cast<cmk::Material::Kind>(kind);
-  if (hsm != backend.name()) {
-    return Failure{"the root key was made in HSM \"" + hsm + "\", but the first HSM of the configuration is \"" +
+  const std::string shared = SharedPath(state_directory, backend.name());
+  std::string path = state == RootKeyState::kReady ? ReadyPath(state_directory) : PendingPath(state_directory);
+  if (state == RootKeyState::kReady && Exists(shared)) path = shared;
+  ASSIGN_OR_RETURN(const RootFile file, ReadRootFile(path));
+  if (file.hsm != backend.name()) {
+    return Failure{"the root key was made in HSM \"" + file.hsm + "\", but the first HSM of the configuration is \"" +
                    backend.name() + "\""};
   }
-  return ReadRoot(backend, key, RootName());
+  return ReadRoot(backend, file.key, RootName());
 }
 
-Bytes RootKeyReference(const std::string& state_directory) {
-  const auto content = ReadFile(ReadyPath(state_directory));
-  if (!content.ok()) return {};
-  wire::Reader r(*content);
-  if (AsText(r.Raw(kMagic.size())) != kMagic) return {};
-  (void)r.Blob();
-  return ToBytes(r.Blob());
+std::map<std::string, Bytes> RootKeyReferences(const std::string& state_directory) {
+  std::map<std::string, Bytes> references;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(state_directory, ignored)) {
+    const std::string name = entry.path().filename();
+    const bool unfinished = name.ends_with(kUnfinished);
+    if (unfinished || (name != "root.key" && !name.starts_with("root.key@"))) continue;
+    const auto file = ReadRootFile(entry.path());
+    if (file.ok()) references[file->hsm] = file->key.wrapping_reference;
+  }
+  return references;
+}
+
+Result<void, std::string> ShareRootKey(const std::string& state_directory, Backend& from, Backend& to) {
+  if (RootKeyReferences(state_directory).contains(to.name())) return {};
+  ASSIGN_OR_RETURN(const SecretBytes root, LoadRootKey(state_directory, from, RootKeyState::kReady));
+  const auto under = to.MakeWrappingKey(0);
+  if (!under.ok()) return Failure{"HSM \"" + to.name() + "\" makes no wrapping key: " + under.error().why};
+  spec::Attributes key;
+  key.SetUlong(CKA_CLASS, CKO_SECRET_KEY);
+  key.SetUlong(CKA_KEY_TYPE, CKK_GENERIC_SECRET);
+  key.SetBytes(CKA_VALUE, ToBytes(root.view()));
+  const auto made = to.Import(key, *under);
+  if (const Bytes* value = key.Find(CKA_VALUE)) Wipe({const_cast<std::uint8_t*>(value->data()), value->size()});
+  if (!made.ok()) return Failure{"HSM \"" + to.name() + "\" does not keep the root key: " + made.error().why};
+  const RootFile file{to.name(), RootMaterial(made->material, under->reference)};
+  // Seen to open before anybody relies on it.
+  ASSIGN_OR_RETURN(const SecretBytes again, ReadRoot(to, file.key, RootName()));
+  if (!Equal(again.view(), root.view())) return Failure{"HSM \"" + to.name() + "\" gives back another root key"};
+  const std::string path = SharedPath(state_directory, to.name());
+  RETURN_IF_ERROR(WriteFile(path + kUnfinished, Encode(file)));
+  if (::rename((path + kUnfinished).c_str(), path.c_str()) != 0) return Failure{Reason("cannot keep " + path)};
+  if (!SyncDirectory(state_directory)) return Failure{Reason("cannot make " + state_directory + " durable")};
+  return {};
 }
 
 Result<void, std::string> ConfirmRootKey(const std::string& state_directory) {

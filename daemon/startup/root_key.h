@@ -6,6 +6,7 @@
 // time would put it into every look-up.
 #pragma once
 
+#include <map>
 #include <string>
 
 #include "common/secret.h"
@@ -25,8 +26,12 @@ RootKeyState FindRootKey(const std::string& state_directory);
 Result<SecretBytes, std::string> MakeRootKey(const std::string& state_directory, Backend& backend);
 // Reads the root key, pending or ready.
 Result<SecretBytes, std::string> LoadRootKey(const std::string& state_directory, Backend& backend, RootKeyState state);
-// CKA_ID of the HSM's key that wraps it; empty when there is no root key that can be read.
-Bytes RootKeyReference(const std::string& state_directory);
+// CKA_ID of the key that wraps it, by the name of the HSM: the one in which it was made, and those with which it was
+// shared.
+std::map<std::string, Bytes> RootKeyReferences(const std::string& state_directory);
+// Keeps it wrapped by another HSM, too, in a file of its own, so that the daemon can start with either. Nothing when it
+// is kept so already.
+Result<void, std::string> ShareRootKey(const std::string& state_directory, Backend& from, Backend& to);
 // The store that goes with the pending key is whole: the key is ready.
 Result<void, std::string> ConfirmRootKey(const std::string& state_directory);
 

@@ -28,6 +28,11 @@ const char* WhyNot(const TokenRecord& token) {
     return "a token has an unknown profile";
   for (const PinRecord* pin : {&token.so_pin, &token.user_pin})
     if (pin->verifier.size() > kVerifierBytesMax) return "a PIN verifier is too long";
+  if (token.mirrors.size() > kMirrorsMax) return "a token has too many mirrors";
+  for (const TokenMirror& mirror : token.mirrors) {
+    if (mirror.hsm.size() > kHsmNameBytesMax) return "the name of a mirror is too long";
+    if (mirror.fingerprint.size() > kFingerprintBytesMax) return "the fingerprint of a mirror is too long";
+  }
   if (token.epochs.size() > kEpochsMax) return "a token has too many wrapping epochs";
   std::uint32_t before = 0;
   for (const WrappingEpoch& epoch : token.epochs) {
@@ -406,6 +411,11 @@ Bytes Encode(const TokenRecord& token) {
   writer.Optional(token.epoch_due, [&](Timestamp due) { writer.Time(due); });
   writer.Optional(token.version_quiet, [&](Duration quiet) { writer.Span(quiet); });
   writer.Optional(token.disable_first, [&](bool first) { writer.Bool(first); });
+  writer.U32(static_cast<std::uint32_t>(token.mirrors.size()));
+  for (const TokenMirror& mirror : token.mirrors) {
+    writer.Text(mirror.hsm);
+    writer.Block(mirror.fingerprint);
+  }
   return std::move(writer).Take();
 }
 
@@ -431,6 +441,9 @@ std::optional<TokenRecord> DecodeToken(const cmk::TokenId& id, ByteView bytes) {
   if (layout >= 2) token.epoch_due = reader.Optional([&] { return reader.Time(); });
   if (layout >= 3) token.version_quiet = reader.Optional([&] { return reader.Span(); });
   if (layout >= 3) token.disable_first = reader.Optional([&] { return reader.Bool(); });
+  const std::size_t mirrors = layout >= 4 ? reader.Count(kMirrorsMax) : 0;
+  for (std::size_t i = 0; i < mirrors && reader.ok(); ++i)
+    token.mirrors.push_back({reader.Text(kHsmNameBytesMax), reader.BlockCopy(kFingerprintBytesMax)});
   return Accept(reader, std::move(token));
 }
 

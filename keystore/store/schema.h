@@ -48,6 +48,7 @@
 //              | created 8 | list epoch (number 4 | hsm reference block | state 1) | next epoch 4 | opt window 8
 //     version 2  opt epoch due 8
 //     version 3  opt version quiet 8 | opt disable first 1
+//     version 4  list mirror (hsm text | fingerprint block)
 //     pin      verifier block | failures 4 | generation 4 | retry after 8
 //   Object   1 | token 16 | opt cmk 16 | opt version 4 | private 1 | list attribute (type 8 | value block)
 //              | list term (kind 4 | value block)
@@ -81,7 +82,7 @@ inline constexpr std::uint8_t kStoreSchema = 1;
 // Layout versions: what is written. Those before are read, too.
 inline constexpr std::uint8_t kRecordVersion = 1;
 inline constexpr std::uint8_t kMetaVersion = 2;
-inline constexpr std::uint8_t kTokenVersion = 3;
+inline constexpr std::uint8_t kTokenVersion = 4;
 inline constexpr std::uint8_t kCmkVersion = 3;
 inline constexpr char kMagic[] = "cmkdstor";
 inline constexpr std::size_t kMagicBytes = 8;
@@ -111,6 +112,7 @@ inline constexpr std::size_t kKeyBytesMax = 64;
 inline constexpr std::size_t kHsmNameBytesMax = 255;
 inline constexpr std::size_t kVerifierBytesMax = 1024;
 inline constexpr std::size_t kHsmReferenceBytesMax = 1024;
+inline constexpr std::size_t kMirrorsMax = 8;
 inline constexpr std::size_t kEpochsMax = 65'536;
 inline constexpr std::size_t kAttributesMax = 512;
 inline constexpr std::size_t kAttributeBytesMax = std::size_t{1} << 20;

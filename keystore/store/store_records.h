@@ -61,6 +61,14 @@ struct WrappingEpoch {
   bool operator==(const WrappingEpoch&) const = default;
 };
 
+// One of the HSMs that hold a mirrored token's wrapping keys.
+struct TokenMirror {
+  std::string hsm;    // its configured name
+  Bytes fingerprint;  // of the transport key by which it is known: SHA-256
+
+  bool operator==(const TokenMirror&) const = default;
+};
+
 struct TokenRecord {
   static constexpr std::size_t kLabelBytesMax = 32;
   static constexpr std::size_t kSerialBytesMax = 16;
@@ -71,7 +79,7 @@ struct TokenRecord {
   std::string serial;  // likewise
   cmk::TokenProfile profile = cmk::TokenProfile::kManaged;
   cmk::BoundsProfile bounds = cmk::BoundsProfile::kDefault;
-  std::string hsm;  // the configured name of the back end
+  std::string hsm;  // the configured name of the back end; of a mirrored token, that of the first
   PinRecord so_pin;
   PinRecord user_pin;
   std::uint32_t flags = 0;
@@ -82,6 +90,7 @@ struct TokenRecord {
   std::optional<Timestamp> epoch_due;       // material was destroyed: from then on a new epoch makes that final
   std::optional<Duration> version_quiet;    // unused for so long, an old version may be destroyed; 30 days when absent
   std::optional<bool> disable_first;        // the bounds profile's rule when absent
+  std::vector<TokenMirror> mirrors;  // all HSMs of a mirrored token, the first included; empty: there is one only
 
   bool operator==(const TokenRecord&) const = default;
 };

@@ -9,6 +9,7 @@
 #include "daemon/custody/reconcile.h"
 #include "daemon/custody/scheduler.h"
 #include "daemon/startup/open_store.h"
+#include "daemon/startup/root_key.h"
 #include "keystore/store/fault_store.h"
 #include "tests/daemon/audit_fixture.h"
 #include "tests/daemon/hsm_rig.h"

@@ -415,7 +415,7 @@ TEST_P(BackendTest, ALeaseKeepsItsKeyWhateverTheCacheDoes) {
   backend_->Forget(kept.name);
   for (int i = 0; i < 5; ++i) ASSERT_GOOD(bench_->Fingerprint(bench_->Aes()));
   CK_MECHANISM ecb = Plain(CKM_AES_ECB);
-  EXPECT_EQ(backend_->functions()->C_EncryptInit((*lease)->session(), &ecb, *handle), CKR_OK);
+  EXPECT_EQ((*lease)->functions()->C_EncryptInit((*lease)->session(), &ecb, *handle), CKR_OK);
   (*lease)->Break();
 }
 
@@ -431,7 +431,7 @@ TEST_P(BackendTest, AnOperationThatWasBegunGoesOnInItsLease) {
   Bytes message = ToBytes(kMessage);
   CK_BYTE mac[32];
   CK_ULONG length = sizeof mac;
-  CK_FUNCTION_LIST_PTR f = backend_->functions();
+  CK_FUNCTION_LIST_PTR f = (*lease)->functions();
   ASSERT_EQ(f->C_SignUpdate((*lease)->session(), message.data(), message.size()), CKR_OK);
   ASSERT_EQ(f->C_SignFinal((*lease)->session(), mac, &length), CKR_OK);
   EXPECT_GOOD(bench_->Verify(key, Plain(CKM_SHA256_HMAC), kMessage, {mac, length}, false));
@@ -445,7 +445,7 @@ TEST_P(BackendTest, ASessionWithAnOperationLeftInItIsNotTheNextOnesTrouble) {
     const auto handle = (*lease)->Load(key.name, key.material);
     ASSERT_GOOD(handle);
     CK_MECHANISM hmac = Plain(CKM_SHA256_HMAC);
-    ASSERT_EQ(backend_->functions()->C_SignInit((*lease)->session(), &hmac, *handle), CKR_OK);
+    ASSERT_EQ((*lease)->functions()->C_SignInit((*lease)->session(), &hmac, *handle), CKR_OK);
   }
   EXPECT_GOOD(bench_->Sign(key, Plain(CKM_SHA256_HMAC), kMessage));
 }
@@ -504,7 +504,7 @@ TEST_P(BackendTest, SessionsLostBehindItsBackAreMadeAgain) {
   const TestKey key = bench_->Aes();
   const auto before = bench_->Fingerprint(key);
   ASSERT_GOOD(before);
-  CK_FUNCTION_LIST_PTR f = backend_->functions();
+  CK_FUNCTION_LIST_PTR f = (*backend_->Acquire())->functions();
   CK_SLOT_ID slots[8];
   CK_ULONG count = std::size(slots);
   ASSERT_EQ(f->C_GetSlotList(CK_TRUE, slots, &count), CKR_OK);
@@ -521,7 +521,7 @@ TEST_P(BackendTest, ALoginLostBehindItsBackIsMadeAgain) {
   {
     auto lease = backend_->Acquire();
     ASSERT_GOOD(lease);
-    ASSERT_EQ(backend_->functions()->C_Logout((*lease)->session()), CKR_OK);
+    ASSERT_EQ((*lease)->functions()->C_Logout((*lease)->session()), CKR_OK);
   }
   EXPECT_GOOD(bench_->Fingerprint(key));
   (void)bench_->Aes();
@@ -536,7 +536,7 @@ TEST_P(BackendTest, ACachedKeyThatTheDevicePurgedIsLoadedAgain) {
     ASSERT_GOOD(lease);
     const auto handle = (*lease)->Load(key.name, key.material);
     ASSERT_GOOD(handle);
-    ASSERT_EQ(backend_->functions()->C_DestroyObject((*lease)->session(), *handle), CKR_OK);
+    ASSERT_EQ((*lease)->functions()->C_DestroyObject((*lease)->session(), *handle), CKR_OK);
   }
   const auto after = bench_->Fingerprint(key);
   ASSERT_GOOD(after);

@@ -20,7 +20,7 @@ using ::testing::SizeIs;
 class ReconcileTest : public CustodyTest {
  protected:
   std::vector<Discrepancy> Look(const Repair& repair = {}) {
-    auto done = Reconcile(*faults_, backends_, custodian(), registry_, RootKeyReference(state()), repair);
+    auto done = Reconcile(*faults_, backends_, custodian(), registry_, RootKeyReferences(state()), repair);
     EXPECT_GOOD(done);
     return done.ok() ? std::move(done->findings) : std::vector<Discrepancy>{};
   }

@@ -244,6 +244,11 @@ TEST(Records, WhatContradictsItselfIsRefused) {
   TokenRecord token = SomeToken(1);
   token.epochs = {{1, {}, EpochState::kCurrent}};
   EXPECT_FALSE(CheckRecord(token).ok()) << "a next epoch that exists";
+  token = SomeToken(1);
+  token.mirrors.assign(9, {"hsm", Bytes(32)});
+  EXPECT_FALSE(CheckRecord(token).ok()) << "more mirrors than there may be";
+  token.mirrors.pop_back();
+  EXPECT_TRUE(CheckRecord(token).ok());
 }
 
 TEST(Codec, ReaderFailsForGoodAndNeverReadsBeyond) {

@@ -139,6 +139,8 @@ TokenRecord RandomToken(Random& random) {
   if (Below(random, 2) != 0) token.deletion_window = Seconds(static_cast<std::int64_t>(Below(random, 1 << 30)));
   if (Below(random, 2) != 0) token.version_quiet = Seconds(static_cast<std::int64_t>(Below(random, 1 << 30)));
   if (Below(random, 2) != 0) token.disable_first = Below(random, 2) != 0;
+  for (std::uint64_t i = Below(random, 4); i > 0; --i)
+    token.mirrors.push_back({RandomText(random, 40), RandomBytes(random, 32)});
   return token;
 }
 

@@ -38,6 +38,7 @@ struct CommandLine {
   KeyDestroyNowOptions key_destroy_now;
   KeyImportOptions key_import;
   HsmReconcileOptions hsm_reconcile;
+  HsmMirrorOptions hsm_mirror;
   CipherOptions cipher;
   AdoptOptions adopt;
   AuditShowOptions audit_show;
@@ -341,6 +342,34 @@ void AddHsmReconcile(CLI::App* group, CommandLine& line) {
       ->needs(repair);
 }
 
+void AddHsmMirror(CLI::App* hsm, CommandLine& line) {
+  HsmMirrorOptions& o = line.hsm_mirror;
+  CLI::App* group = AddGroup(*hsm, "mirror", "Several HSMs that hold the keys of one token");
+  CLI::App* status = AddCommand(group, line, "status", "Say which HSM is there, lags, or has old keys to destroy",
+                                "  cmkctl hsm mirror status\n  cmkctl --json hsm mirror status orders\n"
+                                "Exit status: 0 when all are in step, 1 otherwise.",
+                                [&](const Context& c) { return HsmMirrorStatus(c, o); });
+  status->add_option("token", o.token, "The token; all of them when not given");
+  CLI::App* add = AddCommand(group, line, "add", "Have another HSM hold the keys of a token, too",
+                             "  cmkctl hsm mirror add orders second\n"
+                             "  cmkctl hsm mirror add orders second --fingerprint 5f1c...\n"
+                             "Without --fingerprint it only shows by which key the HSM is to be known.",
+                             [&](const Context& c) { return HsmMirrorAdd(c, o); });
+  add->add_option("--fingerprint", o.fingerprint, "Of the HSM's transport key, as compared with the device");
+  CLI::App* remove = AddCommand(group, line, "remove", "Take the keys of a token out of an HSM",
+                                "  cmkctl hsm mirror remove orders first\n"
+                                "  cmkctl hsm mirror remove orders first --lost\n"
+                                "Another one must be in step. The wrapping keys are destroyed in the HSM.",
+                                [&](const Context& c) { return HsmMirrorRemove(c, o); });
+  remove->add_flag("--lost", o.lost, "It does not come back: deletions no longer wait for it");
+  CLI::App* catch_up = AddCommand(group, line, "catch-up", "Bring an HSM that lags into step now",
+                                  "  cmkctl hsm mirror catch-up orders\nThe daemon does so by itself.",
+                                  [&](const Context& c) { return HsmMirrorCatchUp(c, o); });
+  for (CLI::App* command : {add, remove, catch_up}) command->add_option("token", o.token, "The token")->required();
+  for (CLI::App* command : {add, remove})
+    command->add_option("hsm", o.hsm, "The HSM, by its name in cmkd.toml")->required();
+}
+
 void AddContext(CLI::App* command, CipherOptions& o) {
   command->add_option("--context", o.context, "NAME=VALUE of the encryption context; may be given again");
 }
@@ -478,6 +507,7 @@ void AddHsmCommands(CLI::App& app, CommandLine& line) {
   check->add_option("--environment", o.environment, "NAME=VALUE for the module's process, which inherits nothing");
   check->add_flag("--serialise", o.serialise, "One call at a time");
   AddHsmReconcile(group, line);
+  AddHsmMirror(group, line);
 }
 
 void AddSandbox(CLI::App& app, CommandLine& line) {

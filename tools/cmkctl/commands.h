@@ -225,6 +225,18 @@ struct AdoptOptions {
   std::string token;
   bool dry_run = false;
 };
+struct HsmMirrorOptions {
+  std::string token;
+  std::string hsm;
+  std::string fingerprint;
+  bool lost = false;
+};
+// Status kRefused when a mirror is not in step.
+int HsmMirrorStatus(const Context& context, const HsmMirrorOptions& options);
+// Without a fingerprint: only shows the one that the HSM has.
+int HsmMirrorAdd(const Context& context, const HsmMirrorOptions& options);
+int HsmMirrorRemove(const Context& context, const HsmMirrorOptions& options);
+int HsmMirrorCatchUp(const Context& context, const HsmMirrorOptions& options);
 // Takes over the keys that live in the token's HSM already.
 int Adopt(const Context& context, const AdoptOptions& options);
 int HsmReconcile(const Context& context, const HsmReconcileOptions& options);

@@ -113,6 +113,13 @@ int TokenNewEpoch(const Context& context, const TokenEpochOptions& options) {
       problem.remedy = "The daemon's log names the first of them. It tries again by itself.";
       return Report(context.screen, problem);
     }
+    if (const std::string waits_for = epoch->At("epoch").Text("waits_for"); !waits_for.empty()) {
+      Problem problem;
+      problem.code = "NOT_FINAL_YET";
+      problem.message = "The keys are wrapped again, but " + Harmless(waits_for) + ".";
+      problem.remedy = "The daemon finishes when that HSM is back; cmkctl hsm mirror status shows it.";
+      return Report(context.screen, problem);
+    }
     const std::string done = epoch->At("epoch").Text("rewrapped");
     if (done != told) context.screen.Note(done + " keys are wrapped again");
     told = done;
