@@ -50,10 +50,10 @@ class CapabilitiesTest : public testing::Test {
   void SetUp() override {
     backend_ = rig_.Start();
     ASSERT_NE(backend_, nullptr);
-    g_whole = backend_->functions();
-    list_ = *g_whole;
     auto lease = backend_->Acquire();
     ASSERT_TRUE(lease.ok());
+    g_whole = (*lease)->functions();
+    list_ = *g_whole;
     CK_SESSION_INFO info{};
     ASSERT_EQ(g_whole->C_GetSessionInfo((*lease)->session(), &info), CKR_OK);
     slot_ = info.slotID;
