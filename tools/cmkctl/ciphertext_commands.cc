@@ -1,5 +1,6 @@
 // Managed ciphertexts and data keys: what is in a header (without a daemon), and making and opening them.
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -211,18 +212,36 @@ Outcome<void> Decrypt(const Context& context, const CipherOptions& options) {
 
 // ---- Many files: each has a result of its own, and is replaced whole or stays as it is.
 
-Outcome<void> ReplaceFile(const std::string& name, ByteView content) {
-  const std::string beside = name + ".cmkctl-new";
-  RETURN_IF_ERROR(WriteFile(beside, content));
-  if (std::rename(beside.c_str(), name.c_str()) == 0) return {};
-  const int error = errno;
-  ::unlink(beside.c_str());
-  return UsageProblem("Cannot replace " + name + ": " + std::strerror(error) + ".");
+// On disk before it is told: the version that the old content needs may be destroyed next.
+Outcome<void> ToDisk(const std::string& name, int flags) {
+  const wire::Socket file(::open(name.c_str(), flags | O_CLOEXEC | O_NOCTTY));
+  if (file.valid() && ::fsync(file.fd()) == 0) return {};
+  return UsageProblem("Cannot write " + name + " to disk: " + std::strerror(errno) + ".");
 }
 
-// In place. A dry run asks whether the keys allow it, and leaves the file alone.
-Outcome<void> Renew(Application& application, const CipherOptions& options, CK_OBJECT_HANDLE to_key,
-                    const std::string& name, bool dry_run) {
+Outcome<void> PutBeside(const std::string& name, const std::string& beside, ByteView content) {
+  RETURN_IF_ERROR(WriteFile(beside, content));
+  struct stat old {};
+  if (::stat(name.c_str(), &old) != 0 || ::chmod(beside.c_str(), old.st_mode & 07777) != 0)
+    return UsageProblem("Cannot keep the mode of " + name + ": " + std::strerror(errno) + ".");
+  RETURN_IF_ERROR(ToDisk(beside, O_RDONLY));
+  if (std::rename(beside.c_str(), name.c_str()) == 0) return {};
+  return UsageProblem("Cannot replace " + name + ": " + std::strerror(errno) + ".");
+}
+
+Outcome<void> ReplaceFile(const std::string& name, ByteView content) {
+  const std::string beside = name + ".cmkctl-new";
+  if (const auto put = PutBeside(name, beside, content); !put) {
+    ::unlink(beside.c_str());
+    return put;
+  }
+  const std::size_t slash = name.rfind('/');
+  return ToDisk(slash == std::string::npos ? "." : name.substr(0, slash + 1), O_RDONLY | O_DIRECTORY);
+}
+
+// What a ciphertext becomes under `to_key`; a dry run asks whether the keys allow it.
+Outcome<Bytes> Moved(Application& application, const CipherOptions& options, CK_OBJECT_HANDLE to_key,
+                     const std::string& name, bool dry_run) {
   ASSIGN_OR_RETURN(Bytes old_context, ContextFrom(options.context));
   ASSIGN_OR_RETURN(Bytes new_context, ContextFrom(options.new_context.empty() ? options.context : options.new_context));
   ASSIGN_OR_RETURN(SecretBytes sealed, ReadFile(name));
@@ -237,7 +256,15 @@ Outcome<void> Renew(Application& application, const CipherOptions& options, CK_O
   call.input = {sealed.bytes().data(), sealed.size()};
   call.output = {dry_run ? nullptr : moved.data(), &length};
   RETURN_IF_ERROR(application.Do(call));
-  return dry_run ? Outcome<void>() : ReplaceFile(name, ByteView(moved).first(length));
+  moved.resize(dry_run ? 0 : length);
+  return moved;
+}
+
+// In place; a dry run leaves the file alone.
+Outcome<void> Renew(Application& application, const CipherOptions& options, CK_OBJECT_HANDLE to_key,
+                    const std::string& name, bool dry_run) {
+  ASSIGN_OR_RETURN(const Bytes moved, Moved(application, options, to_key, name, dry_run));
+  return dry_run ? Outcome<void>() : ReplaceFile(name, moved);
 }
 
 int ReEncryptAll(const Context& context, const CipherOptions& options) {
@@ -264,23 +291,11 @@ int ReEncryptAll(const Context& context, const CipherOptions& options) {
 }
 
 Outcome<void> ReEncryptFile(const Context& context, const CipherOptions& options) {
-  ASSIGN_OR_RETURN(Bytes old_context, ContextFrom(options.context));
-  ASSIGN_OR_RETURN(Bytes new_context, ContextFrom(options.new_context.empty() ? options.context : options.new_context));
-  ASSIGN_OR_RETURN(SecretBytes sealed, ReadFile(options.input));
-  RETURN_IF_ERROR(LongEnough(sealed, options.input));
   Application application(context.socket);
   RETURN_IF_ERROR(Begin(context, application, options));
-  ManagedMechanism from(std::move(old_context)), to(std::move(new_context));
-  Bytes moved(sealed.size());
-  CK_ULONG length = moved.size();
-  spec::Call<CallId::ReEncrypt> call;
-  call.from_mechanism.value = from.pointer();
-  call.to_mechanism.value = to.pointer();
-  ASSIGN_OR_RETURN(call.to_key.value, application.FindKey(NameIn(options, options.key)));
-  call.input = {sealed.bytes().data(), sealed.size()};
-  call.output = {moved.data(), &length};
-  RETURN_IF_ERROR(application.Do(call));
-  return Finish(context, options, ByteView(moved).first(length), options.input + " is encrypted anew");
+  ASSIGN_OR_RETURN(const CK_OBJECT_HANDLE to_key, application.FindKey(NameIn(options, options.key)));
+  ASSIGN_OR_RETURN(const Bytes moved, Moved(application, options, to_key, options.input, false));
+  return Finish(context, options, moved, options.input + " is encrypted anew");
 }
 
 Outcome<void> GenerateKey(const Context& context, const CipherOptions& options) {
