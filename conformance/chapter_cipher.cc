@@ -1,27 +1,9 @@
 // Encryption and decryption (PKCS#11 3.2 sections 5.8 and 5.10).
-#include "conformance/keys.h"
 #include "conformance/output_operation.h"
-#include "conformance/samples.h"
+#include "conformance/setting.h"
 
 namespace cmkd::conformance {
 namespace {
-
-struct Setting {
-  std::shared_ptr<Sample> sample;
-  MadeKey key;
-};
-
-// The mechanism and its key, when the case begins. False ends the case as not offered.
-bool Set(Trial& t, const Offer& offer, CK_FLAGS use, Setting& setting) {
-  setting.sample = MakeSample(offer, use);
-  const auto key = t.keys.Get(setting.sample->key_type, Purpose::kCipher);
-  if (!key.ok()) {
-    t.NotOffered(key.error());
-    return false;
-  }
-  setting.key = *key;
-  return true;
-}
 
 Subject Encrypting(const Setting& setting) {
   Subject subject;

@@ -1,27 +1,10 @@
 // Signatures and MACs: making them, verifying them, both with recovery, and the verification of 3.2 that takes the
 // signature first (PKCS#11 3.2 sections 5.13 to 5.16).
-#include "conformance/keys.h"
 #include "conformance/output_operation.h"
-#include "conformance/samples.h"
+#include "conformance/setting.h"
 
 namespace cmkd::conformance {
 namespace {
-
-struct Setting {
-  std::shared_ptr<Sample> sample;
-  MadeKey key;
-};
-
-bool Set(Trial& t, const Offer& offer, CK_FLAGS use, Setting& setting) {
-  setting.sample = MakeSample(offer, use);
-  const auto key = t.keys.Get(setting.sample->key_type, use == CKF_SIGN_RECOVER ? Purpose::kRecover : Purpose::kSign);
-  if (!key.ok()) {
-    t.NotOffered(key.error());
-    return false;
-  }
-  setting.key = *key;
-  return true;
-}
 
 Subject Signing(const Setting& setting) {
   Subject subject;

@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "common/result.h"
+#include "conformance/domain.h"
 #include "conformance/module.h"
-#include "conformance/template.h"
 
 namespace cmkd::conformance {
 

@@ -5,9 +5,9 @@
 #include <string>
 #include <string_view>
 
+#include "conformance/domain.h"
 #include "conformance/module.h"
 #include "conformance/survey.h"
-#include "conformance/template.h"
 
 namespace cmkd::conformance {
 

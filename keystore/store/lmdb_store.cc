@@ -18,6 +18,7 @@
 #include "keystore/store/lmdb_error.h"
 #include "keystore/store/lmdb_file.h"
 #include "keystore/store/lmdb_place.h"
+#include "keystore/store/meta_writes.h"
 #include "keystore/store/record_view.h"
 #include "keystore/store/sealed_table.h"
 
@@ -103,7 +104,7 @@ struct Shared {
   std::atomic<std::uint64_t> generation{0};
 };
 
-class LmdbWriteTxn : public Reads<WriteTxn> {
+class LmdbWriteTxn : public Reads<MetaWrites> {
  public:
   // `group`: the changes that it joins; `txn` is then one inside the group's. nullptr: it leads.
   LmdbWriteTxn(LmdbEnv& env, MDB_txn* txn, const Seals& seals, FirstTouch* touch, Shared& shared,
@@ -120,32 +121,6 @@ class LmdbWriteTxn : public Reads<WriteTxn> {
 
   const char* label() const override { return label_; }
   StoreResult<Meta> ReadMeta() const override { return meta_.meta; }
-
-  StoreResult<ObjectSerial> NextObjectSerial() override {
-    RETURN_IF_ERROR(CheckLive());
-    changed_ = true;
-    return ObjectSerial{meta_.meta.next_object_serial++};
-  }
-  StoreResult<std::uint64_t> NextSlot() override {
-    RETURN_IF_ERROR(CheckLive());
-    changed_ = true;
-    return meta_.meta.next_slot++;
-  }
-  StoreResult<void> PutTime(const cmk::TimeRecord& time) override {
-    RETURN_IF_ERROR(CheckLive());
-    cmk::TimeRecord after = time;
-    after.highest = std::max(time.highest, meta_.meta.time.highest);
-    if (after == meta_.meta.time) return {};
-    meta_.meta.time = after;
-    changed_ = true;
-    return {};
-  }
-  StoreResult<void> RaiseGeneration(std::uint64_t generation) override {
-    RETURN_IF_ERROR(CheckLive());
-    meta_.meta.generation = std::max(meta_.meta.generation, generation);
-    changed_ = true;
-    return {};
-  }
 
   StoreResult<void> PutToken(const TokenRecord& token) override {
     return Change([&] { return DoPutToken(token); });
@@ -178,7 +153,8 @@ class LmdbWriteTxn : public Reads<WriteTxn> {
  private:
   StoreResult<void> CommitInside();
   StoreResult<void> CommitGroup(Group& group);
-  StoreResult<void> CheckLive() const {
+  Meta& OwnMeta() override { return meta_.meta; }
+  StoreResult<void> CheckLive() const override {
     if (spoiled_) return Failure{*spoiled_};
     if (txn_ == nullptr) return Refuse(StoreErrorKind::kInvalid, "the transaction is over");
     return {};
@@ -228,7 +204,6 @@ class LmdbWriteTxn : public Reads<WriteTxn> {
   Books books_;
   MetaRecord& meta_ = books_.meta;
   SealedTable table_;
-  bool changed_ = false;
   std::optional<StoreError> spoiled_;
 };
 

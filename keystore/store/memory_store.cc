@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "keystore/cmk/lifecycle.h"
+#include "keystore/store/meta_writes.h"
 #include "keystore/store/records.h"
 #include "keystore/store/schema.h"
 
@@ -151,38 +152,12 @@ struct Shared {
 Failure<StoreError> Invalid(const char* sentence) { return Refuse(StoreErrorKind::kInvalid, sentence); }
 Failure<StoreError> NotFound(const char* sentence) { return Refuse(StoreErrorKind::kNotFound, sentence); }
 
-class MemoryWriteTxn : public Reads<WriteTxn> {
+class MemoryWriteTxn : public Reads<MetaWrites> {
  public:
   MemoryWriteTxn(Shared& shared, std::unique_lock<std::mutex> writing, const char* label)
       : shared_(shared), writing_(std::move(writing)), label_(label), state_(*shared.state) {}
 
   const char* label() const override { return label_; }
-
-  StoreResult<ObjectSerial> NextObjectSerial() override {
-    RETURN_IF_ERROR(CheckLive());
-    changed_ = true;
-    return ObjectSerial{state_.meta.next_object_serial++};
-  }
-  StoreResult<std::uint64_t> NextSlot() override {
-    RETURN_IF_ERROR(CheckLive());
-    changed_ = true;
-    return state_.meta.next_slot++;
-  }
-  StoreResult<void> PutTime(const cmk::TimeRecord& time) override {
-    RETURN_IF_ERROR(CheckLive());
-    cmk::TimeRecord after = time;
-    after.highest = std::max(time.highest, state_.meta.time.highest);
-    if (after == state_.meta.time) return {};
-    state_.meta.time = after;
-    changed_ = true;
-    return {};
-  }
-  StoreResult<void> RaiseGeneration(std::uint64_t generation) override {
-    RETURN_IF_ERROR(CheckLive());
-    state_.meta.generation = std::max(state_.meta.generation, generation);
-    changed_ = true;
-    return {};
-  }
 
   StoreResult<void> PutToken(const TokenRecord& token) override {
     RETURN_IF_ERROR(CheckLive());
@@ -256,7 +231,8 @@ class MemoryWriteTxn : public Reads<WriteTxn> {
  private:
   const State& Look() const override { return state_; }
 
-  StoreResult<void> CheckLive() const {
+  Meta& OwnMeta() override { return state_.meta; }
+  StoreResult<void> CheckLive() const override {
     return writing_.owns_lock() ? StoreResult<void>() : Invalid("the transaction is over");
   }
 
@@ -278,7 +254,6 @@ class MemoryWriteTxn : public Reads<WriteTxn> {
   std::unique_lock<std::mutex> writing_;
   const char* label_;
   State state_;
-  bool changed_ = false;
 };
 
 class MemoryStore : public Store {

@@ -3,10 +3,9 @@
 //
 // Threads: a Store may be used from any thread. One ReadTxn or WriteTxn is used by one thread at a time; a WriteTxn
 // stays with the thread that began it. There is one WriteTxn at a time: BeginWrite waits for the one before, which may
-// still be on its way to the disk: then its changes are seen, and Commit of the next returns when both are there. So who
-// answers from what a WriteTxn has read commits first, even if it changed nothing. Keep both
-// short, and never hold one across a wait for a client or an HSM. A thread must not begin a transaction while it holds
-// another.
+// still be on its way to the disk: then its changes are seen, and Commit of the next returns when both are there. So
+// who answers from what a WriteTxn has read commits first, even if it changed nothing. Keep both short, and never hold
+// one across a wait for a client or an HSM. A thread must not begin a transaction while it holds another.
 //
 // Errors: a record that does not open is kCorrupt, never "not found". Find… gives an empty optional when there is no
 // such record; Get… gives kNotFound.

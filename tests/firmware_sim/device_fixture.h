@@ -11,6 +11,7 @@
 #include "common/bytes.h"
 #include "firmware_sim/firmware_sim.h"
 #include "pkcs11/spec/cryptoki.h"
+#include "pkcs11/spec/owned_template.h"
 
 namespace cmkd::sim {
 
@@ -19,33 +20,7 @@ inline constexpr std::string_view kUserPin = "user pin";
 
 Bytes FromHex(std::string_view hex);
 
-// A template that owns its values.
-class T {
- public:
-  T() = default;
-  T& Bool(CK_ATTRIBUTE_TYPE type, bool value) { return Raw(type, {static_cast<std::uint8_t>(value ? 1 : 0)}); }
-  T& Ulong(CK_ATTRIBUTE_TYPE type, CK_ULONG value) {
-    const auto* bytes = reinterpret_cast<const std::uint8_t*>(&value);
-    return Raw(type, Bytes(bytes, bytes + sizeof value));
-  }
-  T& Raw(CK_ATTRIBUTE_TYPE type, Bytes value) {
-    types_.push_back(type);
-    values_.push_back(std::move(value));
-    return *this;
-  }
-  T& Text(CK_ATTRIBUTE_TYPE type, std::string_view value) { return Raw(type, ToBytes(AsBytes(value))); }
-  CK_ATTRIBUTE* data() {
-    list_.clear();
-    for (std::size_t i = 0; i < types_.size(); ++i) list_.push_back({types_[i], values_[i].data(), values_[i].size()});
-    return list_.data();
-  }
-  CK_ULONG size() const { return types_.size(); }
-
- private:
-  std::vector<CK_ATTRIBUTE_TYPE> types_;
-  std::vector<Bytes> values_;
-  std::vector<CK_ATTRIBUTE> list_;
-};
+using T = spec::OwnedTemplate;
 
 // A mechanism that owns its parameter.
 class M {

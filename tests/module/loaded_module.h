@@ -13,6 +13,7 @@
 
 #include "common/bytes.h"
 #include "pkcs11/spec/call_table.h"
+#include "pkcs11/spec/owned_template.h"
 #include "pkcs11/spec/vendor.h"
 
 namespace cmkd::tests {
@@ -35,37 +36,7 @@ inline int Cmkctl(const std::string& arguments, std::string* output = nullptr) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-// A template that owns its values.
-class Template {
- public:
-  Template& Bool(CK_ATTRIBUTE_TYPE type, bool value) {
-    return Raw(type, Bytes{static_cast<std::uint8_t>(value ? 1 : 0)});
-  }
-  Template& Ulong(CK_ATTRIBUTE_TYPE type, CK_ULONG value) {
-    Bytes bytes(sizeof value);
-    std::memcpy(bytes.data(), &value, sizeof value);
-    return Raw(type, std::move(bytes));
-  }
-  Template& Text(CK_ATTRIBUTE_TYPE type, const std::string& value) {
-    return Raw(type, Bytes(value.begin(), value.end()));
-  }
-  Template& Raw(CK_ATTRIBUTE_TYPE type, Bytes value) {
-    values_.push_back(std::move(value));
-    types_.push_back(type);
-    return *this;
-  }
-  CK_ATTRIBUTE* data() {
-    list_.clear();
-    for (std::size_t i = 0; i < types_.size(); ++i) list_.push_back({types_[i], values_[i].data(), values_[i].size()});
-    return list_.data();
-  }
-  CK_ULONG size() const { return types_.size(); }
-
- private:
-  std::vector<CK_ATTRIBUTE_TYPE> types_;
-  std::vector<Bytes> values_;
-  std::vector<CK_ATTRIBUTE> list_;
-};
+using Template = spec::OwnedTemplate;
 
 class LoadedModule {
  public:

@@ -1,4 +1,4 @@
-// Templates made by chaining: Template().Bool(CKA_TOKEN, false).Text(CKA_LABEL, "k").
+// Templates made by chaining, for who calls a module: OwnedTemplate().Bool(CKA_TOKEN, false).Text(CKA_LABEL, "k").
 #pragma once
 
 #include <cstring>
@@ -8,25 +8,25 @@
 #include "common/bytes.h"
 #include "pkcs11/spec/cryptoki.h"
 
-namespace cmkd::conformance {
+namespace cmkd::spec {
 
 // Owns the values that the CK_ATTRIBUTEs point to.
-class Template {
+class OwnedTemplate {
  public:
-  Template& Bool(CK_ATTRIBUTE_TYPE type, bool value) {
+  OwnedTemplate& Bool(CK_ATTRIBUTE_TYPE type, bool value) {
     return Raw(type, Bytes{static_cast<std::uint8_t>(value ? CK_TRUE : CK_FALSE)});
   }
-  Template& Ulong(CK_ATTRIBUTE_TYPE type, CK_ULONG value) {
+  OwnedTemplate& Ulong(CK_ATTRIBUTE_TYPE type, CK_ULONG value) {
     Bytes bytes(sizeof value);
     std::memcpy(bytes.data(), &value, sizeof value);
     return Raw(type, std::move(bytes));
   }
-  Template& Text(CK_ATTRIBUTE_TYPE type, std::string_view value) { return Raw(type, ToBytes(AsBytes(value))); }
-  Template& Raw(CK_ATTRIBUTE_TYPE type, Bytes value) {
+  OwnedTemplate& Text(CK_ATTRIBUTE_TYPE type, std::string_view value) { return Raw(type, ToBytes(AsBytes(value))); }
+  OwnedTemplate& Raw(CK_ATTRIBUTE_TYPE type, Bytes value) {
     items_.push_back({type, std::move(value)});
     return *this;
   }
-  Template& Add(const Template& other) {
+  OwnedTemplate& Add(const OwnedTemplate& other) {
     items_.insert(items_.end(), other.items_.begin(), other.items_.end());
     return *this;
   }
@@ -48,4 +48,4 @@ class Template {
   std::vector<CK_ATTRIBUTE> list_;
 };
 
-}  // namespace cmkd::conformance
+}  // namespace cmkd::spec
