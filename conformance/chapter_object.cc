@@ -426,7 +426,8 @@ void AddFind(Plan& plan) {
   });
 }
 
-// ---- Objects that are the token's own, and trust (3.2, "Profile objects", "Mechanism objects", "Trust objects")
+// ---- Objects that are the token's own, and trust (3.2, "Profile objects", "Mechanism objects", "Validation objects",
+// "Trust objects")
 
 void CannotBeTouched(Trial& t, CK_OBJECT_HANDLE object) {
   CK_OBJECT_HANDLE copy = 0;
@@ -462,6 +463,7 @@ Template Trust() {
 void AddOwnObjects(Plan& plan) {
   plan.Add("C_FindObjects", "profile-objects", [](Trial& t) { TokensOwn(t, CKO_PROFILE, CKA_PROFILE_ID); });
   plan.Add("C_FindObjects", "mechanism-objects", [](Trial& t) { TokensOwn(t, CKO_MECHANISM, CKA_MECHANISM_TYPE); });
+  plan.Add("C_FindObjects", "validation-objects", [](Trial& t) { TokensOwn(t, CKO_VALIDATION, CKA_VALIDATION_FLAG); });
   plan.Add("C_CreateObject", "trust", [](Trial& t) {
     CK_OBJECT_HANDLE made = 0;
     Template wanted = Trust().Raw(CKA_HASH_OF_CERTIFICATE, Bytes(32, 1)).Ulong(CKA_NAME_HASH_ALGORITHM, CKM_SHA256);

@@ -1,4 +1,4 @@
-// Profile and mechanism objects, made of the mechanism table.
+// Profile, mechanism and validation objects, made of the mechanism table and of what this program is.
 #include "daemon/service/built_in_objects.h"
 
 #include <algorithm>
@@ -8,7 +8,7 @@
 namespace cmkd::daemon {
 namespace {
 
-// A handle names its object: the class, and the profile's or mechanism's number.
+// A handle names its object: the class, and the profile's or mechanism's number, or 0.
 constexpr unsigned kClassShift = 32;
 constexpr CK_OBJECT_HANDLE kNumberMask = 0xFFFFFFFF;
 
@@ -56,7 +56,13 @@ constexpr Profile kProfiles[] = {
 };
 
 // How the CKA_UNIQUE_ID of such an object begins.
-std::string_view NameOf(CK_OBJECT_CLASS object_class) { return object_class == CKO_PROFILE ? "profile" : "mechanism"; }
+std::string_view NameOf(CK_OBJECT_CLASS object_class) {
+  switch (object_class) {
+    case CKO_PROFILE: return "profile";
+    case CKO_VALIDATION: return "validation";
+    default: return "mechanism";
+  }
+}
 
 spec::Attributes Described(CK_OBJECT_CLASS object_class, CK_ULONG number) {
   const std::string_view name = NameOf(object_class);
@@ -94,6 +100,23 @@ ObjectPtr MakeMechanism(const Invocation& invocation, const spec::MechanismRow& 
   return Made(invocation, HandleOf(CKO_MECHANISM, row.type), std::move(attributes));
 }
 
+// Whoever asks for validations is told in so many words that there is none: software, no authority, no certificate, and
+// a flag that no session and no key ever carries.
+ObjectPtr MakeValidation(const Invocation& invocation) {
+  spec::Attributes attributes = Described(CKO_VALIDATION, 0);
+  attributes.SetUlong(CKA_VALIDATION_TYPE, CKV_TYPE_SOFTWARE);
+  attributes.SetBytes(CKA_VALIDATION_VERSION, Bytes(sizeof(CK_VERSION), 0));
+  attributes.SetUlong(CKA_VALIDATION_LEVEL, 0);
+  attributes.SetText(CKA_VALIDATION_MODULE_ID, "cmkd: not validated by anybody");
+  attributes.SetUlong(CKA_VALIDATION_FLAG, 0);
+  attributes.SetUlong(CKA_VALIDATION_AUTHORITY_TYPE, CKV_AUTHORITY_TYPE_UNSPECIFIED);
+  for (const CK_ATTRIBUTE_TYPE none :
+       {CKA_VALIDATION_COUNTRY, CKA_VALIDATION_CERTIFICATE_IDENTIFIER, CKA_VALIDATION_CERTIFICATE_URI,
+        CKA_VALIDATION_VENDOR_URI, CKA_VALIDATION_PROFILE})
+    attributes.SetText(none, "");
+  return Made(invocation, HandleOf(CKO_VALIDATION, 0), std::move(attributes));
+}
+
 // Searches are frequent: objects are made for those only whose template names nothing but what the class has.
 bool CanMean(CK_OBJECT_CLASS own, std::span<const CK_ATTRIBUTE> wanted) {
   return std::all_of(wanted.begin(), wanted.end(), [own](const CK_ATTRIBUTE& attribute) {
@@ -111,6 +134,7 @@ bool CanMean(CK_OBJECT_CLASS own, std::span<const CK_ATTRIBUTE> wanted) {
 ObjectPtr FindBuiltIn(const Invocation& invocation, CK_OBJECT_HANDLE handle) {
   const auto offer = OfferOf(invocation);
   if (!offer) return nullptr;
+  if (handle == HandleOf(CKO_VALIDATION, 0)) return MakeValidation(invocation);
   const CK_ULONG number = handle & kNumberMask;
   for (const Profile& profile : kProfiles) {
     if (handle == HandleOf(CKO_PROFILE, profile.id) && profile.implemented(*offer))
@@ -124,7 +148,8 @@ ObjectPtr FindBuiltIn(const Invocation& invocation, CK_OBJECT_HANDLE handle) {
 std::vector<CK_OBJECT_HANDLE> FindBuiltIns(const Invocation& invocation, std::span<const CK_ATTRIBUTE> wanted) {
   std::vector<CK_OBJECT_HANDLE> found;
   const bool mechanisms = CanMean(CKO_MECHANISM, wanted), profiles = CanMean(CKO_PROFILE, wanted);
-  if (wanted.empty() || (!mechanisms && !profiles)) return found;
+  const bool validations = CanMean(CKO_VALIDATION, wanted);
+  if (wanted.empty() || (!mechanisms && !profiles && !validations)) return found;
   const auto offer = OfferOf(invocation);
   if (!offer) return found;
   const auto consider = [&](const ObjectPtr& object) {
@@ -138,6 +163,7 @@ std::vector<CK_OBJECT_HANDLE> FindBuiltIns(const Invocation& invocation, std::sp
   for (const Profile& profile : kProfiles) {
     if (profiles && profile.implemented(*offer)) consider(MakeProfile(invocation, profile));
   }
+  if (validations) consider(MakeValidation(invocation));
   return found;
 }
 

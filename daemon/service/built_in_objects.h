@@ -1,8 +1,8 @@
 // The objects that a token has by itself: one for each profile of the standard that it implements, one for each
-// mechanism that it offers (PKCS#11 3.2, "Profile objects", "Mechanism objects"). They are made of the mechanism table
-// when they are asked for, kept nowhere, and can be found and read, not created, copied, changed or destroyed.
-//
-// There are no validation objects: nobody has validated this module, and C_GetSessionValidationFlags says the same.
+// mechanism that it offers, and one which says that nobody has validated it (PKCS#11 3.2, "Profile objects", "Mechanism
+// objects", "Validation objects"). They are made of the mechanism table when they are asked for, kept nowhere, and can
+// be found and read, not created, copied, changed or destroyed. C_GetSessionValidationFlags says the same of
+// validations.
 #pragma once
 
 #include "daemon/service/access.h"

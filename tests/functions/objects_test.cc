@@ -137,11 +137,22 @@ TEST_F(ObjectsTest, AListOfEverythingIsAListOfWhatWasStored) {
     const CK_ULONG object_class = Number(object, CKA_CLASS);
     EXPECT_NE(object_class, CKO_PROFILE);
     EXPECT_NE(object_class, CKO_MECHANISM);
+    EXPECT_NE(object_class, CKO_VALIDATION);
   }
 }
 
 TEST_F(ObjectsTest, NobodyHasValidatedTheToken) {
-  EXPECT_TRUE(Find(Template().Ulong(CKA_CLASS, CKO_VALIDATION)).empty());
+  const Handles validations = Find(Template().Ulong(CKA_CLASS, CKO_VALIDATION));
+  ASSERT_EQ(validations.size(), 1u);
+  EXPECT_EQ(Number(validations[0], CKA_VALIDATION_TYPE), CKV_TYPE_SOFTWARE);
+  EXPECT_EQ(Number(validations[0], CKA_VALIDATION_AUTHORITY_TYPE), CKV_AUTHORITY_TYPE_UNSPECIFIED);
+  EXPECT_EQ(Number(validations[0], CKA_VALIDATION_LEVEL), 0u);
+  EXPECT_EQ(Number(validations[0], CKA_VALIDATION_FLAG), 0u);
+  EXPECT_EQ(Get(validations[0], CKA_VALIDATION_VERSION), Bytes(sizeof(CK_VERSION), 0));
+  for (const CK_ATTRIBUTE_TYPE none : {CKA_VALIDATION_CERTIFICATE_IDENTIFIER, CKA_VALIDATION_CERTIFICATE_URI,
+                                       CKA_VALIDATION_VENDOR_URI, CKA_VALIDATION_COUNTRY, CKA_VALIDATION_PROFILE})
+    EXPECT_TRUE(Get(validations[0], none).empty());
+  ExpectFixed(validations[0]);
   CK_FLAGS flags = 1;
   EXPECT_EQ(f_->C_GetSessionValidationFlags(s_, CKS_LAST_VALIDATION_OK, &flags), CKR_OK);
   EXPECT_EQ(flags, 0u);

@@ -35,6 +35,8 @@ constexpr std::array kOnlyOurs = {
     std::pair{"CKT_NOT_TRUSTED", 0x00000003UL},
     std::pair{"CKT_TRUST_MUST_VERIFY_TRUST", 0x00000004UL},
     std::pair{"CKP_HKDF_TLS_TOKEN", 0x00000006UL},
+    std::pair{"CKV_TYPE_SOFTWARE", 0x00000001UL},
+    std::pair{"CKV_AUTHORITY_TYPE_UNSPECIFIED", 0x00000000UL},
     std::pair{"CKA_VALIDATION_TYPE", 0x0000061FUL},
     std::pair{"CKA_VALIDATION_VERSION", 0x00000620UL},
     std::pair{"CKA_VALIDATION_LEVEL", 0x00000621UL},
