@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -20,8 +21,9 @@ class StillClock final : public PreciseClock {
  public:
   std::chrono::nanoseconds WallTime() const override { return wall; }
   std::chrono::nanoseconds Monotonic() const override { return monotonic; }
-  std::chrono::nanoseconds wall{1'700'000'000'123'456'789};
-  std::chrono::nanoseconds monotonic{1000};
+  // The log's own thread asks while a test sets them.
+  std::atomic<std::chrono::nanoseconds> wall{std::chrono::nanoseconds(1'700'000'000'123'456'789)};
+  std::atomic<std::chrono::nanoseconds> monotonic{std::chrono::nanoseconds(1000)};
 };
 
 class AuditTest : public ::testing::Test {

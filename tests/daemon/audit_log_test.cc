@@ -174,7 +174,7 @@ TEST_F(AuditLogTest, CheckpointsComeByThemselves) {
 TEST_F(AuditLogTest, ACheckpointComesAfterAMinuteWithAnyRecord) {
   const auto log = Open();
   AppendMany(*log, 1);
-  clock_.monotonic += std::chrono::seconds(61);
+  clock_.monotonic = clock_.Monotonic() + std::chrono::seconds(61);
   AppendMany(*log, 1);
   EXPECT_TRUE(WaitFor([&] { return Verify().checkpoints == 1; }));
 }

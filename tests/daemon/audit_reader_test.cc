@@ -95,8 +95,8 @@ TEST_F(AuditReaderTest, TellsEveryFieldAsItWasAppended) {
     if (stored.type != AuditType::kEvent) return true;
     ++seen;
     EXPECT_EQ(stored.sequence, 2u) << "the segment's start is record 1";
-    EXPECT_EQ(stored.wall_ns, clock_.wall.count());
-    EXPECT_EQ(stored.monotonic_ns, clock_.monotonic.count());
+    EXPECT_EQ(stored.wall_ns, clock_.WallTime().count());
+    EXPECT_EQ(stored.monotonic_ns, clock_.Monotonic().count());
     const AuditRecord& event = stored.event;
     EXPECT_EQ(event.kind, record.kind);
     EXPECT_EQ(event.store_generation, record.store_generation);
