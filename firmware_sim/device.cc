@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include "firmware_sim/last_failure.h"
 #include "firmware_sim/noise_source.h"
 #include "firmware_sim/primitives.h"
 #include "firmware_sim/record.h"
@@ -84,7 +85,10 @@ Fallible<std::unique_ptr<Device>> Device::PowerOn(const std::string& flash_direc
       device->Happen(*mark == Mark::kZeroizing ? Command::kZeroizeDone : Command::kTamperZeroizeDone);
     return device;
   }
-  RETURN_IF_ERROR(RunAllTests());
+  if (Status tested = RunAllTests(); !tested.ok()) {
+    KeepLastFailure(flash_directory, tested.error().why);
+    return Failure{tested.error()};
+  }
   device->tested_.store(Seconds());
   if (Status loaded = device->Load(flash_directory); !loaded.ok()) {
     device->Happen(Command::kMemoryDamaged, loaded.error().why);
@@ -95,11 +99,20 @@ Fallible<std::unique_ptr<Device>> Device::PowerOn(const std::string& flash_direc
 }
 
 void Device::Happen(Command event, const std::string& why) {
-  const std::lock_guard lock(trouble_mutex_);
-  const DeviceState next = Decide(state(), event).next;
-  trouble_ = next == DeviceState::kOperational ? std::string() : why.empty() ? trouble_ : why;
-  state_.store(next, std::memory_order_release);
+  bool failed = false;
+  {
+    const std::lock_guard lock(trouble_mutex_);
+    const DeviceState next = Decide(state(), event).next;
+    trouble_ = next == DeviceState::kOperational ? std::string() : why.empty() ? trouble_ : why;
+    failed = next != state() && (next == DeviceState::kSoftError || next == DeviceState::kHardError);
+    state_.store(next, std::memory_order_release);
+  }
+  if (!failed) return;
+  KeepLastFailure(flash_directory_, why);
+  if (audit_ != nullptr) audit_->Note({NameOf(login()), NameOf(event), CKR_DEVICE_ERROR, why});
 }
+
+std::string Device::last_failure() const { return ReadLastFailure(flash_directory_); }
 
 std::string Device::trouble() const {
   const std::lock_guard lock(trouble_mutex_);
@@ -124,6 +137,7 @@ Status Device::SelfTest() {
   if (const Outcome outcome = Decide(state(), Command::kSelfTest); !outcome.allowed())
     return Fail(outcome.rv, trouble());
   const Status passed = RunAllTests();
+  if (audit_ != nullptr) audit_->Note({NameOf(login()), "self-test", passed.ok() ? CKR_OK : passed.error().rv});
   tested_.store(Seconds());
   if (passed.ok())
     Happen(Command::kTestsPass);
@@ -181,7 +195,10 @@ Status Device::Load(const std::string& flash_directory) {
   RETURN_IF_ERROR(token_->Load());
   counter_ = std::make_unique<Counter>(*flash_);
   RETURN_IF_ERROR(counter_->Load());
-  maintenance_ = std::make_unique<Maintenance>(*flash_, token_->info().serial);
+  audit_ = std::make_unique<AuditRing>(*flash_);
+  RETURN_IF_ERROR(audit_->Load());
+  audit_->Note({NameOf(Identity::kNobody), "power on"});
+  maintenance_ = std::make_unique<Maintenance>(*flash_, token_->info().serial, *audit_);
   RETURN_IF_ERROR(maintenance_->Load());
   ASSIGN_OR_RETURN(const std::vector<std::string> names, flash_->List(kObjectPrefix));
   for (const std::string& name : names) {
@@ -196,7 +213,7 @@ Status Device::Load(const std::string& flash_directory) {
 Status Device::InitToken(ByteView so_pin, ByteView label) {
   const std::lock_guard lock(login_mutex_);
   if (sessions_.open() != 0) return Fail(CKR_SESSION_EXISTS, "close all sessions first");
-  return token_->Initialize(so_pin, label, [this] { return DestroyTokenObjects(); });
+  return Audited("initialise token", token_->Initialize(so_pin, label, [this] { return DestroyTokenObjects(); }));
 }
 
 Status Device::DestroyTokenObjects() {
@@ -211,7 +228,7 @@ Status Device::DestroyTokenObjects() {
 Fallible<SessionPtr> Device::OpenSession(CK_FLAGS flags) {
   if (Seconds() - tested_.load() >= test_interval_.load()) RETURN_IF_ERROR(SelfTest());
   const std::lock_guard lock(login_mutex_);
-  if ((flags & CKF_RW_SESSION) == 0 && login() == LoginState::kSecurityOfficer) {
+  if ((flags & CKF_RW_SESSION) == 0 && login() == Identity::kSecurityOfficer) {
     return Fail(CKR_SESSION_READ_WRITE_SO_EXISTS, "the security officer is logged in");
   }
   if (sessions_.open() >= kSessionsMax) return Fail(CKR_SESSION_COUNT, "the device has no room for more sessions");
@@ -227,21 +244,23 @@ void Device::CloseSession(Session& session) {
     const auto own = [&](const Object& object) { return object.owner() == session.handle(); };
     for (const CK_OBJECT_HANDLE handle : objects_.Select(own)) objects_.Remove(handle);
   }
-  if (sessions_.open() == 0 && login() != LoginState::kPublic) {
-    login_.store(LoginState::kPublic, std::memory_order_release);
+  if (sessions_.open() == 0 && login() != Identity::kNobody) {
+    login_.store(Identity::kNobody, std::memory_order_release);
     login_epoch_.fetch_add(1);
   }
 }
 
 Status Device::Login(Role role, ByteView pin) {
   const std::lock_guard lock(login_mutex_);
-  const LoginState wanted = role == Role::kUser ? LoginState::kUser : LoginState::kSecurityOfficer;
+  const Identity wanted = role == Role::kUser      ? Identity::kUser
+                          : role == Role::kAuditor ? Identity::kAuditor
+                                                   : Identity::kSecurityOfficer;
   if (login() == wanted) return Fail(CKR_USER_ALREADY_LOGGED_IN, "logged in already");
-  if (login() != LoginState::kPublic) return Fail(CKR_USER_ANOTHER_ALREADY_LOGGED_IN, "the other role is logged in");
+  if (login() != Identity::kNobody) return Fail(CKR_USER_ANOTHER_ALREADY_LOGGED_IN, "the other role is logged in");
   if (role == Role::kSecurityOfficer && sessions_.read_write() != sessions_.open()) {
     return Fail(CKR_SESSION_READ_ONLY_EXISTS, "a read-only session is open");
   }
-  RETURN_IF_ERROR(token_->CheckPin(role, pin));
+  RETURN_IF_ERROR(Audited("login", token_->CheckPin(role, pin), NameOf(wanted)));
   login_.store(wanted, std::memory_order_release);
   return {};
 }
@@ -250,8 +269,9 @@ Status Device::Login(Role role, ByteView pin) {
 // more, also after the next login.
 Status Device::Logout() {
   const std::lock_guard lock(login_mutex_);
-  if (login() == LoginState::kPublic) return Fail(CKR_USER_NOT_LOGGED_IN, "nobody is logged in");
-  login_.store(LoginState::kPublic, std::memory_order_release);
+  if (login() == Identity::kNobody) return Fail(CKR_USER_NOT_LOGGED_IN, "nobody is logged in");
+  audit_->Note({NameOf(login()), "logout"});
+  login_.store(Identity::kNobody, std::memory_order_release);
   login_epoch_.fetch_add(1);
   const std::lock_guard change_lock(object_change_mutex_);
   for (const CK_OBJECT_HANDLE handle : objects_.Select([](const Object& object) { return object.is_private(); })) {
@@ -263,7 +283,7 @@ Status Device::Logout() {
 
 ObjectPtr Device::FindObject(CK_OBJECT_HANDLE handle) const {
   ObjectPtr object = objects_.Find(handle);
-  if (object != nullptr && object->is_private() && !user_logged_in()) return nullptr;
+  if (object != nullptr && object->is_private() && !May(Service::kPrivateWork)) return nullptr;
   return object;
 }
 
@@ -271,6 +291,12 @@ Fallible<CK_OBJECT_HANDLE> Device::AddObject(ObjectPtr object) {
   if (!object->is_token()) return objects_.Add(std::move(object));
   const std::lock_guard lock(object_change_mutex_);
   RETURN_IF_ERROR(flash_->Write(kObjectPrefix + object->name(), object->Encode().view()));
+  if (object->key() != nullptr) {
+    if (Status recorded = Audit("make key", CKR_OK, object->name()); !recorded.ok()) {
+      (void)flash_->Remove(kObjectPrefix + object->name());
+      return Failure{recorded.error()};
+    }
+  }
   return objects_.Add(std::move(object));
 }
 
@@ -291,10 +317,54 @@ Status Device::DestroyObject(CK_OBJECT_HANDLE handle) {
     const std::lock_guard lock(object_change_mutex_);
     RETURN_IF_ERROR(flash_->Remove(kObjectPrefix + object->name()));
     objects_.Remove(handle);
-    return {};
+    return object->key() == nullptr ? Status() : Audit("destroy key", CKR_OK, object->name());
   }
   if (objects_.Remove(handle) == nullptr) return Fail(CKR_OBJECT_HANDLE_INVALID, "no such object");
   return {};
+}
+
+Status Device::Authorize(Service service) const {
+  if (May(service)) return {};
+  return Fail(CKR_USER_NOT_LOGGED_IN, std::string(NameOf(service)) + " is not for " + std::string(NameOf(login())));
+}
+
+Status Device::Audit(std::string_view what, CK_RV rv, std::string_view detail) {
+  return audit_->Record({NameOf(login()), what, rv, detail});
+}
+
+Status Device::Audited(std::string_view what, Status answer, std::string_view detail) {
+  const Status recorded = Audit(what, answer.ok() ? CKR_OK : answer.error().rv, detail);
+  return answer.ok() ? recorded : answer;
+}
+
+Status Device::Confirm(ByteView pin) { return Audited("confirm", token_->CheckPin(Role::kUser, pin)); }
+
+Status Device::SetUserPin(ByteView pin) {
+  RETURN_IF_ERROR(Authorize(Service::kSetUserPin));
+  return Audited("set user PIN", token_->SetPin(Role::kUser, pin));
+}
+
+Status Device::SetAuditorPin(ByteView pin) {
+  RETURN_IF_ERROR(Authorize(Service::kSetAuditorPin));
+  return Audited("set auditor PIN", token_->SetPin(Role::kAuditor, pin));
+}
+
+// PKCS#11 3.2, C_SetPIN: the PIN of who is logged in; the user's when nobody is.
+Status Device::ChangeOwnPin(ByteView old_pin, ByteView new_pin) {
+  const Role role = login() == Identity::kSecurityOfficer ? Role::kSecurityOfficer
+                    : login() == Identity::kAuditor       ? Role::kAuditor
+                                                          : Role::kUser;
+  if (new_pin.size() < kPinBytesMin || new_pin.size() > kPinBytesMax) return Fail(CKR_PIN_LEN_RANGE, "PIN length");
+  Status changed = token_->CheckPin(role, old_pin);
+  if (changed.ok()) changed = token_->SetPin(role, new_pin);
+  return Audited("change PIN", std::move(changed));
+}
+
+Fallible<Maintenance::Quote> Device::ReadAudit() {
+  RETURN_IF_ERROR(Permit(Command::kUse));
+  RETURN_IF_ERROR(Authorize(Service::kReadAudit));
+  RETURN_IF_ERROR(Audit("read audit"));
+  return maintenance_->Sign("serial " + token_->info().serial + '\n' + audit_->Text());
 }
 
 Fallible<Maintenance::Quote> Device::Attest(ByteView nonce) {

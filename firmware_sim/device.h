@@ -7,18 +7,18 @@
 #include <memory>
 #include <mutex>
 
+#include "firmware_sim/audit_ring.h"
 #include "firmware_sim/counter.h"
 #include "firmware_sim/device_state.h"
 #include "firmware_sim/faults/plan.h"
 #include "firmware_sim/flash.h"
 #include "firmware_sim/maintenance.h"
 #include "firmware_sim/object_store.h"
+#include "firmware_sim/roles.h"
 #include "firmware_sim/session.h"
 #include "firmware_sim/token.h"
 
 namespace cmkd::sim {
-
-enum class LoginState : std::uint8_t { kPublic, kUser, kSecurityOfficer };
 
 // Any thread, unless said otherwise.
 class Device {
@@ -68,9 +68,11 @@ class Device {
   ObjectStore& objects() { return objects_; }
   SessionTable& sessions() { return sessions_; }
 
-  LoginState login() const { return login_.load(std::memory_order_acquire); }
+  Identity login() const { return login_.load(std::memory_order_acquire); }
+  bool May(Service service) const { return sim::May(login(), service); }
+  // Errors: CKR_USER_NOT_LOGGED_IN, for a service of another identity.
+  Status Authorize(Service service) const;
   std::uint64_t login_epoch() const { return login_epoch_.load(std::memory_order_acquire); }
-  bool user_logged_in() const { return login() == LoginState::kUser; }
 
   // C_InitToken. Errors: CKR_SESSION_EXISTS and those of Token::Initialize.
   Status InitToken(ByteView so_pin, ByteView label);
@@ -82,6 +84,18 @@ class Device {
   // Errors: those of C_Login.
   Status Login(Role role, ByteView pin);
   Status Logout();
+  // The user confirms an operation (CKU_CONTEXT_SPECIFIC). Errors: those of Token::CheckPin.
+  Status Confirm(ByteView pin);
+
+  // PINs, by who is logged in. Errors: CKR_USER_NOT_LOGGED_IN, CKR_PIN_LEN_RANGE, those of Token::CheckPin.
+  Status SetUserPin(ByteView pin);
+  Status SetAuditorPin(ByteView pin);
+  Status ChangeOwnPin(ByteView old_pin, ByteView new_pin);
+
+  // The audit, signed with the device's own key; the reading is in it. Errors: CKR_USER_NOT_LOGGED_IN.
+  Fallible<Maintenance::Quote> ReadAudit();
+  // What the device says of its last failure: one line with its time; empty: there was none.
+  std::string last_failure() const;
 
   // An object that this login may see; nullptr otherwise.
   ObjectPtr FindObject(CK_OBJECT_HANDLE handle) const;
@@ -99,6 +113,10 @@ class Device {
   Device() = default;
   Status Load(const std::string& flash_directory);
   Status DestroyTokenObjects();
+  // One event of who is logged in.
+  Status Audit(std::string_view what, CK_RV rv = CKR_OK, std::string_view detail = {});
+  // The answer of something that has been tried, recorded; an event that cannot be recorded is answered as failed.
+  Status Audited(std::string_view what, Status answer, std::string_view detail = {});
 
   Status PermitOtherwise(Command command);
   // Moves as the table says; `why` is kept when that leads into trouble.
@@ -114,6 +132,7 @@ class Device {
   std::mutex zeroize_mutex_;             // one destruction at a time
   std::string flash_directory_;
   std::unique_ptr<Flash> flash_;
+  std::unique_ptr<AuditRing> audit_;
   std::unique_ptr<Token> token_;
   std::unique_ptr<Counter> counter_;
   std::unique_ptr<Maintenance> maintenance_;
@@ -121,7 +140,7 @@ class Device {
   SessionTable sessions_;
   std::mutex login_mutex_;          // opening and closing sessions, logging in and out: never during cryptography
   std::mutex object_change_mutex_;  // writes to token objects, so that flash and memory agree
-  std::atomic<LoginState> login_{LoginState::kPublic};
+  std::atomic<Identity> login_{Identity::kNobody};
   std::atomic<std::uint64_t> login_epoch_{1};
   std::atomic<std::uint64_t> next_session_object_{1};
 };

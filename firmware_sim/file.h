@@ -13,6 +13,7 @@ namespace cmkd::sim {
 inline constexpr char kDeviceKeyFile[] = "device.key";
 inline constexpr char kLockFile[] = "lock";
 inline constexpr char kFaultCountsFile[] = "fault-counts";
+inline constexpr char kLastFailureFile[] = "last-failure";
 inline constexpr char kTemporary[] = ".tmp";
 
 class FileDescriptor {

@@ -168,7 +168,7 @@ Fallible<std::vector<std::string>> Flash::List(const std::string& prefix) const 
   while (const dirent* item = ::readdir(directory)) {
     const std::string name = item->d_name;
     const bool own = name == "." || name == ".." || name == kLockFile || name == kDeviceKeyFile ||
-                     name == kFaultCountsFile || IsMark(name) || name.ends_with(kTemporary);
+                     name == kFaultCountsFile || name == kLastFailureFile || IsMark(name) || name.ends_with(kTemporary);
     if (!own && name.starts_with(prefix)) names.push_back(name);
   }
   ::closedir(directory);

@@ -1,4 +1,5 @@
 // Object management functions (PKCS#11 3.2 section 5.7).
+#include "firmware_sim/device_objects.h"
 #include "firmware_sim/object_factory.h"
 #include "pkcs11/spec/template_codec.h"
 
@@ -29,30 +30,17 @@ spec::TemplateContext ChangeOf(const Object& object, Verb verb) {
   return rules;
 }
 
-CK_RV Unavailable(CK_ATTRIBUTE& wanted, CK_RV rv) {
-  wanted.ulValueLen = CK_UNAVAILABLE_INFORMATION;
-  return rv;
-}
-
-// One value by the two-call convention of C_GetAttributeValue.
-CK_RV PutValue(CK_ATTRIBUTE& wanted, ByteView value) {
-  if (wanted.pValue != nullptr && wanted.ulValueLen < value.size()) return Unavailable(wanted, CKR_BUFFER_TOO_SMALL);
-  if (wanted.pValue != nullptr && !value.empty()) std::memcpy(wanted.pValue, value.data(), value.size());
-  wanted.ulValueLen = value.size();
-  return CKR_OK;
-}
-
 // An array of attributes: each inner one is filled by the same convention.
 CK_RV PutTemplate(CK_ATTRIBUTE& wanted, ByteView flat) {
   const auto decoded = flat.empty() ? spec::DecodeTemplate(Bytes(4)) : spec::DecodeTemplate(flat);
-  if (!decoded.ok()) return Unavailable(wanted, CKR_DEVICE_ERROR);
+  if (!decoded.ok()) return PutNothing(wanted, CKR_DEVICE_ERROR);
   const auto inner = decoded->attributes();
   const std::size_t bytes = inner.size() * sizeof(CK_ATTRIBUTE);
   if (wanted.pValue == nullptr) {
     wanted.ulValueLen = bytes;
     return CKR_OK;
   }
-  if (wanted.ulValueLen < bytes) return Unavailable(wanted, CKR_BUFFER_TOO_SMALL);
+  if (wanted.ulValueLen < bytes) return PutNothing(wanted, CKR_BUFFER_TOO_SMALL);
   wanted.ulValueLen = bytes;
   auto* slots = static_cast<CK_ATTRIBUTE*>(wanted.pValue);
   CK_RV rv = CKR_OK;
@@ -63,57 +51,9 @@ CK_RV PutTemplate(CK_ATTRIBUTE& wanted, ByteView flat) {
   return rv;
 }
 
-// ---- The monotonic counter, an object of the device itself: anybody may see it, and reading its value moves it.
-
-// Not a handle of the object store, which counts from 1.
-constexpr CK_OBJECT_HANDLE kCounterHandle = CK_OBJECT_HANDLE{1} << 40;
-
-// Whether a search asks for it: hardware features are found only by their class (PKCS#11 3.2 section 4.3).
-bool WantsCounter(Template wanted) {
-  bool by_class = false;
-  for (const CK_ATTRIBUTE& attribute : wanted) {
-    const CK_ULONG expected = attribute.type == CKA_CLASS ? CKO_HW_FEATURE : CKH_MONOTONIC_COUNTER;
-    if (attribute.type != CKA_CLASS && attribute.type != CKA_HW_FEATURE_TYPE) return false;
-    if (!Equal(spec::ValueOf(attribute), {reinterpret_cast<const std::uint8_t*>(&expected), sizeof expected}))
-      return false;
-    by_class = by_class || attribute.type == CKA_CLASS;
-  }
-  return by_class;
-}
-
-Fallible<Bytes> CounterAttribute(Context& context, const CK_ATTRIBUTE& wanted) {
-  const auto number = [](CK_ULONG value) {
-    const auto* bytes = reinterpret_cast<const std::uint8_t*>(&value);
-    return Bytes(bytes, bytes + sizeof value);
-  };
-  switch (wanted.type) {
-    case CKA_CLASS: return number(CKO_HW_FEATURE);
-    case CKA_HW_FEATURE_TYPE: return number(CKH_MONOTONIC_COUNTER);
-    case CKA_RESET_ON_INIT:
-    case CKA_HAS_RESET: return Bytes{CK_FALSE};
-    case CKA_VALUE: break;
-    default: return Fail(CKR_ATTRIBUTE_TYPE_INVALID, "not an attribute of a counter");
-  }
-  // Only a reading that the caller can have is one.
-  if (wanted.pValue == nullptr || wanted.ulValueLen < Counter::Value().size()) return Bytes(Counter::Value().size());
-  ASSIGN_OR_RETURN(const Counter::Value value, context.device.counter().Next());
-  return ToBytes(value);
-}
-
-Status ShowCounter(Context& context, std::span<CK_ATTRIBUTE> attributes) {
-  CK_RV rv = CKR_OK;
-  for (CK_ATTRIBUTE& wanted : attributes) {
-    const Fallible<Bytes> value = CounterAttribute(context, wanted);
-    const CK_RV one = value.ok() ? PutValue(wanted, *value) : Unavailable(wanted, value.error().rv);
-    if (one != CKR_OK) rv = one;
-  }
-  if (rv != CKR_OK) return Fail(rv, "not every attribute could be given");
-  return {};
-}
-
 CK_RV Show(const Object& object, CK_ATTRIBUTE& wanted) {
   auto value = object.Reveal(wanted.type);
-  if (!value.ok()) return Unavailable(wanted, value.error().rv);
+  if (!value.ok()) return PutNothing(wanted, value.error().rv);
   const CK_RV rv = spec::IsTemplateAttribute(wanted.type) ? PutTemplate(wanted, *value) : PutValue(wanted, *value);
   Wipe(*value);
   return rv;
@@ -162,7 +102,7 @@ Status Handle(Context& context, spec::Call<CallId::C_GetObjectSize>& call) {
 
 // Every attribute is answered, whatever befalls the others (PKCS#11 3.2, C_GetAttributeValue).
 Status Handle(Context& context, spec::Call<CallId::C_GetAttributeValue>& call) {
-  if (call.object.value == kCounterHandle) return ShowCounter(context, call.attributes.view());
+  if (IsDeviceObject(call.object.value)) return ShowDeviceObject(context, call.object.value, call.attributes.view());
   ASSIGN_OR_RETURN(const ObjectPtr object, GetObject(context, call.object.value));
   CK_RV rv = CKR_OK;
   for (CK_ATTRIBUTE& wanted : call.attributes.view()) {
@@ -177,7 +117,7 @@ Status Handle(Context& context, spec::Call<CallId::C_SetAttributeValue>& call) {
   RETURN_IF_ERROR(CheckMayChange(context, *object));
   const Template given = call.attributes.view();
   spec::TemplateContext rules = ChangeOf(*object, Verb::kSet);
-  rules.so = context.device.login() == LoginState::kSecurityOfficer;
+  rules.so = context.device.May(Service::kTrust);
   RETURN_IF_ERROR(spec::CheckTemplate(rules, given));
   auto changed =
       std::make_shared<const Object>(spec::Complete(rules, given), object->key(), object->owner(), object->name());
@@ -189,11 +129,11 @@ Status Handle(Context& context, spec::Call<CallId::C_FindObjectsInit>& call) {
   auto& slot = context.session->operation(OperationKind::kFind);
   if (slot != nullptr) return Fail(CKR_OPERATION_ACTIVE, "a search is going on");
   const Template wanted = call.attributes.view();
-  const bool user = context.device.user_logged_in();
+  const bool user = context.device.May(Service::kPrivateWork);
   auto operation = std::make_unique<Operation>();
   operation->found = context.device.objects().Select(
       [&](const Object& object) { return (user || !object.is_private()) && object.FoundBy(wanted); });
-  if (WantsCounter(wanted)) operation->found.push_back(kCounterHandle);
+  FindDeviceObjects(wanted, operation->found);
   slot = std::move(operation);
   return {};
 }
@@ -205,7 +145,7 @@ Status Handle(Context& context, spec::Call<CallId::C_FindObjects>& call) {
   while (given < call.objects.max && operation->found_given < operation->found.size()) {
     const CK_OBJECT_HANDLE handle = operation->found[operation->found_given++];
     // Gone since the search began.
-    if (handle != kCounterHandle && context.device.FindObject(handle) == nullptr) continue;
+    if (!IsDeviceObject(handle) && context.device.FindObject(handle) == nullptr) continue;
     call.objects.list[given++] = handle;
   }
   *call.objects.count = given;

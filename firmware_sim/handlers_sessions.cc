@@ -6,9 +6,13 @@ namespace {
 
 constexpr CK_SLOT_ID kSlot = 0;
 
-CK_STATE StateOf(const Session& session, LoginState login) {
-  if (login == LoginState::kSecurityOfficer) return CKS_RW_SO_FUNCTIONS;
-  if (login == LoginState::kUser) return session.read_write() ? CKS_RW_USER_FUNCTIONS : CKS_RO_USER_FUNCTIONS;
+// The name by which C_LoginUser knows the auditor; the standard has no user type for one.
+constexpr std::string_view kAuditorName = "auditor";
+
+// The standard has no state for an auditor either: nobody of whom it knows is logged in.
+CK_STATE StateOf(const Session& session, Identity login) {
+  if (login == Identity::kSecurityOfficer) return CKS_RW_SO_FUNCTIONS;
+  if (login == Identity::kUser) return session.read_write() ? CKS_RW_USER_FUNCTIONS : CKS_RO_USER_FUNCTIONS;
   return session.read_write() ? CKS_RW_PUBLIC_SESSION : CKS_RO_PUBLIC_SESSION;
 }
 
@@ -17,7 +21,7 @@ Status ConfirmOperation(Context& context, ByteView pin) {
   for (std::size_t i = 0; i < static_cast<std::size_t>(OperationKind::kCount); ++i) {
     const auto& operation = context.session->operation(static_cast<OperationKind>(i));
     if (operation == nullptr || !operation->needs_login) continue;
-    RETURN_IF_ERROR(context.device.token().CheckPin(Role::kUser, pin));
+    RETURN_IF_ERROR(context.device.Confirm(pin));
     operation->needs_login = false;
     return {};
   }
@@ -71,18 +75,11 @@ Status Handle(Context& context, spec::Call<CallId::C_GetSessionInfo>& call) {
 }
 
 Status Handle(Context& context, spec::Call<CallId::C_InitPIN>& call) {
-  if (context.device.login() != LoginState::kSecurityOfficer)
-    return Fail(CKR_USER_NOT_LOGGED_IN, "only the security officer");
-  return context.device.token().SetPin(Role::kUser, call.pin.view());
+  return context.device.SetUserPin(call.pin.view());
 }
 
-// PKCS#11 3.2, C_SetPIN: the PIN of who is logged in; the user's when nobody is.
 Status Handle(Context& context, spec::Call<CallId::C_SetPIN>& call) {
-  const Role role = context.device.login() == LoginState::kSecurityOfficer ? Role::kSecurityOfficer : Role::kUser;
-  const std::size_t bytes = call.new_pin.view().size();
-  if (bytes < kPinBytesMin || bytes > kPinBytesMax) return Fail(CKR_PIN_LEN_RANGE, "PIN length");
-  RETURN_IF_ERROR(context.device.token().CheckPin(role, call.old_pin.view()));
-  return context.device.token().SetPin(role, call.new_pin.view());
+  return context.device.ChangeOwnPin(call.old_pin.view(), call.new_pin.view());
 }
 
 Status Handle(Context& context, spec::Call<CallId::C_Login>& call) {
@@ -90,8 +87,11 @@ Status Handle(Context& context, spec::Call<CallId::C_Login>& call) {
 }
 
 Status Handle(Context& context, spec::Call<CallId::C_LoginUser>& call) {
-  // One user for each role; a name can only be the wrong one.
-  if (call.user_name.length != 0) return Fail(CKR_USER_TYPE_INVALID, "this device has no named users");
+  const ByteView name = call.user_name.view();
+  if (call.user_type.value == CKU_USER && Equal(name, AsBytes(kAuditorName)))
+    return context.device.Login(Role::kAuditor, call.pin.view());
+  // One user for each other role; a name can only be the wrong one.
+  if (!name.empty()) return Fail(CKR_USER_TYPE_INVALID, "the only named user is the auditor");
   return LogIn(context, call.user_type.value, call.pin.view());
 }
 

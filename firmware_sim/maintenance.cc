@@ -5,6 +5,7 @@
 
 #include "firmware_sim/primitives.h"
 #include "firmware_sim/record.h"
+#include "firmware_sim/roles.h"
 #include "firmware_sim/signing.h"
 
 namespace cmkd::sim {
@@ -21,17 +22,15 @@ constexpr char kVendor[] = "vendor";
 constexpr char kQuorum[] = "quorum";
 constexpr char kIdentity[] = "identity";
 constexpr char kDomain[] = "domain";
+// Who is at the device, for the audit, where no identity is asked for.
+constexpr char kConnector[] = "connector";
 constexpr const char* kSlots[] = {"", "firmware-a", "firmware-b"};
 
 Failure<Error> Malformed(const char* record) {
   return Fail(CKR_DEVICE_ERROR, std::string("flash: the record ") + record + " is malformed");
 }
 
-struct Image {
-  std::uint64_t version = 0;
-  ByteView bytes;
-  ByteView signature;
-};
+using Image = Maintenance::Image;
 Fallible<Image> ParseImage(ByteView file) {
   if (file.size() < kImageMagic.size() || !Equal(file.first(kImageMagic.size()), AsBytes(kImageMagic)))
     return Fail(CKR_DATA_INVALID, "not a firmware file");
@@ -117,16 +116,28 @@ Status Maintenance::SetVendor(ByteView public_key) {
   const std::lock_guard lock(mutex_);
   if (!vendor_.empty()) return Fail(CKR_ACTION_PROHIBITED, "the vendor's key is set once");
   RETURN_IF_ERROR(flash_.Write(kVendor, public_key));
+  RETURN_IF_ERROR(audit_.Record({kConnector, "set vendor"}));
   vendor_ = ToBytes(public_key);
   return {};
+}
+
+// An image that its vendor signed and that is newer than all before.
+Fallible<Maintenance::Image> Maintenance::Acceptable(ByteView file) const {
+  ASSIGN_OR_RETURN(const Image image, ParseImage(file));
+  RETURN_IF_ERROR(VerifyText(vendor_, SignedPart(image.version, image.bytes), image.signature));
+  if (image.version <= highest_) return Fail(CKR_ACTION_PROHIBITED, "not newer than what was installed");
+  return image;
 }
 
 Status Maintenance::Update(ByteView file, const Approved& approved, std::uint64_t now) {
   const std::lock_guard lock(mutex_);
   if (vendor_.empty()) return Fail(CKR_ACTION_PROHIBITED, "the device has no vendor's key");
-  ASSIGN_OR_RETURN(const Image image, ParseImage(file));
-  RETURN_IF_ERROR(VerifyText(vendor_, SignedPart(image.version, image.bytes), image.signature));
-  if (image.version <= highest_) return Fail(CKR_ACTION_PROHIBITED, "not newer than what was installed");
+  const Fallible<Image> parsed = Acceptable(file);
+  if (!parsed.ok()) {
+    audit_.Note({kConnector, "refuse update", parsed.error().rv, parsed.error().why});
+    return Failure{parsed.error()};
+  }
+  const Image& image = *parsed;
   RETURN_IF_ERROR(Spend("update", file, approved, now));
   const std::uint64_t slot = slot_ == 1 ? 2 : 1;
   RETURN_IF_ERROR(flash_.Write(kSlots[slot], file));
@@ -139,7 +150,7 @@ Status Maintenance::Update(ByteView file, const Approved& approved, std::uint64_
   RETURN_IF_ERROR(flash_.Write(kBoot, boot.bytes()));
   slot_ = slot;
   highest_ = image.version;
-  return {};
+  return audit_.Record({NameOf(Identity::kCustodians), "updated", CKR_OK, std::to_string(image.version)});
 }
 
 Fallible<Maintenance::Quote> Maintenance::Attest(ByteView nonce, std::string_view state, ByteView configuration,
@@ -147,17 +158,27 @@ Fallible<Maintenance::Quote> Maintenance::Attest(ByteView nonce, std::string_vie
   if (nonce.size() < kNonceMin || nonce.size() > kNonceMax)
     return Fail(CKR_DATA_LEN_RANGE, "a nonce has 16 to 64 bytes");
   const std::lock_guard lock(mutex_);
+  return SignLocked("cmkd-sim attestation 1\nsimulation yes, not validated\nserial " + serial_ + "\nfirmware " +
+                    std::to_string(running_.version) + "\nimage " +
+                    (running_.digest.empty() ? std::string("as built") : Hex(running_.digest)) + "\nconfiguration " +
+                    Hex(configuration) + "\nstate " + std::string(state) + "\ncounter " + std::to_string(counter) +
+                    "\nnonce " + Hex(nonce) + '\n');
+}
+
+Fallible<Maintenance::Quote> Maintenance::Sign(std::string text) {
+  const std::lock_guard lock(mutex_);
+  return SignLocked(std::move(text));
+}
+
+// The key is made when it is first needed.
+Fallible<Maintenance::Quote> Maintenance::SignLocked(std::string text) {
   ASSIGN_OR_RETURN(auto identity, flash_.Read(kIdentity));
   if (!identity) {
     ASSIGN_OR_RETURN(identity, MakeSigningKey());
     RETURN_IF_ERROR(flash_.Write(kIdentity, identity->view()));
   }
   Quote quote;
-  quote.text = "cmkd-sim attestation 1\nsimulation yes, not validated\nserial " + serial_ + "\nfirmware " +
-               std::to_string(running_.version) + "\nimage " +
-               (running_.digest.empty() ? std::string("as built") : Hex(running_.digest)) + "\nconfiguration " +
-               Hex(configuration) + "\nstate " + std::string(state) + "\ncounter " + std::to_string(counter) +
-               "\nnonce " + Hex(nonce) + '\n';
+  quote.text = std::move(text);
   ASSIGN_OR_RETURN(quote.signature, SignText(identity->view(), AsBytes(quote.text)));
   ASSIGN_OR_RETURN(quote.public_key, PublicHalf(identity->view()));
   return quote;
@@ -197,13 +218,23 @@ Status Maintenance::SetQuorum(const Quorum& quorum, const Approved& approved, st
   return {};
 }
 
-Status Maintenance::Spend(std::string_view command, ByteView argument, const Approved& approved, std::uint64_t now) {
-  if (quorum_.needed == 0) return {};
+Status Maintenance::CheckApproved(std::string_view command, ByteView argument, const Approved& approved,
+                                  std::uint64_t now) const {
   ASSIGN_OR_RETURN(const Bytes digest, DigestOf(argument));
   const Request& request = approved.request;
   if (request.serial != serial_ || request.command != command || request.argument != digest)
     return Fail(CKR_ACTION_PROHIBITED, "the approval is for something else");
-  RETURN_IF_ERROR(CheckApprovals(quorum_, request, approved.approvals, used_, now, IsGood));
+  return CheckApprovals(quorum_, request, approved.approvals, used_, now, IsGood);
+}
+
+Status Maintenance::Spend(std::string_view command, ByteView argument, const Approved& approved, std::uint64_t now) {
+  Status allowed = quorum_.needed == 0 ? Status() : CheckApproved(command, argument, approved, now);
+  const CK_RV rv = allowed.ok() ? CKR_OK : allowed.error().rv;
+  const Status recorded = audit_.Record({NameOf(Identity::kCustodians), command, rv});
+  if (!allowed.ok()) return allowed;
+  RETURN_IF_ERROR(recorded);
+  if (quorum_.needed == 0) return {};
+  const Request& request = approved.request;
   std::vector<Used> used = used_;
   std::erase_if(used, [&](const Used& each) { return each.expires <= now; });
   used.push_back({request.nonce, request.expires});
@@ -222,7 +253,8 @@ Status Maintenance::SetDomain(const std::vector<SecretBytes>& components) {
       domain.bytes()[i] = static_cast<std::uint8_t>(domain.bytes()[i] ^ component.view()[i]);
   }
   const std::lock_guard lock(mutex_);
-  return flash_.Write(kDomain, domain.view());
+  RETURN_IF_ERROR(flash_.Write(kDomain, domain.view()));
+  return audit_.Record({kConnector, "set domain"});
 }
 
 Fallible<Bytes> Maintenance::Backup(const std::vector<ObjectRecord>& objects, const Approved& approved,

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "firmware_sim/approvals.h"
+#include "firmware_sim/audit_ring.h"
 #include "firmware_sim/flash.h"
 
 namespace cmkd::sim {
@@ -27,7 +28,8 @@ struct ObjectRecord {
 // Any thread.
 class Maintenance {
  public:
-  Maintenance(Flash& flash, std::string serial) : flash_(flash), serial_(std::move(serial)) {}
+  Maintenance(Flash& flash, std::string serial, AuditRing& audit)
+      : flash_(flash), serial_(std::move(serial)), audit_(audit) {}
 
   // Power-on: reads the records and verifies the running firmware. Errors: CKR_DEVICE_ERROR.
   Status Load();
@@ -46,6 +48,11 @@ class Maintenance {
   Status Update(ByteView file, const Approved& approved, std::uint64_t now);
   static Bytes ImageFile(std::uint64_t version, ByteView image, ByteView signature);
   static Bytes SignedPart(std::uint64_t version, ByteView image);
+  struct Image {
+    std::uint64_t version = 0;
+    ByteView bytes;
+    ByteView signature;
+  };
 
   // ---- Attestation: a text that says what this device is, signed with its own key.
   struct Quote {
@@ -55,6 +62,9 @@ class Maintenance {
   };
   // `state` and `configuration` are told by the device. Errors: CKR_DATA_LEN_RANGE for a nonce not of 16 to 64 bytes.
   Fallible<Quote> Attest(ByteView nonce, std::string_view state, ByteView configuration, std::uint64_t counter);
+
+  // Another text of the device's own, signed with the same key.
+  Fallible<Quote> Sign(std::string text);
 
   // ---- The quorum. Changing one takes the approval of the one before.
   Quorum quorum() const;
@@ -72,12 +82,16 @@ class Maintenance {
   Fallible<std::vector<ObjectRecord>> OpenBackup(ByteView backup, const Approved& approved, std::uint64_t now);
 
  private:
-  // The command may be done: the approval is there, and spent, durably, before this returns.
+  Status CheckApproved(std::string_view command, ByteView argument, const Approved& approved, std::uint64_t now) const;
+  // The command may be done: the approval is there, and spent and recorded, durably, before this returns.
   Status Spend(std::string_view command, ByteView argument, const Approved& approved, std::uint64_t now);
   Status VerifyRunning();
+  Fallible<Image> Acceptable(ByteView file) const;
+  Fallible<Quote> SignLocked(std::string text);
 
   Flash& flash_;
   const std::string serial_;
+  AuditRing& audit_;
   mutable std::mutex mutex_;
   Bytes vendor_;
   Firmware running_;

@@ -8,7 +8,7 @@ Status CheckMayMake(const Context& context, const spec::Attributes& attributes) 
   if (attributes.Bool(CKA_TOKEN) && !context.session->read_write()) {
     return Fail(CKR_SESSION_READ_ONLY, "a token object needs a read/write session");
   }
-  if (attributes.Bool(CKA_PRIVATE) && !context.device.user_logged_in()) {
+  if (attributes.Bool(CKA_PRIVATE) && !context.device.May(Service::kPrivateWork)) {
     return Fail(CKR_USER_NOT_LOGGED_IN, "a private object needs the user");
   }
   return {};
@@ -18,7 +18,7 @@ Status CheckMayMake(const Context& context, const spec::Attributes& attributes) 
 
 Fallible<spec::Attributes> DescribeObject(const Context& context, spec::TemplateContext rules, Template given,
                                           CK_MECHANISM_TYPE key_gen_mechanism) {
-  rules.so = context.device.login() == LoginState::kSecurityOfficer;
+  rules.so = context.device.May(Service::kTrust);
   RETURN_IF_ERROR(spec::CheckTemplate(rules, given));
   spec::Attributes attributes = spec::Complete(rules, given, key_gen_mechanism);
   RETURN_IF_ERROR(CheckMayMake(context, attributes));

@@ -94,6 +94,8 @@ SessionGate EnterSession(Device& device, CK_SESSION_HANDLE handle, const spec::C
     entered.rv = CKR_SESSION_HANDLE_INVALID;
   else if (row.gate == spec::Gate::kReadWriteSession && !entered.session->read_write())
     entered.rv = CKR_SESSION_READ_ONLY;
+  else if (!device.May(ServiceOf(row)))
+    entered.rv = CKR_USER_NOT_LOGGED_IN;
   return entered;
 }
 

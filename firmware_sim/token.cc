@@ -10,7 +10,7 @@ namespace cmkd::sim {
 namespace {
 
 constexpr char kTokenFile[] = "token";
-constexpr std::uint64_t kRecordVersion = 1;
+constexpr std::uint64_t kRecordVersion = 2;  // 1 had no auditor
 
 template <std::size_t n>
 bool ReadArray(RecordReader& reader, std::array<std::uint8_t, n>& out) {
@@ -38,11 +38,13 @@ Status Token::Load() {
   }
   RecordReader reader(stored->view());
   Record record;
-  bool good = reader.Number() == kRecordVersion;
+  const std::uint64_t version = reader.Number();
+  bool good = version == kRecordVersion || version == 1;
   record.initialized = reader.Number() != 0;
   record.label = AsText(reader.String());
   record.serial = AsText(reader.String());
   for (Pin& pin : record.pins) {
+    if (version == 1 && &pin == &record.pins[Index(Role::kAuditor)]) continue;
     pin.set = reader.Number() != 0;
     pin.tries = reader.Number();
     good = good && pin.tries <= kPinTries && ReadArray(reader, pin.salt) && ReadArray(reader, pin.hash);
@@ -57,7 +59,8 @@ Token::Info Token::info() const {
   const std::lock_guard lock(mutex_);
   const Pin& so = record_.pins[Index(Role::kSecurityOfficer)];
   const Pin& user = record_.pins[Index(Role::kUser)];
-  return {record_.initialized, user.set, so.tries, user.tries, record_.label, record_.serial};
+  const Pin& auditor = record_.pins[Index(Role::kAuditor)];
+  return {record_.initialized, user.set, so.tries, user.tries, auditor.tries, record_.label, record_.serial};
 }
 
 void Token::Forget() {
@@ -132,6 +135,7 @@ Status Token::InitializeLocked(ByteView so_pin, ByteView label) {
   changed.initialized = true;
   changed.label = AsText(label);
   changed.serial = record_.serial;
+  changed.pins[Index(Role::kAuditor)] = record_.pins[Index(Role::kAuditor)];
   ASSIGN_OR_RETURN(changed.pins[Index(Role::kSecurityOfficer)], MakePin(so_pin));
   return Commit(changed);
 }

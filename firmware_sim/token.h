@@ -1,4 +1,4 @@
-// The token's own record: label, serial number, and the PINs of its two roles with their retry counters. Kept in flash;
+// The token's own record: label, serial number, and the PINs of its roles with their retry counters. Kept in flash;
 // what is in memory is what was last written there.
 #pragma once
 
@@ -14,7 +14,8 @@ inline constexpr std::size_t kPinBytesMin = 4;
 inline constexpr std::size_t kPinBytesMax = 255;
 inline constexpr std::uint64_t kPinTries = 10;
 
-enum class Role : std::uint8_t { kSecurityOfficer, kUser };
+enum class Role : std::uint8_t { kSecurityOfficer, kUser, kAuditor };
+inline constexpr std::size_t kRoleCount = 3;
 
 // Any thread.
 class Token {
@@ -29,15 +30,16 @@ class Token {
     bool user_pin_set;
     std::uint64_t so_tries;
     std::uint64_t user_tries;
+    std::uint64_t auditor_tries;
     std::string label;   // 32 characters
     std::string serial;  // 16 characters
   };
   Info info() const;
 
-  // The standard's C_InitToken on the record: SO PIN and label, no user PIN. On a token that is initialized already the
-  // PIN must be the SO's. `wipe` destroys the objects; it runs after the PIN was checked and before the record changes,
-  // so that an interruption leaves a token without objects and not objects without their token. Errors:
-  // CKR_PIN_INCORRECT, CKR_PIN_LOCKED, CKR_PIN_LEN_RANGE.
+  // The standard's C_InitToken on the record: SO PIN and label, no user PIN; the auditor's stays. On a token that is
+  // initialized already the PIN must be the SO's. `wipe` destroys the objects; it runs after the PIN was checked and
+  // before the record changes, so that an interruption leaves a token without objects and not objects without their
+  // token. Errors: CKR_PIN_INCORRECT, CKR_PIN_LOCKED, CKR_PIN_LEN_RANGE.
   template <class WipeObjects>
   Status Initialize(ByteView so_pin, ByteView label, WipeObjects wipe) {
     const std::lock_guard lock(mutex_);
@@ -68,7 +70,7 @@ class Token {
     bool initialized = false;
     std::string label = std::string(32, ' ');
     std::string serial;
-    std::array<Pin, 2> pins;
+    std::array<Pin, kRoleCount> pins;
   };
 
   static Status CheckLength(ByteView pin);

@@ -1,9 +1,11 @@
 // cmkd-sim: what is done to a simulated device at its own connector, while nobody else has it switched on: to see how
-// it is, have it tested or attested, to destroy its keys, update it, back it up. docs/firmware_sim.md explains each.
+// it is, have it tested or attested, to read its audit, destroy its keys, update it, back it up. docs/firmware_sim.md
+// explains each.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <cstdio>
@@ -21,25 +23,6 @@
 
 namespace cmkd::sim {
 namespace {
-
-constexpr const char* kUsage =
-    "usage: cmkd-sim --directory DIR COMMAND ...\n"
-    "  status                             how the device is\n"
-    "  self-test                          run all self-tests\n"
-    "  attest NONCE                       a signed statement of what it is; NONCE: 32 to 128 hexadecimal digits\n"
-    "  zeroize                            destroy all keys, objects and PINs\n"
-    "  vendor PUBLIC                      whose firmware it takes; once\n"
-    "  update FILE [REQUEST APPROVAL...]  new firmware, from the next power-on\n"
-    "  quorum M [PUBLIC...] [-- REQUEST APPROVAL...]  M custodians must approve update, backup, restore and quorum\n"
-    "  domain PART PART...                the key of its backups, from files of 32 bytes\n"
-    "  backup OUT [REQUEST APPROVAL...]   all token objects, wrapped under the domain key\n"
-    "  restore FILE [REQUEST APPROVAL...] the objects of a backup that it does not have\n"
-    "  request COMMAND FILE HOURS OUT     what custodians are to approve; FILE: what the command is given, - for "
-    "backup\n"
-    "usage: cmkd-sim COMMAND ...\n"
-    "  key OUT                            make a signing key; prints its public half\n"
-    "  approve REQUEST KEY OUT            approve a request\n"
-    "  sign VERSION IMAGE KEY OUT         make a firmware file\n";
 
 using Arguments = std::vector<std::string>;
 
@@ -147,6 +130,8 @@ Status ShowStatus(const Arguments&) {
   Device& device = TheDevice();
   std::printf("simulation  yes, not validated\nstate       %s\n", std::string(NameOf(device.state())).c_str());
   if (!device.trouble().empty()) std::printf("because     %s\n", device.trouble().c_str());
+  if (const std::string failure = device.last_failure(); !failure.empty())
+    std::printf("last failure  %s\n", failure.c_str());
   if (device.state() != DeviceState::kOperational) return {};
   const Token::Info token = device.token().info();
   const Quorum quorum = device.maintenance().quorum();
@@ -154,8 +139,9 @@ Status ShowStatus(const Arguments&) {
               token.initialized ? token.label.c_str() : "not initialised",
               static_cast<unsigned long long>(device.maintenance().firmware().version),
               static_cast<unsigned long long>(device.counter().last()));
-  std::printf("quorum      %u of %zu\nPIN tries   SO %llu, user %llu\n", quorum.needed, quorum.custodians.size(),
-              static_cast<unsigned long long>(token.so_tries), static_cast<unsigned long long>(token.user_tries));
+  std::printf("quorum      %u of %zu\nPIN tries   SO %llu, user %llu, auditor %llu\n", quorum.needed,
+              quorum.custodians.size(), static_cast<unsigned long long>(token.so_tries),
+              static_cast<unsigned long long>(token.user_tries), static_cast<unsigned long long>(token.auditor_tries));
   return {};
 }
 
@@ -170,6 +156,59 @@ Status Attest(const Arguments& a) {
   ASSIGN_OR_RETURN(const Maintenance::Quote quote, TheDevice().Attest(nonce));
   std::printf("%ssignature %s\npublic-key %s\n", quote.text.c_str(), Hex(quote.signature).c_str(),
               Hex(quote.public_key).c_str());
+  return {};
+}
+
+// ---- The auditor
+
+// The first line of a file.
+Fallible<SecretBytes> ReadPin(const std::string& path) {
+  ASSIGN_OR_RETURN(Bytes file, NeedFile(path));
+  const auto end = std::find(file.begin(), file.end(), std::uint8_t{'\n'});
+  SecretBytes pin(ByteView(file).first(static_cast<std::size_t>(end - file.begin())));
+  Wipe(file);
+  return pin;
+}
+
+// Somebody logged in for the length of one command.
+template <class Work>
+auto LoggedIn(Role role, const std::string& pin_file, Work work) -> decltype(work(TheDevice())) {
+  Device& device = TheDevice();
+  RETURN_IF_ERROR(device.Permit(Command::kAuthenticate));
+  ASSIGN_OR_RETURN(const SecretBytes pin, ReadPin(pin_file));
+  ASSIGN_OR_RETURN(const SessionPtr session, device.OpenSession(CKF_SERIAL_SESSION | CKF_RW_SESSION));
+  RETURN_IF_ERROR(device.Login(role, pin.view()));
+  auto done = work(device);
+  device.CloseSession(*session);
+  return done;
+}
+
+Status SetAuditor(const Arguments& a) {
+  ASSIGN_OR_RETURN(const SecretBytes pin, ReadPin(a[1]));
+  return LoggedIn(Role::kSecurityOfficer, a[0], [&](Device& device) { return device.SetAuditorPin(pin.view()); });
+}
+
+Status ShowAudit(const Arguments& a) {
+  ASSIGN_OR_RETURN(const Maintenance::Quote audit,
+                   LoggedIn(Role::kAuditor, a[0], [](Device& device) { return device.ReadAudit(); }));
+  std::printf("%ssignature %s\npublic-key %s\n", audit.text.c_str(), Hex(audit.signature).c_str(),
+              Hex(audit.public_key).c_str());
+  return {};
+}
+
+// What ShowAudit printed: signed by this key, and whole.
+Status CheckAudit(const Arguments& a) {
+  ASSIGN_OR_RETURN(const Bytes file, NeedFile(a[0]));
+  ASSIGN_OR_RETURN(const Bytes key, NeedHex(a[1]));
+  const std::string_view text = AsText(file);
+  const std::size_t at = text.rfind("\nsignature ");
+  const std::size_t head = text.find('\n');
+  if (at == text.npos || head > at) return Fail(CKR_DATA_INVALID, a[0] + " is no audit");
+  const std::string_view line = text.substr(at + 11, text.find('\n', at + 11) - at - 11);
+  ASSIGN_OR_RETURN(const Bytes signature, NeedHex(line));
+  RETURN_IF_ERROR(VerifyText(key, AsBytes(text.substr(0, at + 1)), signature));
+  RETURN_IF_ERROR(AuditRing::Check(text.substr(head + 1, at - head)));
+  std::puts("the audit is signed and whole");
   return {};
 }
 
@@ -294,17 +333,47 @@ Status SignFirmware(const Arguments& a) {
 
 struct CommandRow {
   std::string_view name;
-  std::size_t least;
+  std::string_view arguments;  // as people read them
+  std::size_t least;           // how many it takes
   bool device;
   Status (*run)(const Arguments&);
+  std::string_view does;
 };
 constexpr CommandRow kCommands[] = {
-    {"status", 0, true, ShowStatus}, {"self-test", 0, true, RunTests},  {"attest", 1, true, Attest},
-    {"zeroize", 0, true, Zeroize},   {"vendor", 1, true, SetVendor},    {"update", 1, true, Update},
-    {"quorum", 1, true, SetQuorum},  {"domain", 2, true, SetDomain},    {"backup", 1, true, Backup},
-    {"restore", 1, true, Restore},   {"request", 4, true, MakeRequest}, {"key", 1, false, MakeKey},
-    {"approve", 3, false, Approve},  {"sign", 4, false, SignFirmware},
+    {"status", "", 0, true, ShowStatus, "how the device is"},
+    {"self-test", "", 0, true, RunTests, "run all self-tests"},
+    {"attest", "NONCE", 1, true, Attest, "a signed statement of what it is; NONCE: 32 to 128 hexadecimal digits"},
+    {"zeroize", "", 0, true, Zeroize, "destroy all keys, objects and PINs"},
+    {"auditor", "SO-PIN-FILE PIN-FILE", 2, true, SetAuditor, "the SO sets the auditor's PIN"},
+    {"audit", "PIN-FILE", 1, true, ShowAudit, "the auditor reads the device's audit, signed"},
+    {"vendor", "PUBLIC", 1, true, SetVendor, "whose firmware it takes; once"},
+    {"update", "FILE [REQUEST APPROVAL...]", 1, true, Update, "new firmware, from the next power-on"},
+    {"quorum", "M [PUBLIC...] [-- REQUEST APPROVAL...]", 1, true, SetQuorum,
+     "M custodians must approve update, backup, restore and quorum"},
+    {"domain", "PART PART...", 2, true, SetDomain, "the key of its backups, from files of 32 bytes"},
+    {"backup", "OUT [REQUEST APPROVAL...]", 1, true, Backup, "all token objects, wrapped under the domain key"},
+    {"restore", "FILE [REQUEST APPROVAL...]", 1, true, Restore, "the objects of a backup that it does not have"},
+    {"request", "COMMAND FILE HOURS OUT", 4, true, MakeRequest,
+     "what custodians are to approve; FILE: what the command is given, - for backup"},
+    {"key", "OUT", 1, false, MakeKey, "make a signing key; prints its public half"},
+    {"approve", "REQUEST KEY OUT", 3, false, Approve, "approve a request"},
+    {"sign", "VERSION IMAGE KEY OUT", 4, false, SignFirmware, "make a firmware file"},
+    {"check-audit", "FILE PUBLIC", 2, false, CheckAudit, "whether a file has an audit of that device, whole"},
 };
+
+std::string Help() {
+  std::string text = "usage: cmkd-sim [--directory DIR] COMMAND [ARGUMENT...]\n";
+  for (const bool device : {true, false}) {
+    text += device ? "What is done to the device in DIR, which nobody else may have switched on:\n"
+                   : "What people do, without a device:\n";
+    for (const CommandRow& row : kCommands) {
+      if (row.device != device) continue;
+      text += "  " + std::string(row.name) + (row.arguments.empty() ? "" : " ") + std::string(row.arguments) +
+              "\n      " + std::string(row.does) + '\n';
+    }
+  }
+  return text;
+}
 
 int Say(const Error& error) {
   std::fprintf(stderr, "cmkd-sim: %s (%s)\n", error.why.c_str(), spec::ReturnValueName(error.rv).c_str());
@@ -312,7 +381,7 @@ int Say(const Error& error) {
 }
 
 int Usage() {
-  std::fputs(kUsage, stderr);
+  std::fputs(Help().c_str(), stderr);
   return 2;
 }
 
@@ -323,6 +392,10 @@ int Main(Arguments arguments) {
     arguments.erase(arguments.begin(), arguments.begin() + 2);
   }
   if (arguments.empty()) return Usage();
+  if (arguments[0] == "--help") {
+    std::fputs(Help().c_str(), stdout);
+    return 0;
+  }
   const auto* row = std::begin(kCommands);
   while (row != std::end(kCommands) && row->name != arguments[0]) ++row;
   arguments.erase(arguments.begin());

@@ -192,7 +192,8 @@ TEST_F(MaintenanceTest, AnUpdateThatLosesPowerLeavesTheOldOrTheNew) {
   ASSERT_TRUE(M().SetVendor(vendor.public_half).ok());
   ASSERT_TRUE(M().Update(Firmware(vendor, 1, "one"), {}, kNow).ok());
   std::uint64_t version = 1;
-  for (int write = 0; write < 2; ++write) {
+  // The audit's record of the command, the image, the slot that runs, the audit's record of the success.
+  for (int write = 0; write < 4; ++write) {
     for (int step = 1; step <= 5; ++step) {
       Stop();
       const Bytes next = Firmware(vendor, version + 1, "next");

@@ -55,8 +55,8 @@ class PowerCutTest : public DeviceTest {
 TEST_F(PowerCutTest, ObjectsAreThereOrNotAndNeverHalf) {
   int cuts = 0;
   for (int step = 1; step <= 7; ++step) {
-    // Writes while logging in come first: a try at the PIN, and its success.
-    for (int write = 0; write <= 3; ++write) {
+    // Writes while logging in come first: a try at the PIN, its success, and the audit's record of both.
+    for (int write = 0; write <= 5; ++write) {
       const std::string label = std::to_string(step) + '-' + std::to_string(write);
       const auto mine = [&] { return T().Text(CKA_LABEL, label); };
       const bool cut = CutAt(step, write, [&] {
@@ -91,9 +91,9 @@ TEST_F(PowerCutTest, ATryAtThePinIsSpentBeforeItIsJudged) {
     EXPECT_TRUE(cut) << step;
     EXPECT_TRUE(said.empty()) << "judged before it was counted";
     EXPECT_TRUE(tries() == before || tries() == before - 1) << step;
-    // Nothing of it helps: told that it was wrong, the try is gone.
+    // Nothing of it helps: told that it was wrong, which the audit has by then, the try is gone.
     const std::uint64_t now = tries();
-    (void)CutAt(1, 1, [&] {
+    (void)CutAt(1, 2, [&] {
       const CK_SESSION_HANDLE opened = OpenSession();
       CK_UTF8CHAR wrong[] = "wrong";
       if (f->C_Login(opened, CKU_USER, wrong, 5) == CKR_PIN_INCORRECT) Say('w');

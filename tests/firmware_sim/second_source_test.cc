@@ -101,8 +101,8 @@ TEST_F(SecondSourceTest, Derivations) {
   }
 }
 
-// What is derived from a secret key is as secret as it, whatever the derivation (PKCS#11 3.2 asks it of the "Miscellaneous
-// simple key derivation mechanisms" only).
+// What is derived from a secret key is as secret as it, whatever the derivation (PKCS#11 3.2 asks it of the
+// "Miscellaneous simple key derivation mechanisms" only).
 TEST_F(SecondSourceTest, DerivationsKeepWhatIsSecret) {
   for (const Answer& answer : answers::kDerivations) {
     SCOPED_TRACE(Name(answer));

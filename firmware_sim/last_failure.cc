@@ -1,0 +1,45 @@
+// See last_failure.h.
+#include "firmware_sim/last_failure.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+
+#include "firmware_sim/file.h"
+
+namespace cmkd::sim {
+namespace {
+
+constexpr std::size_t kLineBytesMax = 400;
+
+}  // namespace
+
+void KeepLastFailure(const std::string& directory, const std::string& why) {
+  if (directory.empty()) return;
+  const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+  std::tm parts{};
+  ::gmtime_r(&now, &parts);
+  char time[32];
+  std::strftime(time, sizeof time, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  std::string line = std::string(time) + ' ' + why.substr(0, kLineBytesMax - 40);
+  std::replace(line.begin(), line.end(), '\n', ' ');
+  line += '\n';
+  const std::string path = directory + '/' + kLastFailureFile;
+  const std::string temporary = path + kTemporary;
+  const FileDescriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (file.get() < 0 || !WriteAll(file.get(), AsBytes(line)) || ::fsync(file.get()) != 0) return;
+  (void)::rename(temporary.c_str(), path.c_str());
+}
+
+std::string ReadLastFailure(const std::string& directory) {
+  const FileDescriptor file(::open((directory + '/' + kLastFailureFile).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  char line[kLineBytesMax];
+  const ssize_t bytes = file.get() < 0 ? 0 : ::read(file.get(), line, sizeof line);
+  const std::string_view text(line, bytes < 0 ? 0 : static_cast<std::size_t>(bytes));
+  return std::string(text.substr(0, text.find('\n')));
+}
+
+}  // namespace cmkd::sim
