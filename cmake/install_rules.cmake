@@ -13,6 +13,17 @@ foreach(module IN ITEMS cmkd-pkcs11 cmkd-firmware-sim)
     install(TARGETS ${module} LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkcs11")
   endif()
 endforeach()
+# A simulated device looks at its own image when it is switched on, and installing one changes it.
+foreach(image IN ITEMS "cmkd-sim:${CMAKE_INSTALL_BINDIR}" "cmkd-firmware-sim:${CMAKE_INSTALL_LIBDIR}/pkcs11")
+  string(REPLACE ":" ";" image "${image}")
+  list(GET image 0 name)
+  list(GET image 1 folder)
+  if(TARGET ${name})
+    install(CODE "
+      execute_process(COMMAND \"$<TARGET_FILE:cmkd-sim>\" seal
+        \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${folder}/$<TARGET_FILE_NAME:${name}>\" COMMAND_ERROR_IS_FATAL ANY)")
+  endif()
+endforeach()
 
 # cmkd_install_files(FOLDER PATTERN...): files of the source tree that match, copied as they are.
 function(cmkd_install_files folder)

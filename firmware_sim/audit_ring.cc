@@ -3,9 +3,8 @@
 
 #include <algorithm>
 #include <charconv>
-#include <chrono>
-#include <ctime>
 
+#include "firmware_sim/device_clock.h"
 #include "firmware_sim/primitives.h"
 #include "firmware_sim/record.h"
 #include "pkcs11/spec/return_values.h"
@@ -21,15 +20,6 @@ Failure<Error> Damaged() { return Fail(CKR_DEVICE_ERROR, "flash: the audit is da
 
 std::string NameOfSegment(std::uint64_t first) {
   return kPrefix + std::to_string((first - 1) / AuditRing::kSegmentRecords % AuditRing::kSegments);
-}
-
-std::string Time() {
-  const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
-  std::tm parts{};
-  ::gmtime_r(&now, &parts);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
 }
 
 // What comes from outside must not look like records of its own.
@@ -97,7 +87,7 @@ Status AuditRing::Load() {
 }
 
 Status AuditRing::Append(const Event& event) {
-  const std::string line = std::to_string(last_ + 1) + ' ' + Time() + ' ' + std::string(event.who) + ' ' +
+  const std::string line = std::to_string(last_ + 1) + ' ' + DeviceTimeText() + ' ' + std::string(event.who) + ' ' +
                            std::string(event.what) + ' ' + spec::ReturnValueName(event.rv) + ' ' +
                            OneLine(event.detail);
   ASSIGN_OR_RETURN(Bytes chain, Chain(chain_, line));

@@ -2,7 +2,10 @@
 #include "firmware_sim/device.h"
 
 #include <sys/mman.h>
+#include <time.h>
 
+#include "firmware_sim/device_clock.h"
+#include "firmware_sim/image_seal.h"
 #include "firmware_sim/last_failure.h"
 #include "firmware_sim/noise_source.h"
 #include "firmware_sim/primitives.h"
@@ -16,6 +19,8 @@ namespace cmkd::sim {
 namespace {
 
 constexpr char kObjectPrefix[] = "object-";
+// Stays when the key goes: a backup of the key does not bring its uses back.
+constexpr char kUsePrefix[] = "use-";
 
 // The current device, in a page that a forked child finds empty: it has to call C_Initialize itself (PKCS#11 3.2
 // section 5.6.1).
@@ -33,8 +38,11 @@ Slot& CurrentSlot() {
   return *slot;
 }
 
+// Asked with each call: the clock that costs next to nothing.
 std::int64_t Seconds() {
-  return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  timespec now{};
+  (void)::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return now.tv_sec;
 }
 
 // The noise first: some known answers need random bytes on the way.
@@ -85,13 +93,17 @@ Fallible<std::unique_ptr<Device>> Device::PowerOn(const std::string& flash_direc
       device->Happen(*mark == Mark::kZeroizing ? Command::kZeroizeDone : Command::kTamperZeroizeDone);
     return device;
   }
-  if (Status tested = RunAllTests(); !tested.ok()) {
+  Status tested = CheckImage();
+  if (tested.ok()) tested = RunAllTests();
+  if (!tested.ok()) {
     KeepLastFailure(flash_directory, tested.error().why);
     return Failure{tested.error()};
   }
   device->tested_.store(Seconds());
   if (Status loaded = device->Load(flash_directory); !loaded.ok()) {
     device->Happen(Command::kMemoryDamaged, loaded.error().why);
+  } else if (!ImageHolds()) {
+    device->Happen(Command::kTestsFail, "the image is not what was built");
   } else {
     device->Happen(Command::kTestsPass);
   }
@@ -132,8 +144,19 @@ Status Device::PermitOtherwise(Command command) {
 
 void Device::WorkingTestFailed(const std::string& why) { Happen(Command::kWorkingTestFailed, why); }
 
+bool Device::TestIsDue() const { return Seconds() - tested_.load() >= test_interval_.load(); }
+
+Status Device::TestAgain() {
+  const std::lock_guard lock(self_test_mutex_);
+  return TestIsDue() ? SelfTestLocked() : Status();
+}
+
 Status Device::SelfTest() {
   const std::lock_guard lock(self_test_mutex_);
+  return SelfTestLocked();
+}
+
+Status Device::SelfTestLocked() {
   if (const Outcome outcome = Decide(state(), Command::kSelfTest); !outcome.allowed())
     return Fail(outcome.rv, trouble());
   const Status passed = RunAllTests();
@@ -204,7 +227,11 @@ Status Device::Load(const std::string& flash_directory) {
   for (const std::string& name : names) {
     ASSIGN_OR_RETURN(const std::optional<SecretBytes> record, flash_->Read(name));
     if (!record) continue;
-    ASSIGN_OR_RETURN(ObjectPtr object, Object::Decode(record->view(), name.substr(std::strlen(kObjectPrefix))));
+    std::string id = name.substr(std::strlen(kObjectPrefix));
+    ASSIGN_OR_RETURN(const std::optional<Spent> spent, ReadSpent(id));
+    ASSIGN_OR_RETURN(ObjectPtr object, Object::Decode(record->view(), std::move(id), spent.value_or(Spent())));
+    if (!spent && object->usage() != nullptr && object->usage()->limits().any())
+      return Fail(CKR_DEVICE_ERROR, "flash: the counters of " + name + " are missing");
     objects_.Add(std::move(object));
   }
   return {};
@@ -226,7 +253,7 @@ Status Device::DestroyTokenObjects() {
 }
 
 Fallible<SessionPtr> Device::OpenSession(CK_FLAGS flags) {
-  if (Seconds() - tested_.load() >= test_interval_.load()) RETURN_IF_ERROR(SelfTest());
+  RETURN_IF_ERROR(TestIfDue());
   const std::lock_guard lock(login_mutex_);
   if ((flags & CKF_RW_SESSION) == 0 && login() == Identity::kSecurityOfficer) {
     return Fail(CKR_SESSION_READ_WRITE_SO_EXISTS, "the security officer is logged in");
@@ -290,6 +317,7 @@ ObjectPtr Device::FindObject(CK_OBJECT_HANDLE handle) const {
 Fallible<CK_OBJECT_HANDLE> Device::AddObject(ObjectPtr object) {
   if (!object->is_token()) return objects_.Add(std::move(object));
   const std::lock_guard lock(object_change_mutex_);
+  RETURN_IF_ERROR(BeginUsage(*object));
   RETURN_IF_ERROR(flash_->Write(kObjectPrefix + object->name(), object->Encode().view()));
   if (object->key() != nullptr) {
     if (Status recorded = Audit("make key", CKR_OK, object->name()); !recorded.ok()) {
@@ -321,6 +349,48 @@ Status Device::DestroyObject(CK_OBJECT_HANDLE handle) {
   }
   if (objects_.Remove(handle) == nullptr) return Fail(CKR_OBJECT_HANDLE_INVALID, "no such object");
   return {};
+}
+
+Device::~Device() {
+  if (flash_ == nullptr || state() != DeviceState::kOperational) return;
+  const auto left = [](const Object& object) {
+    return object.is_token() && object.usage() != nullptr && object.usage()->HasLeftOver();
+  };
+  for (const CK_OBJECT_HANDLE handle : objects_.Select(left)) {
+    const ObjectPtr object = objects_.Find(handle);
+    (void)WriteSpent(*object, object->usage()->spent());
+  }
+}
+
+Status Device::WriteSpent(const Object& object, const Spent& spent) {
+  return flash_->Write(kUsePrefix + object.name(), spent.Encode());
+}
+
+Fallible<std::optional<Spent>> Device::ReadSpent(const std::string& name) const {
+  ASSIGN_OR_RETURN(const std::optional<SecretBytes> record, flash_->Read(kUsePrefix + name));
+  if (!record) return std::optional<Spent>();
+  ASSIGN_OR_RETURN(const Spent spent, Spent::Decode(record->view()));
+  return std::optional<Spent>(spent);
+}
+
+Status Device::BeginUsage(const Object& object) {
+  if (object.usage() == nullptr || !object.usage()->limits().any()) return {};
+  return WriteSpent(object, object.usage()->reserved());
+}
+
+Status Device::Charge(const Object& object, const Amount& amount) {
+  if (object.usage() == nullptr) return {};
+  const std::uint64_t before = object.usage()->gcm_put_aside();
+  const auto persist = [&](const Spent& more) -> Status {
+    if (!object.is_token()) return {};
+    RETURN_IF_ERROR(WriteSpent(object, more));
+    if (before >= kGcmWarning || more.gcm < kGcmWarning) return {};
+    return Audit("key is half spent: rotate it", CKR_OK, object.name());
+  };
+  Status charged = object.usage()->Charge(amount, DeviceTime, persist);
+  if (!charged.ok() && charged.error().rv == CKR_KEY_EXHAUSTED)
+    audit_->Note({NameOf(login()), "use key", CKR_KEY_EXHAUSTED, object.name()});
+  return charged;
 }
 
 Status Device::Authorize(Service service) const {
@@ -385,17 +455,24 @@ Fallible<Bytes> Device::Backup(const Approved& approved, std::uint64_t now) {
   std::vector<ObjectRecord> records;
   for (const CK_OBJECT_HANDLE handle : objects_.Select([](const Object& object) { return object.is_token(); })) {
     const ObjectPtr object = objects_.Find(handle);
-    if (object != nullptr) records.push_back({object->name(), object->Encode()});
+    if (object == nullptr) continue;
+    const Spent spent = object->usage() == nullptr ? Spent() : object->usage()->reserved();
+    records.push_back({object->name(), object->Encode(), spent.Encode()});
   }
   return maintenance_->Backup(records, approved, now);
 }
 
 Fallible<std::size_t> Device::Restore(ByteView backup, const Approved& approved, std::uint64_t now) {
   RETURN_IF_ERROR(Permit(Command::kUse));
-  ASSIGN_OR_RETURN(const std::vector<ObjectRecord> records, maintenance_->OpenBackup(backup, approved, now));
+  ASSIGN_OR_RETURN(const Maintenance::Backed backed, maintenance_->OpenBackup(backup, approved, now));
   std::vector<ObjectPtr> objects;
-  for (const ObjectRecord& record : records) {
-    ASSIGN_OR_RETURN(ObjectPtr object, Object::Decode(record.record.view(), record.name));
+  for (const ObjectRecord& record : backed.objects) {
+    // Whatever the key was used for after the backup, here or on its clone, has been counted.
+    ASSIGN_OR_RETURN(Spent spent, Spent::Decode(record.spent));
+    if (spent.gcm != 0) spent = After(spent, {.gcm = kGcmBlock}, 0);
+    ASSIGN_OR_RETURN(const std::optional<Spent> known, ReadSpent(record.name));
+    if (known) spent = Latest(spent, *known);
+    ASSIGN_OR_RETURN(ObjectPtr object, Object::Decode(record.record.view(), record.name, spent, backed.serial));
     objects.push_back(std::move(object));
   }
   const std::lock_guard lock(object_change_mutex_);
@@ -403,6 +480,9 @@ Fallible<std::size_t> Device::Restore(ByteView backup, const Approved& approved,
   for (ObjectPtr& object : objects) {
     const auto same = [&](const Object& other) { return other.is_token() && other.name() == object->name(); };
     if (!objects_.Select(same).empty()) continue;
+    if (const Object::UsagePtr& usage = object->usage();
+        usage != nullptr && (usage->limits().any() || usage->spent().gcm != 0))
+      RETURN_IF_ERROR(WriteSpent(*object, usage->reserved()));
     RETURN_IF_ERROR(flash_->Write(kObjectPrefix + object->name(), object->Encode().view()));
     objects_.Add(std::move(object));
     ++added;

@@ -23,10 +23,13 @@ namespace cmkd::sim {
 // Any thread, unless said otherwise.
 class Device {
  public:
-  // Runs the self-tests, opens the flash and loads what is in it; a destruction of keys that was interrupted goes on
-  // first. A damaged flash or an opened case do not keep the device from starting: it comes up in an error state, says
-  // so in C_GetTokenInfo, and serves nothing else. Errors: CKR_FIPS_SELF_TEST_FAILED.
+  // Looks at its own image (image_seal.h), runs the self-tests, opens the flash and loads what is in it; a destruction
+  // of keys that was interrupted goes on first. A damaged flash or an opened case do not keep the device from starting:
+  // it comes up in an error state, says so in C_GetTokenInfo, and serves nothing else. Errors:
+  // CKR_FIPS_SELF_TEST_FAILED, CKR_GENERAL_ERROR.
   static Fallible<std::unique_ptr<Device>> PowerOn(const std::string& flash_directory);
+  // A clean end: gives back what was put aside for uses that did not come.
+  ~Device();
 
   // The device of this process between C_Initialize and C_Finalize; nullptr otherwise, and in a forked child.
   static Device* Current();
@@ -45,7 +48,12 @@ class Device {
 
   // A conditional or periodic test failed while working: no service until all self-tests pass.
   void WorkingTestFailed(const std::string& why);
-  // All self-tests run again when a session is opened so long after the last time (a day).
+  // All self-tests run again with the first call so long after the last time (a day). Errors: those of SelfTest().
+  Status TestIfDue() {
+    if (!TestIsDue()) [[likely]]
+      return {};
+    return TestAgain();
+  }
   void TestEvery(std::chrono::seconds interval) { test_interval_.store(interval.count()); }
   // Runs all self-tests and looks at the noise source anew; leads out of a soft error. Errors:
   // CKR_FIPS_SELF_TEST_FAILED, CKR_DEVICE_ERROR.
@@ -106,6 +114,11 @@ class Device {
   Status ReplaceObject(CK_OBJECT_HANDLE handle, const ObjectPtr& expected, ObjectPtr changed);
   Status DestroyObject(CK_OBJECT_HANDLE handle);
 
+  // Counts a use of a key before it happens. Errors: CKR_KEY_EXHAUSTED; those of the flash.
+  Status Charge(const Object& object, const Amount& amount);
+  // Whether the key wants the user to authenticate before its next use.
+  bool WantsLogin(const Object& object) const { return object.usage() && object.usage()->WantsLogin(login_epoch()); }
+
   // A name that no object has had: random for token objects, counted for session objects.
   Fallible<std::string> NewObjectName(bool token);
 
@@ -113,11 +126,19 @@ class Device {
   Device() = default;
   Status Load(const std::string& flash_directory);
   Status DestroyTokenObjects();
+  Status WriteSpent(const Object& object, const Spent& spent);
+  // What the flash has of a key's use; nothing: none.
+  Fallible<std::optional<Spent>> ReadSpent(const std::string& name) const;
+  // The use that a token key begins with, made durable before the key is.
+  Status BeginUsage(const Object& object);
   // One event of who is logged in.
   Status Audit(std::string_view what, CK_RV rv = CKR_OK, std::string_view detail = {});
   // The answer of something that has been tried, recorded; an event that cannot be recorded is answered as failed.
   Status Audited(std::string_view what, Status answer, std::string_view detail = {});
 
+  bool TestIsDue() const;
+  Status TestAgain();
+  Status SelfTestLocked();
   Status PermitOtherwise(Command command);
   // Moves as the table says; `why` is kept when that leads into trouble.
   void Happen(Command event, const std::string& why = {});

@@ -95,6 +95,10 @@ Status CheckMayLeave(const spec::MechanismRow& row, const Object& wrapping, cons
   return {};
 }
 
+Status ChargeWrapping(Context& context, const spec::MechanismRow& row, const Object& wrapping, std::size_t bytes) {
+  return ChargeCall(context.device, wrapping, {.uses = 1, .bytes = bytes, .gcm = CountsIvs(row) ? 1u : 0u});
+}
+
 // CKM_AES_KEY_WRAP takes whole semiblocks: "will be zero padded to fit" (PKCS#11 3.2 section 6.14.3).
 bool NeedsZeroPadding(const spec::MechanismRow& row, std::size_t bytes) {
   return row.recipe == Recipe::kAesKw && (bytes % 8 != 0 || bytes < 16);
@@ -252,6 +256,7 @@ Status Handle(Context& context, spec::Call<CallId::C_WrapKey>& call) {
   *call.output.length = bytes;
   if (call.output.query()) return {};
   if (!fits) return Fail(CKR_BUFFER_TOO_SMALL, "buffer");
+  RETURN_IF_ERROR(ChargeWrapping(context, *row, *wrapping, encoded.size()));
   ASSIGN_OR_RETURN(const auto cipher, MakeCipher(*row, mechanism, *wrapping->key(), Mode::kEncrypt));
   const auto written = cipher->Whole(encoded, {call.output.data, bytes});
   if (!written.ok()) {
@@ -274,6 +279,7 @@ Status Handle(Context& context, spec::Call<CallId::C_UnwrapKey>& call) {
   ASSIGN_OR_RETURN(spec::Attributes attributes,
                    DescribeObject(context, RulesFor(Verb::kUnwrap, kind.object_class, kind.key_type), given));
   if (kind.object_class == CKO_PUBLIC_KEY) return Fail(CKR_TEMPLATE_INCONSISTENT, "a public key is never wrapped");
+  RETURN_IF_ERROR(ChargeCall(context.device, *unwrapping, {.uses = 1, .bytes = call.input.view().size()}));
   const std::optional<std::size_t> value_bytes = ValueLength(given);
   ASSIGN_OR_RETURN(SecretBytes plain,
                    Unwrap(*row, mechanism, *unwrapping->key(), call.input.view(), kind.object_class, value_bytes));
@@ -309,6 +315,7 @@ Status Handle(Context& context, spec::Call<CallId::C_WrapKeyAuthenticated>& call
   *call.output.length = encoded.size();
   if (query) return {};
   if (!fits) return Fail(CKR_BUFFER_TOO_SMALL, "buffer");
+  RETURN_IF_ERROR(ChargeWrapping(context, *row, *wrapping, encoded.size()));
   spec::MessageParameter parameter(call.mechanism.parameter());
   RETURN_IF_ERROR(parameter.ChooseIv(RandomBytes));
   const CK_MECHANISM mechanism = parameter.AsOneShot(row->type, call.associated_data.view(), encoded.size());
@@ -336,6 +343,7 @@ Status Handle(Context& context, spec::Call<CallId::C_UnwrapKeyAuthenticated>& ca
   spec::MessageParameter parameter(call.mechanism.parameter());
   const MutableBytes tag = parameter.tag();
   sealed.insert(sealed.end(), tag.begin(), tag.end());
+  RETURN_IF_ERROR(ChargeCall(context.device, *unwrapping, {.uses = 1, .bytes = call.input.view().size()}));
   const std::optional<std::size_t> value_bytes = ValueLength(given);
   const CK_MECHANISM mechanism = parameter.AsOneShot(row->type, call.associated_data.view(), call.input.view().size());
   ASSIGN_OR_RETURN(SecretBytes plain,
@@ -373,6 +381,7 @@ Status Handle(Context& context, spec::Call<CallId::C_DeriveKey>& call) {
   ASSIGN_OR_RETURN(spec::Attributes attributes, DescribeObject(context, rules, given));
   std::optional<std::size_t> bytes = ValueLength(given);
   if (const std::size_t fixed = spec::FixedSecretBytes(kind.key_type); !bytes && fixed != 0) bytes = fixed;
+  RETURN_IF_ERROR(ChargeCall(context.device, *base, {.uses = 1}));
   ASSIGN_OR_RETURN(SecretBytes value,
                    Derive(*row, mechanism, *base->key(), second == nullptr ? nullptr : second->key().get(), bytes));
   if (!spec::IsSecretLength(kind.key_type, value.size())) {

@@ -1,6 +1,7 @@
 // Message-based encryption and decryption (PKCS#11 3.2 sections 5.9 and 5.11): one key, many messages, each with its
 // own IV, which the device may make, and its own tag.
 #include "firmware_sim/handlers.h"
+#include "firmware_sim/key_use.h"
 #include "pkcs11/spec/mechanism_parameters.h"
 #include "pkcs11/spec/message_parameter.h"
 
@@ -30,6 +31,11 @@ Fallible<std::unique_ptr<Cipher>> MakeMessageCipher(const Operation& operation, 
   const CK_MECHANISM mechanism = parameter.AsOneShot(operation.row->type, aad, bytes);
   return MakeCipher(*operation.row, mechanism, *operation.object->key(),
                     IsEncryption(kind) ? Mode::kEncrypt : Mode::kDecrypt);
+}
+
+Status ChargeMessage(Context& context, const Operation& operation, OperationKind kind, std::size_t bytes) {
+  const bool gcm = IsEncryption(kind) && CountsIvs(*operation.row);
+  return ChargeCall(context.device, *operation.object, {.uses = 1, .bytes = bytes, .gcm = gcm ? 1u : 0u});
 }
 
 Status AnswerLength(const spec::BytesOut& out, std::size_t bytes) {
@@ -94,6 +100,7 @@ Status WholeMessage(Context& context, OperationKind kind, const spec::ParameterI
   if (operation->cipher != nullptr) return Fail(CKR_OPERATION_ACTIVE, "a message goes on in parts");
   ASSIGN_OR_RETURN(MessageParameter parameter, Checked(*operation, kind, given));
   if (out.query() || out.capacity() < in.size()) return AnswerLength(out, in.size());
+  RETURN_IF_ERROR(ChargeMessage(context, *operation, kind, in.size()));
   if (IsEncryption(kind)) RETURN_IF_ERROR(parameter.ChooseIv(RandomBytes));
   ASSIGN_OR_RETURN(const auto cipher, MakeMessageCipher(*operation, kind, parameter, aad, in.size()));
   if (operation->row->parts == spec::Parts::kSingle) return RunWhole(kind, *cipher, parameter, in, out);
@@ -106,6 +113,7 @@ Status BeginMessage(Context& context, OperationKind kind, const spec::ParameterI
   ASSIGN_OR_RETURN(MessageParameter parameter, Checked(*operation, kind, given));
   if (operation->row->parts == spec::Parts::kSingle)
     return Fail(CKR_FUNCTION_NOT_SUPPORTED, "the device does messages of this mechanism whole");
+  RETURN_IF_ERROR(ChargeMessage(context, *operation, kind, 0));
   if (IsEncryption(kind)) RETURN_IF_ERROR(parameter.ChooseIv(RandomBytes));
   ASSIGN_OR_RETURN(operation->cipher, MakeMessageCipher(*operation, kind, parameter, aad, 0));
   operation->tag_bytes = parameter.tag().size();
@@ -126,6 +134,7 @@ Status NextMessage(Context& context, OperationKind kind, const spec::ParameterIn
   ASSIGN_OR_RETURN(const MessageParameter parameter, Checked(*operation, kind, given));
   if (parameter.tag().size() != operation->tag_bytes)
     return Fail(CKR_MECHANISM_PARAM_INVALID, "the tag's length has changed");
+  RETURN_IF_ERROR(context.device.Charge(*operation->object, {.bytes = in.size()}));
   RETURN_IF_ERROR(RunPart(kind, *cipher, parameter, in, out, last));
   operation->message_bytes = total;
   if (!last) operation->cipher = std::move(cipher);

@@ -119,8 +119,8 @@ Status Handle(Context& context, spec::Call<CallId::C_SetAttributeValue>& call) {
   spec::TemplateContext rules = ChangeOf(*object, Verb::kSet);
   rules.so = context.device.May(Service::kTrust);
   RETURN_IF_ERROR(spec::CheckTemplate(rules, given));
-  auto changed =
-      std::make_shared<const Object>(spec::Complete(rules, given), object->key(), object->owner(), object->name());
+  auto changed = std::make_shared<const Object>(spec::Complete(rules, given), object->key(), object->owner(),
+                                                object->name(), object->usage());
   RETURN_IF_ERROR(CheckMaterial(*changed, given));
   return context.device.ReplaceObject(call.object.value, object, std::move(changed));
 }

@@ -47,6 +47,12 @@ Fallible<Operation*> ActiveWhole(Context& context, OperationKind kind) {
   return operation;
 }
 
+// A use of the operation's key: so many bytes of input. Counted before they are looked at.
+Status ChargeInput(Context& context, const Operation& operation, std::size_t bytes) {
+  if (operation.object == nullptr) return {};
+  return context.device.Charge(*operation.object, {.bytes = bytes});
+}
+
 // Whether the parameter says how long the output is, or how much longer than the input.
 bool LengthIsInParameter(const spec::MechanismRow& row) {
   return row.output == spec::OutputRule::kPlusTag || row.output == spec::OutputRule::kMac ||
@@ -93,6 +99,7 @@ MutableBytes Room(const spec::BytesOut& out) { return {out.data, out.capacity()}
 // Decryption that takes a padding off: how much is left is known only afterwards, and a buffer that just fits must do.
 Status DecryptUnpadding(Context& context, Operation& operation, ByteView in, const spec::BytesOut& out,
                         std::size_t bound) {
+  RETURN_IF_ERROR(ChargeInput(context, operation, in.size()));
   Bytes plain(bound);
   auto written = operation.cipher->Whole(in, plain);
   if (!written.ok()) {
@@ -116,6 +123,7 @@ Status CipherWhole(Context& context, OperationKind kind, ByteView in, const spec
     if (encrypting) return AnswerLength(out, bytes);
     return DecryptUnpadding(context, *operation, in, out, bytes);
   }
+  RETURN_IF_ERROR(ChargeInput(context, *operation, in.size()));
   ASSIGN_OR_RETURN(const std::size_t written, operation->cipher->Whole(in, Room(out)));
   return GiveAndEnd(context, kind, out, written);
 }
@@ -124,6 +132,7 @@ Status SignWhole(Context& context, ByteView in, const spec::BytesOut& out) {
   ASSIGN_OR_RETURN(Operation * operation, ActiveWhole(context, OperationKind::kSign));
   const std::size_t bytes = OutputBytes(*operation, in.size(), true);
   if (out.query() || bytes > out.capacity()) return AnswerLength(out, bytes);
+  RETURN_IF_ERROR(ChargeInput(context, *operation, in.size()));
   RETURN_IF_ERROR(operation->signature->Update(in));
   ASSIGN_OR_RETURN(const std::size_t written, operation->signature->Sign(Room(out)));
   return GiveAndEnd(context, OperationKind::kSign, out, written);
@@ -134,6 +143,7 @@ Status SignRecover(Context& context, ByteView in, const spec::BytesOut& out) {
   ASSIGN_OR_RETURN(Operation * operation, ActiveWhole(context, OperationKind::kSignRecover));
   const std::size_t bytes = OutputBytes(*operation, in.size(), true);
   if (out.query() || bytes > out.capacity()) return AnswerLength(out, bytes);
+  RETURN_IF_ERROR(ChargeInput(context, *operation, in.size()));
   RETURN_IF_ERROR(operation->signature->Update(in));
   ASSIGN_OR_RETURN(const std::size_t written, operation->signature->Sign(Room(out)));
   return GiveAndEnd(context, OperationKind::kSignRecover, out, written);
@@ -238,7 +248,12 @@ Status BeginOperation(Context& context, OperationKind kind, const CK_MECHANISM* 
   if (kind != OperationKind::kDigest) {
     ASSIGN_OR_RETURN(operation->object, CheckKey(context.device, *operation->row, key, flag));
     const CK_FLAGS confirmed = CKF_SIGN | CKF_SIGN_RECOVER | CKF_DECRYPT;
-    operation->needs_login = operation->object->always_authenticate() && (flag & confirmed) != 0;
+    operation->needs_login = (operation->object->always_authenticate() && (flag & confirmed) != 0) ||
+                             context.device.WantsLogin(*operation->object);
+    // Messages are uses, each of them, and not what begins them.
+    const bool gcm = CountsIvs(*operation->row) && (flag & (CKF_ENCRYPT | CKF_SIGN)) != 0;
+    if (!IsMessages(kind))
+      RETURN_IF_ERROR(context.device.Charge(*operation->object, {.uses = 1, .gcm = gcm ? 1u : 0u}));
   }
   RETURN_IF_ERROR(PrepareOperation(*operation, kind, *mechanism));
   slot = std::move(operation);
@@ -262,6 +277,7 @@ Status TransformPart(Context& context, OperationKind kind, ByteView in, const sp
   // With nothing to give, a NULL buffer still asks for the length: the input is not taken.
   if (out.query() || bytes > out.capacity()) return AnswerLength(out, bytes);
   operation->in_parts = true;
+  RETURN_IF_ERROR(ChargeInput(context, *operation, in.size()));
   RETURN_IF_ERROR(operation->cipher->Update(in, Room(out)));
   *out.length = bytes;
   return {};
@@ -279,6 +295,7 @@ Status FeedPart(Context& context, OperationKind kind, ByteView in) {
     return Fail(CKR_FUNCTION_NOT_SUPPORTED, "not a function of this device");
   ASSIGN_OR_RETURN(Operation * operation, ActiveInParts(context, kind));
   operation->in_parts = true;
+  RETURN_IF_ERROR(ChargeInput(context, *operation, in.size()));
   return kind == OperationKind::kDigest ? operation->digest->Update(in) : operation->signature->Update(in);
 }
 
@@ -293,6 +310,7 @@ Status FinishVerify(Context& context, OperationKind kind, ByteView signature) {
 
 Status Handle(Context& context, spec::Call<CallId::C_Verify>& call) {
   ASSIGN_OR_RETURN(Operation * operation, ActiveWhole(context, OperationKind::kVerify));
+  RETURN_IF_ERROR(ChargeInput(context, *operation, call.input.view().size()));
   RETURN_IF_ERROR(operation->signature->Update(call.input.view()));
   RETURN_IF_ERROR(operation->signature->Verify(call.signature.view()));
   context.session->operation(OperationKind::kVerify).reset();

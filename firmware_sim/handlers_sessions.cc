@@ -23,6 +23,7 @@ Status ConfirmOperation(Context& context, ByteView pin) {
     if (operation == nullptr || !operation->needs_login) continue;
     RETURN_IF_ERROR(context.device.Confirm(pin));
     operation->needs_login = false;
+    if (operation->object->usage() != nullptr) operation->object->usage()->Confirmed(context.device.login_epoch());
     return {};
   }
   return Fail(CKR_OPERATION_NOT_INITIALIZED, "no operation waits for a confirmation");

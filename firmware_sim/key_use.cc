@@ -32,6 +32,12 @@ Fallible<const spec::MechanismRow*> CheckMechanism(const CK_MECHANISM& mechanism
   return row;
 }
 
+// There is nothing to log in for in the middle of one call: logging out and in again is what is left.
+Status ChargeCall(Device& device, const Object& object, const Amount& amount) {
+  if (device.WantsLogin(object)) return Fail(CKR_USER_NOT_LOGGED_IN, "the key wants the user to log in again");
+  return device.Charge(object, amount);
+}
+
 Fallible<ObjectPtr> CheckKey(const Device& device, const spec::MechanismRow& row, CK_OBJECT_HANDLE handle,
                              CK_FLAGS operation, const KeyRefusals& refusals) {
   ObjectPtr object = device.FindObject(handle);

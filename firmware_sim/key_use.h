@@ -21,6 +21,15 @@ inline constexpr KeyRefusals kUnwrappingKey{CKR_UNWRAPPING_KEY_HANDLE_INVALID, C
 // Errors: CKR_MECHANISM_INVALID, CKR_MECHANISM_PARAM_INVALID.
 Fallible<const spec::MechanismRow*> CheckMechanism(const CK_MECHANISM& mechanism, CK_FLAGS operation);
 
+// Whether each use to protect takes one of the key's IVs, of which there are only so many (key_usage.h).
+inline bool CountsIvs(const spec::MechanismRow& row) {
+  return row.recipe == spec::Recipe::kAesGcm || row.recipe == spec::Recipe::kGmac;
+}
+
+// A use of a key in one call: counted, and only when the user need not authenticate first. Errors: CKR_KEY_EXHAUSTED,
+// CKR_USER_NOT_LOGGED_IN.
+Status ChargeCall(Device& device, const Object& object, const Amount& amount);
+
 // The key, if it may be used so. Errors: those of `refusals`, CKR_KEY_FUNCTION_NOT_PERMITTED, CKR_MECHANISM_INVALID
 // when the key's own list does not have the mechanism.
 Fallible<ObjectPtr> CheckKey(const Device& device, const spec::MechanismRow& row, CK_OBJECT_HANDLE handle,

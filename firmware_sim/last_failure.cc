@@ -4,10 +4,9 @@
 #include <fcntl.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
-#include <ctime>
 
+#include "firmware_sim/device_clock.h"
 #include "firmware_sim/file.h"
 
 namespace cmkd::sim {
@@ -19,12 +18,7 @@ constexpr std::size_t kLineBytesMax = 400;
 
 void KeepLastFailure(const std::string& directory, const std::string& why) {
   if (directory.empty()) return;
-  const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
-  std::tm parts{};
-  ::gmtime_r(&now, &parts);
-  char time[32];
-  std::strftime(time, sizeof time, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  std::string line = std::string(time) + ' ' + why.substr(0, kLineBytesMax - 40);
+  std::string line = DeviceTimeText() + ' ' + why.substr(0, kLineBytesMax - 40);
   std::replace(line.begin(), line.end(), '\n', ' ');
   line += '\n';
   const std::string path = directory + '/' + kLastFailureFile;

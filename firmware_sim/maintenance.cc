@@ -12,7 +12,7 @@ namespace cmkd::sim {
 namespace {
 
 constexpr std::string_view kImageMagic = "cmkd-sim firmware 1\n";
-constexpr std::string_view kBackupMagic = "cmkd-sim backup 1\n";
+constexpr std::string_view kBackupMagic = "cmkd-sim backup 2\n";
 constexpr std::size_t kSignatureBytes = 64;
 constexpr std::size_t kNonceMin = 16;
 constexpr std::size_t kNonceMax = 64;
@@ -269,6 +269,7 @@ Fallible<Bytes> Maintenance::Backup(const std::vector<ObjectRecord>& objects, co
   for (const ObjectRecord& object : objects) {
     writer.String(AsBytes(object.name));
     writer.String(object.record.view());
+    writer.String(object.spent);
   }
   ASSIGN_OR_RETURN(const Bytes sealed, Seal(domain->view(), AsBytes(kBackupMagic), writer.bytes()));
   Bytes backup = ToBytes(AsBytes(kBackupMagic));
@@ -276,8 +277,7 @@ Fallible<Bytes> Maintenance::Backup(const std::vector<ObjectRecord>& objects, co
   return backup;
 }
 
-Fallible<std::vector<ObjectRecord>> Maintenance::OpenBackup(ByteView backup, const Approved& approved,
-                                                            std::uint64_t now) {
+Fallible<Maintenance::Backed> Maintenance::OpenBackup(ByteView backup, const Approved& approved, std::uint64_t now) {
   const std::lock_guard lock(mutex_);
   ASSIGN_OR_RETURN(const auto domain, flash_.Read(kDomain));
   if (!domain) return Fail(CKR_ACTION_PROHIBITED, "the device has no domain key");
@@ -287,17 +287,17 @@ Fallible<std::vector<ObjectRecord>> Maintenance::OpenBackup(ByteView backup, con
   const auto plain = Unseal(domain->view(), AsBytes(kBackupMagic), backup.subspan(kBackupMagic.size()));
   if (!plain.ok()) return wrong();
   RecordReader reader(plain->view());
-  (void)reader.String();
-  std::vector<ObjectRecord> objects;
+  Backed backed{std::string(AsText(reader.String())), {}};
   for (std::uint64_t n = reader.Number(); n > 0 && reader.ok(); --n) {
     std::string name(AsText(reader.String()));
     // Names become those of records; no backup of ours has others.
     if (name.empty() || name.find_first_not_of("0123456789abcdef") != std::string::npos) return wrong();
-    objects.push_back({std::move(name), SecretBytes(reader.String())});
+    SecretBytes record(reader.String());
+    backed.objects.push_back({std::move(name), std::move(record), ToBytes(reader.String())});
   }
   if (!reader.AtEnd()) return wrong();
   RETURN_IF_ERROR(Spend("restore", backup, approved, now));
-  return objects;
+  return backed;
 }
 
 }  // namespace cmkd::sim

@@ -23,6 +23,7 @@ struct Approved {
 struct ObjectRecord {
   std::string name;
   SecretBytes record;
+  Bytes spent;  // of a key: what of it was used (key_usage.h)
 };
 
 // Any thread.
@@ -78,8 +79,12 @@ class Maintenance {
   Status SetDomain(const std::vector<SecretBytes>& components);
   // Errors: CKR_ACTION_PROHIBITED without a domain or approval.
   Fallible<Bytes> Backup(const std::vector<ObjectRecord>& objects, const Approved& approved, std::uint64_t now);
+  struct Backed {
+    std::string serial;  // of the device that made it
+    std::vector<ObjectRecord> objects;
+  };
   // What a backup of this domain holds. Errors: CKR_WRAPPED_KEY_INVALID for any other bytes; CKR_ACTION_PROHIBITED.
-  Fallible<std::vector<ObjectRecord>> OpenBackup(ByteView backup, const Approved& approved, std::uint64_t now);
+  Fallible<Backed> OpenBackup(ByteView backup, const Approved& approved, std::uint64_t now);
 
  private:
   Status CheckApproved(std::string_view command, ByteView argument, const Approved& approved, std::uint64_t now) const;

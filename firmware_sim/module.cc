@@ -1,6 +1,9 @@
 // The exported functions of libcmkd-firmware-sim.so. Everything else is reached through the lists they hand out.
+#include "firmware_sim/image_seal.h"
 #include "firmware_sim/target.h"
 #include "pkcs11/entry/function_lists.h"
+
+const std::uint64_t cmkd::sim::kImagePolicy = cmkd::sim::kSealedImage;
 
 using Functions = cmkd::entry::LocalFunctions<cmkd::sim::Target>;
 

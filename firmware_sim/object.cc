@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "firmware_sim/der.h"
+#include "firmware_sim/device_clock.h"
 #include "firmware_sim/engine.h"
 #include "firmware_sim/primitives.h"
 #include "firmware_sim/record.h"
@@ -93,6 +94,12 @@ Fallible<Bytes> CheckValue(const Key& key) {
   return ToBytes(ByteView(block).first(3));
 }
 
+Limits LimitsOf(const spec::Attributes& attributes) {
+  const auto limit = [&](CK_ATTRIBUTE_TYPE type) { return attributes.Ulong(type).value_or(0); };
+  return {limit(CKA_CMKD_LIMIT_USES), limit(CKA_CMKD_LIMIT_BYTES), limit(CKA_CMKD_LIMIT_SECONDS),
+          limit(CKA_CMKD_USES_PER_LOGIN)};
+}
+
 void TakeOutMaterial(spec::Attributes& attributes) {
   for (const PartRow& row : kParts) attributes.Remove(row.type);
   for (const CK_ATTRIBUTE_TYPE type : kComputed) {
@@ -103,8 +110,12 @@ void TakeOutMaterial(spec::Attributes& attributes) {
 
 }  // namespace
 
-Object::Object(spec::Attributes attributes, KeyPtr key, CK_SESSION_HANDLE owner, std::string name)
-    : attributes_(std::move(attributes)), key_(std::move(key)), owner_(owner), name_(std::move(name)) {
+Object::Object(spec::Attributes attributes, KeyPtr key, CK_SESSION_HANDLE owner, std::string name, UsagePtr usage)
+    : attributes_(std::move(attributes)),
+      key_(std::move(key)),
+      owner_(owner),
+      name_(std::move(name)),
+      usage_(std::move(usage)) {
   object_class_ = attributes_.Ulong(CKA_CLASS).value_or(CKO_DATA);
   is_private_ = attributes_.Bool(CKA_PRIVATE);
   always_authenticate_ = attributes_.Bool(CKA_ALWAYS_AUTHENTICATE);
@@ -112,6 +123,8 @@ Object::Object(spec::Attributes attributes, KeyPtr key, CK_SESSION_HANDLE owner,
   attributes_.SetText(CKA_UNIQUE_ID, name_);
   if (key_ == nullptr) return;
   TakeOutMaterial(attributes_);
+  if (usage_ == nullptr && object_class_ != CKO_PUBLIC_KEY)
+    usage_ = std::make_shared<KeyUsage>(LimitsOf(attributes_), Spent{.made = DeviceTime(), .seen = 0}, !is_token());
   for (const UsageRow& row : kUsages) usages_ |= attributes_.Bool(row.type) ? row.operation : 0;
 }
 
@@ -148,6 +161,9 @@ Fallible<Bytes> Object::Reveal(CK_ATTRIBUTE_TYPE type) const {
     ASSIGN_OR_RETURN(Bytes value, FromMaterial(type));
     if (!value.empty()) return value;
   }
+  const bool counted = usage_ != nullptr && usage_->limits().any();
+  if (type == CKA_CMKD_USES && counted) return UlongBytes(usage_->spent().uses);
+  if (type == CKA_CMKD_BYTES && counted) return UlongBytes(usage_->spent().bytes);
   const Bytes* value = attributes_.Find(type);
   if (value == nullptr) return Fail(CKR_ATTRIBUTE_TYPE_INVALID, "the object has no such attribute");
   return *value;
@@ -187,7 +203,7 @@ SecretBytes Object::Encode() const {
   return SecretBytes(writer.bytes());
 }
 
-Fallible<ObjectPtr> Object::Decode(ByteView record, std::string name) {
+Fallible<ObjectPtr> Object::Decode(ByteView record, std::string name, const Spent& spent, std::string_view origin) {
   const auto malformed = [&] { return Fail(CKR_DEVICE_ERROR, "flash: " + name + " is malformed"); };
   RecordReader reader(record);
   if (reader.Number() != kRecordVersion) return malformed();
@@ -205,7 +221,12 @@ Fallible<ObjectPtr> Object::Decode(ByteView record, std::string name) {
   if (object_class == CKO_PRIVATE_KEY) key = Key::Private(SecretBytes(encoded));
   if (object_class == CKO_PUBLIC_KEY) key = Key::Public(ToBytes(encoded));
   if (!key.ok()) return malformed();
-  return ObjectPtr(std::make_shared<Object>(std::move(attributes), std::move(*key), 0, std::move(name)));
+  UsagePtr usage;
+  if (object_class == CKO_SECRET_KEY || object_class == CKO_PRIVATE_KEY)
+    usage = std::make_shared<KeyUsage>(LimitsOf(attributes), spent, false);
+  if (*key != nullptr && !origin.empty()) attributes.SetText(CKA_CMKD_CLONE_OF, std::string(origin));
+  return ObjectPtr(
+      std::make_shared<Object>(std::move(attributes), std::move(*key), 0, std::move(name), std::move(usage)));
 }
 
 Status CheckMaterial(const Object& object, std::span<const CK_ATTRIBUTE> given) {

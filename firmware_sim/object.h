@@ -7,6 +7,7 @@
 #include <string>
 
 #include "firmware_sim/key.h"
+#include "firmware_sim/key_usage.h"
 #include "pkcs11/spec/attribute_rules.h"
 #include "pkcs11/spec/attributes.h"
 
@@ -19,8 +20,9 @@ class Object {
  public:
   // `attributes` as spec::Complete() makes them; `key` is nullptr for data objects and certificates. `owner` is the
   // session of a session object, 0 for a token object. `name` is its unique id and, for token objects, its name in the
-  // flash.
-  Object(spec::Attributes attributes, KeyPtr key, CK_SESSION_HANDLE owner, std::string name);
+  // flash. `usage` is that of the object in whose place it comes, or of what the flash has; nullptr: a new key's.
+  using UsagePtr = std::shared_ptr<KeyUsage>;
+  Object(spec::Attributes attributes, KeyPtr key, CK_SESSION_HANDLE owner, std::string name, UsagePtr usage = nullptr);
 
   const KeyPtr& key() const { return key_; }
   CK_OBJECT_CLASS object_class() const { return object_class_; }
@@ -28,6 +30,8 @@ class Object {
   bool is_private() const { return is_private_; }
   CK_SESSION_HANDLE owner() const { return owner_; }
   const std::string& name() const { return name_; }
+  // How much the key has been used; nullptr for public keys and what is no key.
+  const UsagePtr& usage() const { return usage_; }
 
   // Without what comes from the material; All() has that too.
   const spec::Attributes& attributes() const { return attributes_; }
@@ -49,7 +53,9 @@ class Object {
 
   // The record that the flash keeps.
   SecretBytes Encode() const;
-  static Fallible<ObjectPtr> Decode(ByteView record, std::string name);
+  // `spent`: what the flash has of its use; `origin`: the device whose backup it comes from, empty for this one's own.
+  static Fallible<ObjectPtr> Decode(ByteView record, std::string name, const Spent& spent = {},
+                                    std::string_view origin = {});
 
  private:
   // A part of the material, or what is computed from it; empty when the key has no such attribute.
@@ -59,6 +65,7 @@ class Object {
   KeyPtr key_;
   CK_SESSION_HANDLE owner_;
   std::string name_;
+  UsagePtr usage_;
   CK_OBJECT_CLASS object_class_;
   CK_FLAGS usages_ = 0;
   bool is_private_;

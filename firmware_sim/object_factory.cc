@@ -1,6 +1,11 @@
 // See object_factory.h.
 #include "firmware_sim/object_factory.h"
 
+#include <algorithm>
+#include <utility>
+
+#include "pkcs11/spec/vendor.h"
+
 namespace cmkd::sim {
 namespace {
 
@@ -14,10 +19,58 @@ Status CheckMayMake(const Context& context, const spec::Attributes& attributes) 
   return {};
 }
 
+bool IsLimit(const CK_ATTRIBUTE& attribute) {
+  return attribute.type >= CKA_CMKD_LIMIT_USES && attribute.type <= CKA_CMKD_USES_PER_LOGIN;
+}
+
+// What limits a key is this device's own: the standard's rules see the rest of the template.
+struct Limited {
+  std::vector<CK_ATTRIBUTE> rest;
+  std::vector<std::pair<CK_ATTRIBUTE_TYPE, CK_ULONG>> limits;
+};
+Fallible<Limited> TakeLimits(const spec::TemplateContext& rules, Template given) {
+  const bool hidden = rules.object_class == CKO_SECRET_KEY || rules.object_class == CKO_PRIVATE_KEY;
+  Limited taken;
+  for (const CK_ATTRIBUTE& attribute : given) {
+    if (!IsLimit(attribute)) {
+      taken.rest.push_back(attribute);
+      continue;
+    }
+    if (rules.verb == spec::Verb::kCopy) return Fail(CKR_ATTRIBUTE_READ_ONLY, "limits are set when a key is made");
+    if (!hidden) return Fail(CKR_ATTRIBUTE_TYPE_INVALID, "only secret and private keys have limits");
+    CK_ULONG value = 0;
+    if (attribute.pValue == nullptr || attribute.ulValueLen != sizeof value)
+      return Fail(CKR_ATTRIBUTE_VALUE_INVALID, "a limit is a CK_ULONG");
+    std::memcpy(&value, attribute.pValue, sizeof value);
+    if (value == 0) return Fail(CKR_ATTRIBUTE_VALUE_INVALID, "a limit of 0");
+    taken.limits.emplace_back(attribute.type, value);
+  }
+  return taken;
+}
+
+// A copy of the key, or its value outside, would have counters of its own, or none.
+Status Limit(spec::Attributes& attributes, const Limited& taken, Template given) {
+  for (const CK_ATTRIBUTE& attribute : given) {
+    const bool leaves = attribute.type == CKA_EXTRACTABLE || attribute.type == CKA_COPYABLE;
+    if (leaves && attributes.Bool(attribute.type))
+      return Fail(CKR_TEMPLATE_INCONSISTENT, "a key with limits is neither extractable nor copied");
+  }
+  attributes.SetBool(CKA_EXTRACTABLE, false);
+  attributes.SetBool(CKA_COPYABLE, false);
+  for (const auto& [type, value] : taken.limits) attributes.SetUlong(type, value);
+  return {};
+}
+
 }  // namespace
 
 Fallible<spec::Attributes> DescribeObject(const Context& context, spec::TemplateContext rules, Template given,
                                           CK_MECHANISM_TYPE key_gen_mechanism) {
+  if (std::any_of(given.begin(), given.end(), IsLimit)) {
+    ASSIGN_OR_RETURN(const Limited taken, TakeLimits(rules, given));
+    ASSIGN_OR_RETURN(spec::Attributes attributes, DescribeObject(context, rules, taken.rest, key_gen_mechanism));
+    RETURN_IF_ERROR(Limit(attributes, taken, taken.rest));
+    return attributes;
+  }
   rules.so = context.device.May(Service::kTrust);
   RETURN_IF_ERROR(spec::CheckTemplate(rules, given));
   spec::Attributes attributes = spec::Complete(rules, given, key_gen_mechanism);

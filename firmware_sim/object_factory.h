@@ -9,9 +9,9 @@ namespace cmkd::sim {
 
 using Template = std::span<const CK_ATTRIBUTE>;
 
-// The attributes of the object that a template describes, after all checks that need no material: the template itself,
-// and whether this session may make such an object. Errors: those of spec::CheckTemplate; CKR_SESSION_READ_ONLY,
-// CKR_USER_NOT_LOGGED_IN.
+// The attributes of the object that a template describes, the limits of a key (key_usage.h) among them, after all
+// checks that need no material: the template itself, and whether this session may make such an object. Errors: those of
+// spec::CheckTemplate; CKR_SESSION_READ_ONLY, CKR_USER_NOT_LOGGED_IN.
 Fallible<spec::Attributes> DescribeObject(const Context& context, spec::TemplateContext rules, Template given,
                                           CK_MECHANISM_TYPE key_gen_mechanism = CK_UNAVAILABLE_INFORMATION);
 

@@ -77,6 +77,8 @@ CK_RV CheckInitializeArguments(const CK_C_INITIALIZE_ARGS* arguments) {
 
 SessionGate EnterSession(Device& device, CK_SESSION_HANDLE handle, const spec::CallRow& row) {
   SessionGate entered;
+  // A test that fails ends the work, which the state then says.
+  if (device.state() == DeviceState::kOperational) (void)device.TestIfDue();
   if (device.state() != DeviceState::kOperational) [[unlikely]] {
     if (const Status permitted = device.Permit(CommandOf(row)); !permitted.ok()) {
       entered.rv = permitted.error().rv;

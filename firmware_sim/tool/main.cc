@@ -17,11 +17,15 @@
 #include "firmware_sim/device.h"
 #include "firmware_sim/file.h"
 #include "firmware_sim/firmware_sim.h"
+#include "firmware_sim/image_seal.h"
 #include "firmware_sim/primitives.h"
 #include "firmware_sim/signing.h"
 #include "pkcs11/spec/return_values.h"
 
 namespace cmkd::sim {
+
+const std::uint64_t kImagePolicy = kSealedImage;
+
 namespace {
 
 using Arguments = std::vector<std::string>;
@@ -331,6 +335,8 @@ Status SignFirmware(const Arguments& a) {
   return WriteFile(a[3], Maintenance::ImageFile(version, image, signature));
 }
 
+Status Seal(const Arguments& a) { return SealImage(a[0]); }
+
 struct CommandRow {
   std::string_view name;
   std::string_view arguments;  // as people read them
@@ -358,6 +364,7 @@ constexpr CommandRow kCommands[] = {
     {"key", "OUT", 1, false, MakeKey, "make a signing key; prints its public half"},
     {"approve", "REQUEST KEY OUT", 3, false, Approve, "approve a request"},
     {"sign", "VERSION IMAGE KEY OUT", 4, false, SignFirmware, "make a firmware file"},
+    {"seal", "IMAGE", 1, false, Seal, "write the seal of a module or program that is a device beside it"},
     {"check-audit", "FILE PUBLIC", 2, false, CheckAudit, "whether a file has an audit of that device, whole"},
 };
 

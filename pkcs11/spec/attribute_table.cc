@@ -165,6 +165,14 @@ constexpr std::array kRows = {
   AttributeRow{CMKD_NAMED(CMKD_LAST_USED),             K::kText,          kOnKeys,        kForAny, D::kComputed, kNeverGiven, kToken},
   AttributeRow{CMKD_NAMED(CMKD_PROTECTION),            K::kText,          kOnKeys,        kForAny, D::kComputed, kNeverGiven, kToken},
   AttributeRow{CMKD_NAMED(CMKD_ROLE),                  K::kText,          kOnKeys,        kForAny, D::kAbsent,   kNeverGiven, kToken},
+  // Of keys in the simulated device, which takes the limits out of a template before these rules see it.
+  AttributeRow{CMKD_NAMED(CMKD_LIMIT_USES),            K::kUlong,         kOnHidden,      kForAny, D::kAbsent,   kNeverGiven, kToken},
+  AttributeRow{CMKD_NAMED(CMKD_LIMIT_BYTES),           K::kUlong,         kOnHidden,      kForAny, D::kAbsent,   kNeverGiven, kToken},
+  AttributeRow{CMKD_NAMED(CMKD_LIMIT_SECONDS),         K::kUlong,         kOnHidden,      kForAny, D::kAbsent,   kNeverGiven, kToken},
+  AttributeRow{CMKD_NAMED(CMKD_USES_PER_LOGIN),        K::kUlong,         kOnHidden,      kForAny, D::kAbsent,   kNeverGiven, kToken},
+  AttributeRow{CMKD_NAMED(CMKD_USES),                  K::kUlong,         kOnHidden,      kForAny, D::kAbsent,   kNeverGiven, kToken},
+  AttributeRow{CMKD_NAMED(CMKD_BYTES),                 K::kUlong,         kOnHidden,      kForAny, D::kAbsent,   kNeverGiven, kToken},
+  AttributeRow{CMKD_NAMED(CMKD_CLONE_OF),              K::kText,          kOnKeys,        kForAny, D::kAbsent,   kNeverGiven, kToken},
 };
 // clang-format on
 #undef CMKD_NAMED

@@ -22,6 +22,15 @@
 #define CKA_CMKD_LAST_USED (CKA_CMKD_BASE + 7)      // time
 #define CKA_CMKD_PROTECTION (CKA_CMKD_BASE + 8)     // text: software or hsm
 #define CKA_CMKD_ROLE (CKA_CMKD_BASE + 9)           // text: undecided or wrapping (key_role.h); absent on keys for data
+// Limits of a key in the simulated device, set by the template that makes it (docs/firmware_sim.md), and its counters.
+// A token of the daemon takes none of them.
+#define CKA_CMKD_LIMIT_USES (CKA_CMKD_BASE + 10)      // CK_ULONG
+#define CKA_CMKD_LIMIT_BYTES (CKA_CMKD_BASE + 11)     // CK_ULONG: of input
+#define CKA_CMKD_LIMIT_SECONDS (CKA_CMKD_BASE + 12)   // CK_ULONG: from its making
+#define CKA_CMKD_USES_PER_LOGIN (CKA_CMKD_BASE + 13)  // CK_ULONG: then the user authenticates again
+#define CKA_CMKD_USES (CKA_CMKD_BASE + 14)            // CK_ULONG
+#define CKA_CMKD_BYTES (CKA_CMKD_BASE + 15)           // CK_ULONG
+#define CKA_CMKD_CLONE_OF (CKA_CMKD_BASE + 16)        // text: serial number of the device whose backup it came from
 
 // The Chinese algorithms, which OASIS has not numbered. The two key types, SM3, its HMAC and the generation of SM4 keys
 // have the numbers that Luna and Trustonic devices use; the others follow on.
@@ -114,9 +123,10 @@ inline constexpr std::array kDetails = {
     DetailRow{kOtherKeysCiphertext, "OTHER_KEYS_CIPHERTEXT",
               "The ciphertext's header names another key; cmkctl ciphertext show says which."},
     DetailRow{kNoSuchVersion, "NO_SUCH_VERSION", "The key never had the version that the ciphertext's header names."},
-    DetailRow{kVersionsNotTried, "VERSIONS_NOT_TRIED",
-              "No version that was tried fits, and the key has older ones: raise limits.trial_versions, and protect the "
-              "data again with the current version."},
+    DetailRow{
+        kVersionsNotTried, "VERSIONS_NOT_TRIED",
+        "No version that was tried fits, and the key has older ones: raise limits.trial_versions, and protect the "
+        "data again with the current version."},
 };
 
 // The row of a code, or nullptr.

@@ -2,6 +2,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 
@@ -190,6 +192,16 @@ TEST_F(AuditTest, WhatWasAnsweredIsInItWhereverThePowerIsCut) {
   }
   fs::remove(directory + ".faults");
   Start();
+}
+
+TEST_F(AuditTest, ADeviceAtWorkTestsItselfEachDay) {
+  CK_BYTE bytes[8];
+  EXPECT_EQ(f->C_GenerateRandom(session, bytes, sizeof bytes), CKR_OK);
+  EXPECT_FALSE(Has(Read().text, "self-test"));
+  D().TestEvery(std::chrono::seconds(0));
+  EXPECT_EQ(f->C_GenerateRandom(session, bytes, sizeof bytes), CKR_OK);
+  D().TestEvery(std::chrono::hours(24));
+  EXPECT_TRUE(Has(Read().text, "nobody self-test CKR_OK"));
 }
 
 TEST_F(AuditTest, TheLastFailureIsKept) {

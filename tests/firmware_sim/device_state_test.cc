@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -254,25 +255,35 @@ TEST_F(DeviceStateTest, ZeroizeSurvivesAPowerCutAtEveryStep) {
 
 // ---- The noise source
 
-TEST(HealthTests, CutoffsAreThoseOfTheFormulas) {
-  EXPECT_EQ(kRepetitionCutoff, 1u + 40 / 4);
-  // 1 + CRITBINOM(512, 1/16, 1 - 2^-40): the least count whose tail is no more than 2^-40.
+// 1 + CRITBINOM(window, 2^-entropy, 1 - 2^-alarm): the least count whose tail is no more than 2^-alarm (SP 800-90B
+// section 4.4.2). Built down from the top, in logarithms.
+std::uint32_t ProportionCutoff(std::uint32_t window, long double entropy, long double alarm) {
+  const long double equal = std::exp2(-entropy);
   long double tail = 0;
-  long double term = 1;  // of P[X = 512], built down from the top in logarithms
-  std::uint32_t cutoff = kProportionWindow + 1;
-  for (std::uint32_t count = kProportionWindow; count > 0; --count) {
+  for (std::uint32_t count = window; count > 0; --count) {
     long double log_term = 0;
-    for (std::uint32_t i = 0; i < count; ++i)
-      log_term += std::log2(static_cast<long double>(kProportionWindow - i) / (count - i));
-    log_term += -4.0L * count + std::log2(15.0L / 16) * (kProportionWindow - count);
-    term = std::exp2(log_term);
-    if (tail + term > std::exp2(-40.0L)) {
-      cutoff = count + 1;
-      break;
-    }
-    tail += term;
+    for (std::uint32_t i = 0; i < count; ++i) log_term += std::log2(static_cast<long double>(window - i) / (count - i));
+    log_term += std::log2(equal) * count;
+    if (count < window) log_term += std::log2(1 - equal) * (window - count);
+    if (tail + std::exp2(log_term) > std::exp2(-alarm)) return count + 1;
+    tail += std::exp2(log_term);
   }
-  EXPECT_EQ(kProportionCutoff, cutoff);
+  return 1;
+}
+// 1 + ceil(alarm / entropy) (section 4.4.1).
+std::uint32_t RepetitionCutoff(long double entropy, long double alarm) {
+  return 1 + static_cast<std::uint32_t>(std::ceil(alarm / entropy));
+}
+
+TEST(HealthTests, CutoffsAreThoseOfTheFormulas) {
+  EXPECT_EQ(kRepetitionCutoff, RepetitionCutoff(4, 40));
+  EXPECT_EQ(kProportionCutoff, ProportionCutoff(kProportionWindow, 4, 40));
+}
+
+TEST(HealthTests, FormulasGiveTheExamplesOfTheStandard) {
+  EXPECT_EQ(RepetitionCutoff(0.5L, 20), 41u);
+  EXPECT_EQ(ProportionCutoff(512, 0.5L, 20), 410u);
+  EXPECT_EQ(ProportionCutoff(512, 8, 20), 13u);
 }
 
 bool Passes(std::size_t samples, const std::function<std::uint8_t(std::size_t)>& source) {
@@ -288,11 +299,16 @@ TEST(HealthTests, TellUnsoundSourcesWithinAWindow) {
   EXPECT_FALSE(Passes(kRepetitionCutoff, [](std::size_t) { return std::uint8_t{7}; }));
   EXPECT_FALSE(Passes(kProportionWindow, [](std::size_t i) { return static_cast<std::uint8_t>(i % 2); }));
   EXPECT_FALSE(Passes(kProportionWindow, [](std::size_t i) { return static_cast<std::uint8_t>(i % 4); }));
+  // A source that gives the same 16 samples again and again has less than it claims; one of 4 bits does just not.
+  EXPECT_FALSE(Passes(kProportionWindow, [](std::size_t i) { return static_cast<std::uint8_t>(i % 6); }));
 }
 
 TEST(HealthTests, ASoundSourceRaisesNoAlarm) {
+  // A seeded source, so many samples of it: CMKD_NOISE_SAMPLES, 2^30 for a campaign.
+  const char* const asked = std::getenv("CMKD_NOISE_SAMPLES");
+  const std::size_t samples = asked == nullptr ? std::size_t{1} << 24 : std::strtoull(asked, nullptr, 10);
   std::uint64_t state = 1;
-  EXPECT_TRUE(Passes(std::size_t{1} << 24, [&](std::size_t) {
+  EXPECT_TRUE(Passes(samples, [&](std::size_t) {
     state += 0x9e3779b97f4a7c15;
     std::uint64_t x = state;
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
