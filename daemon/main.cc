@@ -164,6 +164,8 @@ int Serve(const Config& config, OlderStore older, const sigset_t& stop_signals) 
   Scheduler scheduler(store, clock, custodian, counter, **audit, opened->anchor.get());
   scheduled = &scheduler;
   PinCache pins;
+  SpareRoom spare_room(config.daemon.state_directory + "/spare-room");
+  spare_room.Take();
   Daemon* self = nullptr;
   Registry registry([&self](Application& application) { CleanUp(*self, application); });
   Daemon daemon{config,
@@ -179,6 +181,7 @@ int Serve(const Config& config, OlderStore older, const sigset_t& stop_signals) 
                 *opened->ticket_sealer,
                 *opened->object_sealer,
                 opened->rejection_key,
+                spare_room,
                 clock.Now()};
   self = &daemon;
   Dispatcher dispatcher(daemon);

@@ -59,6 +59,17 @@ Fallible<RequestName> NameOfRequest(const Json& request, std::string_view verb, 
   return name;
 }
 
+// On a full disk what takes keys out of use, or out of danger, gets the room that was kept for it.
+Fallible<Json> Do(const AdminCall& call, const Verb& verb) {
+  SpareRoom& room = call.daemon().spare_room;
+  if (verb.reserved)
+    return room.Lend([&] { return verb.answer(call); },
+                     [](const Error& error) { return error.detail == spec::kStoreFull; });
+  // What was lent comes back as soon as there is room again.
+  room.Take();
+  return verb.answer(call);
+}
+
 Fallible<Json> Answer(Invocation& invocation, std::string_view text) {
   if (!IsOperator(invocation)) return Fail(CKR_ACTION_PROHIBITED, "only operators may do this", spec::kDenied);
   if (text.size() > limits::kAdminBytesMax) return Fail(CKR_ARGUMENTS_BAD, "the request is too long");
@@ -77,7 +88,7 @@ Fallible<Json> Answer(Invocation& invocation, std::string_view text) {
   AdminCall call{invocation, arguments, {}};
   ASSIGN_OR_RETURN(call.request, NameOfRequest(request, name, arguments));
   ASSIGN_OR_RETURN(call.request.dry_run, FlagArgument(request, "dry_run", false));
-  if (!call.request.dry_run) return verb->answer(call);
+  if (!call.request.dry_run) return Do(call, *verb);
   if (!verb->dry_run) return Fail(CKR_ARGUMENTS_BAD, name + " has no dry run");
   // A name is spent by the request itself, not by the question what it would do.
   call.request.tag.clear();

@@ -67,7 +67,7 @@ Json DescribeKey(const Invocation& invocation, const cmk::Cmk& key, bool whole);
 struct Verb {
   std::string_view name;
   Fallible<Json> (*answer)(const AdminCall&);
-  bool reserved = false;  // may use the audit's reserved room: disable and cancel must go on when the disk is full
+  bool reserved = false;  // may use the room kept on the disk: disable and cancel must go on when it is full
   bool dry_run = false;   // can say what it would do
 };
 

@@ -92,6 +92,9 @@ void Server::Serve() {
       std::this_thread::sleep_for(kPause);
     }
   }
+  // The socket's file stays: it tells new clients that a daemon belongs here and may be on its way back. Closed here, for
+  // Stop() is another thread's and this one waited on it a moment ago.
+  listener_.Close();
 }
 
 void Server::EndOf(std::uint64_t number) {
@@ -205,10 +208,6 @@ void Server::Stop() {
     }
   }
   Reap(true);
-  // The socket's file stays: it tells new clients that a daemon belongs here and may be on its way back.
-  listener_.Close();
-  stop_event_.Close();
-  watch_.Close();
 }
 
 }  // namespace cmkd::daemon

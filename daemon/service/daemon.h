@@ -14,6 +14,7 @@
 #include "daemon/custody/records.h"
 #include "daemon/custody/use_counter.h"
 #include "daemon/hsm/backend.h"
+#include "daemon/system/spare_room.h"
 #include "keystore/store/store.h"
 
 namespace cmkd::daemon {
@@ -32,6 +33,7 @@ struct Daemon {
   const AesGcmSealer& ticket_sealer;
   const AesGcmSealer& object_sealer;
   const SecretBytes& rejection_key;  // from which come the bytes that stand for wrongly padded messages
+  SpareRoom& spare_room;
   Timestamp started;
 };
 

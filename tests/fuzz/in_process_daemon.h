@@ -97,7 +97,7 @@ class InProcessDaemon {
           counter(*store, keeper, nullptr),
           registry([this](Application& application) { Release(*daemon, application.AllObjects()); }),
           daemon(new Daemon{whole.config_, keeper, *store, *whole.audit_, whole.backends_, records, custodian, counter,
-                            registry, whole.pins_, whole.sealer_, whole.sealer_, whole.rejection_key_, keeper.Now()}),
+                            registry, whole.pins_, whole.sealer_, whole.sealer_, whole.rejection_key_, whole.spare_room_, keeper.Now()}),
           dispatcher(*daemon) {}
     std::unique_ptr<store::Store> store;
     TimeKeeper keeper;
@@ -157,6 +157,7 @@ class InProcessDaemon {
   PinCache pins_;
   AesGcmSealer sealer_{Bytes(32, 7), kSealTicket};
   SecretBytes rejection_key_{Bytes(32, 8)};
+  SpareRoom spare_room_{"", 0};
   std::vector<store::TokenRecord> tokens_;
   std::unique_ptr<State> state_;
   std::uint64_t resets_ = 0;
