@@ -103,7 +103,7 @@ Status AuditRing::Append(const Event& event) {
   return {};
 }
 
-Status AuditRing::Flush() {
+Status AuditRing::FlushLocked() {
   for (Segment& segment : segments_) {
     if (!segment.dirty) continue;
     RecordWriter writer;
@@ -120,7 +120,12 @@ Status AuditRing::Flush() {
 Status AuditRing::Record(const Event& event) {
   const std::lock_guard lock(mutex_);
   RETURN_IF_ERROR(Append(event));
-  return Flush();
+  return FlushLocked();
+}
+
+Status AuditRing::Flush() {
+  const std::lock_guard lock(mutex_);
+  return FlushLocked();
 }
 
 void AuditRing::Note(const Event& event) {

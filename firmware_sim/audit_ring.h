@@ -32,8 +32,10 @@ class AuditRing {
   };
   // Durable when it returns. Errors: those of Flash::Write; the record then goes with the next one.
   Status Record(const Event& event);
-  // Durable with the next Record().
+  // Durable with the next Record() or Flush().
   void Note(const Event& event);
+  // Errors: those of Flash::Write.
+  Status Flush();
 
   // The records that are there, oldest first, one a line, between the number and chain value that went before them and
   // those of the last.
@@ -50,7 +52,7 @@ class AuditRing {
   };
   static Fallible<Bytes> Chain(ByteView before, std::string_view line);
   Status Append(const Event& event);
-  Status Flush();
+  Status FlushLocked();
 
   Flash& flash_;
   mutable std::mutex mutex_;

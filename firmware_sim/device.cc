@@ -218,8 +218,10 @@ Status Device::Load(const std::string& flash_directory) {
   RETURN_IF_ERROR(token_->Load());
   counter_ = std::make_unique<Counter>(*flash_);
   RETURN_IF_ERROR(counter_->Load());
-  audit_ = std::make_unique<AuditRing>(*flash_);
-  RETURN_IF_ERROR(audit_->Load());
+  // One that is damaged is left as it is.
+  auto audit = std::make_unique<AuditRing>(*flash_);
+  RETURN_IF_ERROR(audit->Load());
+  audit_ = std::move(audit);
   audit_->Note({NameOf(Identity::kNobody), "power on"});
   maintenance_ = std::make_unique<Maintenance>(*flash_, token_->info().serial, *audit_);
   RETURN_IF_ERROR(maintenance_->Load());
@@ -272,6 +274,7 @@ void Device::CloseSession(Session& session) {
     for (const CK_OBJECT_HANDLE handle : objects_.Select(own)) objects_.Remove(handle);
   }
   if (sessions_.open() == 0 && login() != Identity::kNobody) {
+    audit_->Note({NameOf(login()), "logout"});
     login_.store(Identity::kNobody, std::memory_order_release);
     login_epoch_.fetch_add(1);
   }
@@ -352,6 +355,7 @@ Status Device::DestroyObject(CK_OBJECT_HANDLE handle) {
 }
 
 Device::~Device() {
+  if (audit_ != nullptr) (void)audit_->Flush();
   if (flash_ == nullptr || state() != DeviceState::kOperational) return;
   const auto left = [](const Object& object) {
     return object.is_token() && object.usage() != nullptr && object.usage()->HasLeftOver();

@@ -28,7 +28,7 @@ class Device {
   // it comes up in an error state, says so in C_GetTokenInfo, and serves nothing else. Errors:
   // CKR_FIPS_SELF_TEST_FAILED, CKR_GENERAL_ERROR.
   static Fallible<std::unique_ptr<Device>> PowerOn(const std::string& flash_directory);
-  // A clean end: gives back what was put aside for uses that did not come.
+  // A clean end: writes what was only noted, and gives back what was put aside for uses that did not come.
   ~Device();
 
   // The device of this process between C_Initialize and C_Finalize; nullptr otherwise, and in a forked child.

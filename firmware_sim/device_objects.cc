@@ -12,9 +12,6 @@ namespace {
 constexpr CK_OBJECT_HANDLE kCounterHandle = CK_OBJECT_HANDLE{1} << 40;
 constexpr CK_OBJECT_HANDLE kValidationHandle = kCounterHandle + 1;
 
-// Numbers of PKCS#11 3.2 that no header of Debian has (section 4.10).
-constexpr CK_ULONG kValidationSoftware = 1;        // CKV_TYPE_SOFTWARE
-constexpr CK_ULONG kAuthorityUnspecified = 0;      // CKV_AUTHORITY_TYPE_UNSPECIFIED
 constexpr CK_VERSION kNoVersionOfAStandard{0, 0};  // it was validated to none
 
 struct Attribute {
@@ -48,12 +45,12 @@ const std::vector<Attribute>& ValidationAttributes() {
       {CKA_MODIFIABLE, {CK_FALSE}},
       {CKA_COPYABLE, {CK_FALSE}},
       {CKA_DESTROYABLE, {CK_FALSE}},
-      {CKA_VALIDATION_TYPE, Raw(kValidationSoftware)},
+      {CKA_VALIDATION_TYPE, Raw(CK_ULONG{CKV_TYPE_SOFTWARE})},
       {CKA_VALIDATION_VERSION, Raw(kNoVersionOfAStandard)},
       {CKA_VALIDATION_LEVEL, Raw(CK_ULONG{0})},
       {CKA_VALIDATION_MODULE_ID, Text("cmkd firmware_sim, a simulation, not validated")},
       {CKA_VALIDATION_FLAG, Raw(CK_FLAGS{0})},
-      {CKA_VALIDATION_AUTHORITY_TYPE, Raw(kAuthorityUnspecified)},
+      {CKA_VALIDATION_AUTHORITY_TYPE, Raw(CK_ULONG{CKV_AUTHORITY_TYPE_UNSPECIFIED})},
       {CKA_VALIDATION_COUNTRY, {}},
       {CKA_VALIDATION_CERTIFICATE_IDENTIFIER, {}},
       {CKA_VALIDATION_CERTIFICATE_URI, {}},

@@ -18,8 +18,8 @@ TEST_F(DeviceObjectsTest, TheValidationIsThatThereIsNone) {
     if (bytes.size() == sizeof value) std::memcpy(&value, bytes.data(), sizeof value);
     return value;
   };
-  EXPECT_EQ(number(CKA_VALIDATION_TYPE), 1u) << "CKV_TYPE_SOFTWARE";
-  EXPECT_EQ(number(CKA_VALIDATION_AUTHORITY_TYPE), 0u) << "CKV_AUTHORITY_TYPE_UNSPECIFIED";
+  EXPECT_EQ(number(CKA_VALIDATION_TYPE), CKV_TYPE_SOFTWARE);
+  EXPECT_EQ(number(CKA_VALIDATION_AUTHORITY_TYPE), CKV_AUTHORITY_TYPE_UNSPECIFIED);
   EXPECT_EQ(number(CKA_VALIDATION_LEVEL), 0u);
   EXPECT_EQ(number(CKA_VALIDATION_FLAG), 0u) << "no operation meets it";
   EXPECT_TRUE(Attribute(validation, CKA_VALIDATION_CERTIFICATE_IDENTIFIER).empty());

@@ -67,6 +67,17 @@ TEST(Template, OfAClassOrTypeThatIsNotKeptIsRefused) {
   EXPECT_RV(CKR_TEMPLATE_INCONSISTENT, CheckTemplate(ContextOf(kCertificate, Verb::kUnwrap), {}));
 }
 
+// The limits of a key are the simulated device's; a token of the daemon's does not promise what it would not keep.
+TEST(Template, TheDevicesLimitsAreNoOneElses) {
+  for (const CK_ATTRIBUTE_TYPE limit :
+       {CKA_CMKD_LIMIT_USES, CKA_CMKD_LIMIT_BYTES, CKA_CMKD_LIMIT_SECONDS, CKA_CMKD_USES_PER_LOGIN}) {
+    TemplateBuilder builder;
+    AddRequired(builder, kAes, Verb::kGenerate);
+    builder.Ulong(limit, 5);
+    EXPECT_RV(CKR_ATTRIBUTE_READ_ONLY, CheckTemplate(ContextOf(kAes, Verb::kGenerate), builder));
+  }
+}
+
 TEST(Template, DescribesItselfByClassAndType) {
   TemplateBuilder builder;
   AddRequired(builder, kCertificate, Verb::kCreate);

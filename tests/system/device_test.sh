@@ -51,6 +51,32 @@ a request quorum nobody 1 request2
 a quorum 0 -- request2 approval4 approval5
 a status | grep -q '^quorum      0 of 0' || fail "no quorum any more"
 
+# The auditor reads what happened; nobody else does
+module=${CMKD_BUILD_DIR:-.}/lib/libcmkd-firmware-sim.so
+printf '12345678\n' >so.pin; printf 'an auditor\n' >auditor.pin
+CMKD_FIRMWARE_SIM_DIR=$work/a pkcs11-tool --module "$module" --init-token --label t --so-pin 12345678 >/dev/null
+refused a auditor auditor.pin auditor.pin
+a auditor so.pin auditor.pin
+refused a audit so.pin
+a audit auditor.pin >audit.txt
+for event in 'so set auditor PIN CKR_OK' 'auditor login CKR_PIN_INCORRECT' 'custodians backup CKR_ACTION_PROHIBITED' \
+    'custodians updated CKR_OK 7' 'connector refuse update'; do
+  case $event in auditor*) event="nobody login CKR_PIN_INCORRECT auditor" ;; esac
+  grep -qF "$event" audit.txt || fail "the audit has no: $event"
+done
+public=$(sed -n 's/^public-key //p' audit.txt)
+"$sim" check-audit audit.txt "$public" | grep -q whole || fail check-audit
+sed 's/custodians backup/custodians restor/' audit.txt >changed.txt
+refused "$sim" check-audit changed.txt "$public"
+
+# A module that was changed after it was built does not serve, until it is sealed anew
+cp "$module" changed.so
+printf x >>changed.so
+slots() { CMKD_FIRMWARE_SIM_DIR=$work/b pkcs11-tool --module "$work/changed.so" --list-token-slots; }
+refused slots
+"$sim" seal changed.so
+slots >/dev/null || fail "sealed anew"
+
 # The end
 before=$(a status | grep serial)
 a zeroize
