@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "conformance/output_operation.h"
+#include "conformance/samples.h"
 
 namespace cmkd::conformance {
 namespace {
@@ -23,6 +24,8 @@ constexpr KnownDigest kAbc[] = {
      "ac94fa54ca49f"},
     {CKM_SHA512_224, "4634270f707b6a54daae7530460842e20e37ed265ceee9a43e8924aa"},
     {CKM_SHA512_256, "53048e2681941ef99b2e29b76b4c7dabe4c2d0c634fc6d46e0e2f13107e7af23"},
+    // With the t of its sample, 160: from FIPS 180-4 section 5.3.6 with Python.
+    {CKM_SHA512_T, "0a74fe1b43eecbea62182658da8a68b8acef25bf"},
     {CKM_SHA3_224, "e642824c3f8cf24ad09234ee7d3c766fc9a3a5168d0c94ad73b46fdf"},
     {CKM_SHA3_256, "3a985da74fe225b2045c172d6bd390bd855f086e3e9d525b46bfe24511431532"},
     {CKM_SHA3_384, "ec01498288516fc926459f58e2c6ad8df9b473cb0fc08c2596da7cf0e49be4b298d88cea927ac7f539f1edf228376d25"},
@@ -36,10 +39,18 @@ bool HasKnownAnswer(CK_MECHANISM_TYPE type) {
   return std::any_of(std::begin(kAbc), std::end(kAbc), [&](const KnownDigest& known) { return known.type == type; });
 }
 
-CK_RV Digest(Trial& t, CK_MECHANISM_TYPE type, ByteView input, Bytes& output) {
-  CK_MECHANISM mechanism{type, nullptr, 0};
+// The mechanism with its parameter: the length, for SHA-512/t.
+std::shared_ptr<Sample> SampleOf(const Offer& offer) {
+  auto sample = MakeSample(offer, CKF_DIGEST);
+  if (sample == nullptr) sample = std::make_shared<Sample>();
+  sample->mechanism.mechanism = offer.type;
+  return sample;
+}
+
+CK_RV Digest(Trial& t, const Offer& offer, ByteView input, Bytes& output) {
+  const auto sample = SampleOf(offer);
   Subject subject;
-  subject.mechanism = &mechanism;
+  subject.mechanism = &sample->mechanism;
   subject.input = ToBytes(input);
   return RunOnce(t, kDigesting, subject, output);
 }
@@ -47,9 +58,9 @@ CK_RV Digest(Trial& t, CK_MECHANISM_TYPE type, ByteView input, Bytes& output) {
 void AddKnown(Plan& plan, const Offer& offer) {
   for (const KnownDigest& known : kAbc) {
     if (known.type != offer.type) continue;
-    plan.AddFor(MechanismName(offer.type), "C_Digest", "known-answer", [known](Trial& t) {
+    plan.AddFor(MechanismName(offer.type), "C_Digest", "known-answer", [known, offer](Trial& t) {
       Bytes output;
-      if (!t.Expect(Digest(t, known.type, AsBytes("abc"), output), {CKR_OK}, "C_Digest")) return;
+      if (!t.Expect(Digest(t, offer, AsBytes("abc"), output), {CKR_OK}, "C_Digest")) return;
       t.Check(Hex(output) == known.hex, "the digest of \"abc\" is the one of its standard");
     });
   }
@@ -63,26 +74,26 @@ void AddKeyDigest(Plan& plan, const Offer& offer) {
     secret.Bool(CKA_SENSITIVE, false).Bool(CKA_EXTRACTABLE, true).Raw(CKA_VALUE, value);
     CK_OBJECT_HANDLE key = 0;
     NEED(t, CKR_OK, t.p11->C_CreateObject(t.session, secret.data(), secret.size(), &key));
-    CK_MECHANISM mechanism{offer.type, nullptr, 0};
-    NEED(t, CKR_OK, t.p11->C_DigestInit(t.session, &mechanism));
+    const auto sample = SampleOf(offer);
+    NEED(t, CKR_OK, t.p11->C_DigestInit(t.session, &sample->mechanism));
     const CK_RV rv = t.p11->C_DigestKey(t.session, key);
     if (!t.Expect(rv, {CKR_OK, CKR_KEY_INDIGESTIBLE}, "C_DigestKey") || rv != CKR_OK) return;
     Bytes output(64), whole;
     CK_ULONG length = output.size();
     NEED(t, CKR_OK, t.p11->C_DigestFinal(t.session, output.data(), &length));
     output.resize(length);
-    if (!t.Expect(Digest(t, offer.type, value, whole), {CKR_OK}, "C_Digest")) return;
+    if (!t.Expect(Digest(t, offer, value, whole), {CKR_OK}, "C_Digest")) return;
     t.Check(output == whole, "digesting a key is digesting its value");
   });
 }
 
 void AddLarge(Plan& plan, const Offer& offer) {
   plan.AddFor(MechanismName(offer.type), "C_DigestUpdate", "large-and-empty-parts", [offer](Trial& t) {
-    CK_MECHANISM mechanism{offer.type, nullptr, 0};
+    const auto sample = SampleOf(offer);
     const Bytes large(3u << 20, 0x37);
     Bytes whole, output(64);
-    if (!t.Expect(Digest(t, offer.type, large, whole), {CKR_OK}, "C_Digest")) return;
-    NEED(t, CKR_OK, t.p11->C_DigestInit(t.session, &mechanism));
+    if (!t.Expect(Digest(t, offer, large, whole), {CKR_OK}, "C_Digest")) return;
+    NEED(t, CKR_OK, t.p11->C_DigestInit(t.session, &sample->mechanism));
     WANT(t, CKR_OK, t.p11->C_DigestUpdate(t.session, Ptr(large), 1u << 20));
     WANT(t, CKR_OK, t.p11->C_DigestUpdate(t.session, Ptr(large), 0));
     WANT(t, CKR_OK, t.p11->C_DigestUpdate(t.session, Ptr(large), 2u << 20));
@@ -100,15 +111,14 @@ void AddDigest(Plan& plan) {
   for (const Offer& offer : plan.survey().mechanisms) {
     // Of a mechanism that the table does not have nobody can say how its parameter looks.
     if (!offer.Does(CKF_DIGEST) || (offer.row == nullptr && !HasKnownAnswer(offer.type))) continue;
-    if (offer.row != nullptr && offer.row->parameter != spec::ParameterKind::kNone) continue;
-    const CK_MECHANISM_TYPE type = offer.type;
-    AddOutputCases(plan, kDigesting, MechanismName(type), [type](Trial& t, Subject& subject) {
-      auto mechanism = std::make_shared<CK_MECHANISM>(CK_MECHANISM{type, nullptr, 0});
-      subject.mechanism = mechanism.get();
-      subject.keeps = mechanism;
+    if (offer.row != nullptr && MakeSample(offer, CKF_DIGEST) == nullptr) continue;
+    AddOutputCases(plan, kDigesting, MechanismName(offer.type), [offer](Trial& t, Subject& subject) {
+      const auto sample = SampleOf(offer);
+      subject.mechanism = &sample->mechanism;
+      subject.keeps = sample;
       subject.input = Bytes(200, 0x61);
       subject.part = 64;
-      return t.Expect(Digest(t, type, subject.input, subject.output), {CKR_OK}, "C_Digest");
+      return t.Expect(Digest(t, offer, subject.input, subject.output), {CKR_OK}, "C_Digest");
     });
     AddKnown(plan, offer);
     AddKeyDigest(plan, offer);

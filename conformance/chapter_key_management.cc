@@ -4,27 +4,11 @@
 #include "conformance/domain.h"
 #include "conformance/keys.h"
 #include "conformance/plan.h"
+#include "conformance/read.h"
 #include "conformance/samples.h"
 
 namespace cmkd::conformance {
 namespace {
-
-std::optional<Bytes> Read(Trial& t, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type) {
-  Bytes value(4096);
-  CK_ATTRIBUTE one{type, value.data(), value.size()};
-  if (!WANT(t, CKR_OK, t.p11->C_GetAttributeValue(t.session, object, &one, 1))) return std::nullopt;
-  value.resize(one.ulValueLen);
-  return value;
-}
-bool IsTrue(Trial& t, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type) {
-  return Read(t, object, type) == Bytes{CK_TRUE};
-}
-CK_ULONG Number(Trial& t, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type) {
-  CK_ULONG value = CK_UNAVAILABLE_INFORMATION;
-  CK_ATTRIBUTE one{type, &value, sizeof value};
-  WANT(t, CKR_OK, t.p11->C_GetAttributeValue(t.session, object, &one, 1));
-  return value;
-}
 
 // ---- C_GenerateKey
 
@@ -104,7 +88,7 @@ void AddGenerate(Plan& plan, const Offer& offer) {
 void GeneratesPair(Trial& t, const Offer& offer) {
   const auto key =
       t.keys.Make(t.session, offer.row->key_type, Purpose::kSign,
-                  Template().Bool(CKA_SENSITIVE, true).Bool(CKA_EXTRACTABLE, false).Raw(CKA_ID, {1, 2, 3}));
+                  Template().Bool(CKA_SENSITIVE, true).Bool(CKA_EXTRACTABLE, false).Raw(CKA_ID, {1, 2, 3}), offer.type);
   if (!t.Check(key.ok(), key.ok() ? "" : key.error())) return;
   t.Check(Number(t, key->first, CKA_CLASS) == CKO_PUBLIC_KEY && Number(t, key->second, CKA_CLASS) == CKO_PRIVATE_KEY,
           "the classes are those of a pair");
@@ -148,10 +132,8 @@ void PairIncomplete(Trial& t, const Offer& offer) {
 
 void AddPair(Plan& plan, const Offer& offer) {
   const CK_KEY_TYPE type = offer.row->key_type;
-  const bool curve = type == CKK_EC || type == CKK_EC_EDWARDS || type == CKK_EC_MONTGOMERY;
+  const bool curve = type == CKK_EC || type == CKK_EC_EDWARDS || type == CKK_EC_MONTGOMERY || type == CKK_SM2;
   if (type != CKK_RSA && !curve && DomainOf(type).size() == 0) return;
-  if (offer.type != CKM_RSA_PKCS_KEY_PAIR_GEN && type == CKK_RSA) return;
-  if (offer.type != CKM_EC_KEY_PAIR_GEN && type == CKK_EC) return;
   const std::string name = MechanismName(offer.type);
   plan.AddFor(name, "C_GenerateKeyPair", "makes-a-pair", [offer](Trial& t) { GeneratesPair(t, offer); });
   plan.AddFor(name, "C_GenerateKeyPair", "template-incomplete", [offer](Trial& t) { PairIncomplete(t, offer); });
@@ -465,7 +447,7 @@ void GivesThePublicHalf(Trial& t, CK_KEY_TYPE key_type, CK_ATTRIBUTE_TYPE part) 
   t.Check(!IsTrue(t, half, CKA_LOCAL), "CKA_LOCAL is false");
 }
 
-void AddDerivation(Plan& plan) {
+void AddAgreement(Plan& plan) {
   for (const auto& [type, key_type] : {std::pair{CK_MECHANISM_TYPE{CKM_DH_PKCS_DERIVE}, CK_KEY_TYPE{CKK_DH}},
                                        std::pair{CK_MECHANISM_TYPE{CKM_X9_42_DH_DERIVE}, CK_KEY_TYPE{CKK_X9_42_DH}}}) {
     if (!plan.survey().Offers(type, CKF_DERIVE)) continue;
@@ -527,7 +509,7 @@ void AddKeyManagement(Plan& plan) {
   plan.Chapter("key management", Stage::kUser);
   AddGenerators(plan);
   AddWrapping(plan);
-  AddDerivation(plan);
+  AddAgreement(plan);
   AddRandom(plan);
 }
 

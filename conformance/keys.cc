@@ -4,6 +4,7 @@
 #include "conformance/domain.h"
 #include "pkcs11/spec/mechanism_table.h"
 #include "pkcs11/spec/return_values.h"
+#include "pkcs11/spec/vendor.h"
 
 namespace cmkd::conformance {
 namespace {
@@ -11,6 +12,7 @@ namespace {
 const Bytes kP256 = {0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07};
 const Bytes kEd25519Name = {0x13, 0x0c, 'e', 'd', 'w', 'a', 'r', 'd', 's', '2', '5', '5', '1', '9'};
 const Bytes kEd25519Oid = {0x06, 0x03, 0x2b, 0x65, 0x70};
+const Bytes kSm2 = {0x06, 0x08, 0x2a, 0x81, 0x1c, 0xcf, 0x55, 0x01, 0x82, 0x2d};
 const Bytes kX25519Name = {0x13, 0x0a, 'c', 'u', 'r', 'v', 'e', '2', '5', '5', '1', '9'};
 const Bytes kX25519Oid = {0x06, 0x03, 0x2b, 0x65, 0x6e};
 
@@ -50,6 +52,7 @@ Recipe RecipeFor(CK_KEY_TYPE type) {
     case CKK_EC_MONTGOMERY:
       return {CKM_EC_MONTGOMERY_KEY_PAIR_GEN, CKK_EC_MONTGOMERY, true, Template().Raw(CKA_EC_PARAMS, kX25519Name),
               Template().Raw(CKA_EC_PARAMS, kX25519Oid)};
+    case CKK_SM2: return {CKM_SM2_KEY_PAIR_GEN, CKK_SM2, true, Template().Raw(CKA_EC_PARAMS, kSm2), {}};
     case CKK_DSA: return {CKM_DSA_KEY_PAIR_GEN, CKK_DSA, true, DomainOf(CKK_DSA), {}};
     case CKK_DH: return {CKM_DH_PKCS_KEY_PAIR_GEN, CKK_DH, true, DomainOf(CKK_DH), {}};
     case CKK_X9_42_DH: return {CKM_X9_42_DH_KEY_PAIR_GEN, CKK_X9_42_DH, true, DomainOf(CKK_X9_42_DH), {}};
@@ -116,13 +119,13 @@ Result<MadeKey, std::string> Keys::Get(CK_KEY_TYPE type, Purpose purpose) {
 }
 
 Result<MadeKey, std::string> Keys::Make(CK_SESSION_HANDLE session, CK_KEY_TYPE type, Purpose purpose,
-                                        const Template& more) const {
+                                        const Template& more, CK_MECHANISM_TYPE generator) const {
   const Recipe recipe = RecipeFor(type);
   CK_RV rv = CKR_OK;
   for (const Template& wanted : {recipe.wanted, recipe.otherwise}) {
     if (rv != CKR_OK && wanted.size() == 0) break;
     MadeKey made;
-    CK_MECHANISM mechanism{recipe.generator, nullptr, 0};
+    CK_MECHANISM mechanism{generator != 0 ? generator : recipe.generator, nullptr, 0};
     Template common;
     common.Bool(CKA_TOKEN, false);
     if (recipe.pair) {

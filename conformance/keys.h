@@ -34,8 +34,9 @@ class Keys {
   Result<MadeKey, std::string> Get(CK_KEY_TYPE type, Purpose purpose);
 
   // A new one each time, in the given session, which the caller may destroy; `more` goes into the (private) template.
+  // `generator` 0: the usual mechanism for keys of this type.
   Result<MadeKey, std::string> Make(CK_SESSION_HANDLE session, CK_KEY_TYPE type, Purpose purpose,
-                                    const Template& more = {}) const;
+                                    const Template& more = {}, CK_MECHANISM_TYPE generator = 0) const;
 
  private:
   const Module& p11_;

@@ -15,6 +15,7 @@ Plan MakePlan(const Survey& survey) {
   AddDual(plan);
   AddMessage(plan);
   AddKeyManagement(plan);
+  AddDerivation(plan);
   AddEncapsulation(plan);
   AddProcesses(plan);
   return plan;

@@ -59,6 +59,7 @@ void AddSignature(Plan& plan);
 void AddDual(Plan& plan);
 void AddMessage(Plan& plan);
 void AddKeyManagement(Plan& plan);
+void AddDerivation(Plan& plan);
 void AddEncapsulation(Plan& plan);
 void AddProcesses(Plan& plan);
 

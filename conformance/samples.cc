@@ -12,6 +12,7 @@ using spec::ParameterKind;
 CK_BYTE iv[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
 CK_BYTE associated[20] = {0xA0, 0xA1, 0xA2};
 CK_BYTE counter[4] = {1};
+CK_RSA_PKCS_OAEP_PARAMS oaep{CKM_SHA_1, CKG_MGF1_SHA1, CKZ_DATA_SPECIFIED, nullptr, 0};
 
 template <class T>
 Bytes AsParameter(const T& value) {
@@ -72,6 +73,12 @@ bool FillParameter(const spec::MechanismRow& row, CK_ULONG message_bytes, Bytes&
     case ParameterKind::kOaep:
       parameter = AsParameter(CK_RSA_PKCS_OAEP_PARAMS{CKM_SHA_1, CKG_MGF1_SHA1, CKZ_DATA_SPECIFIED, nullptr, 0});
       return true;
+    case ParameterKind::kTlsMac: parameter = AsParameter(CK_TLS_MAC_PARAMS{CKM_SHA256, 12, 1}); return true;
+    case ParameterKind::kManaged: return true;
+    case ParameterKind::kRsaAesWrap: parameter = AsParameter(CK_RSA_AES_KEY_WRAP_PARAMS{256, &oaep}); return true;
+    case ParameterKind::kEcdhAesWrap:
+      parameter = AsParameter(CK_ECDH_AES_KEY_WRAP_PARAMS{256, CKD_SHA256_KDF, sizeof iv, iv});
+      return true;
     default: return false;
   }
 }
@@ -95,10 +102,18 @@ Bytes BelowModulus() {
   return bytes;
 }
 
+// What X9.31 signs ends with the number of its hash: SHA-256.
+Bytes HashForX931() {
+  Bytes bytes = Counting(33);
+  bytes.back() = 0x34;
+  return bytes;
+}
+
 Bytes ToSign(const spec::MechanismRow& row) {
   if (row.digest != 0 || row.parameter == ParameterKind::kEddsa) return Counting(100);
   if (row.type == CKM_RSA_X_509) return BelowModulus();
-  if (IsRsa(row) || row.key_type == CKK_EC || row.key_type == CKK_DSA) return Counting(32);
+  if (row.type == CKM_RSA_X9_31) return HashForX931();
+  if (IsRsa(row) || row.key_type == CKK_EC || row.key_type == CKK_SM2 || row.key_type == CKK_DSA) return Counting(32);
   return Counting(100);
 }
 
@@ -115,8 +130,7 @@ Bytes ToEncrypt(const spec::MechanismRow& row) {
 }  // namespace
 
 std::shared_ptr<Sample> MakeSample(const Offer& offer, CK_FLAGS use) {
-  // What X9.31 signs has a form of its own.
-  if (offer.row == nullptr || offer.type == CKM_RSA_X9_31) return nullptr;
+  if (offer.row == nullptr) return nullptr;
   const spec::MechanismRow& row = *offer.row;
   auto sample = std::make_shared<Sample>();
   const bool signs = (use & (CKF_SIGN | CKF_VERIFY | CKF_SIGN_RECOVER | CKF_MESSAGE_SIGN)) != 0;
@@ -127,8 +141,8 @@ std::shared_ptr<Sample> MakeSample(const Offer& offer, CK_FLAGS use) {
                        sample->parameter.size()};
   sample->key_type = row.key_type;
   sample->in_parts = row.parts == spec::Parts::kMulti;
-  sample->tells_tampering =
-      row.output == OutputRule::kPlusTag || IsKeyWrap(row) || row.parameter == ParameterKind::kOaep;
+  sample->tells_tampering = row.output == OutputRule::kPlusTag || row.output == OutputRule::kManaged ||
+                            IsKeyWrap(row) || row.parameter == ParameterKind::kOaep;
   sample->whole_blocks = row.recipe == spec::Recipe::kEcb || row.recipe == spec::Recipe::kCbc;
   sample->one_length = IsRsa(row) || row.output == OutputRule::kKeyWrap || row.parameter == ParameterKind::kCcm;
   const bool steals = row.recipe == spec::Recipe::kCts || row.recipe == spec::Recipe::kXts;

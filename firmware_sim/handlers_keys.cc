@@ -354,6 +354,7 @@ Status Handle(Context& context, spec::Call<CallId::C_UnwrapKeyAuthenticated>& ca
 }
 
 Status Handle(Context& context, spec::Call<CallId::C_DeriveKey>& call) {
+  if (call.key.value == nullptr) return Fail(CKR_ARGUMENTS_BAD, "the handle goes nowhere");
   const CK_MECHANISM& mechanism = *call.mechanism.value;
   ASSIGN_OR_RETURN(const spec::MechanismRow* row, CheckMechanism(mechanism, CKF_DERIVE));
   ASSIGN_OR_RETURN(const ObjectPtr base, CheckKey(context.device, *row, call.base_key.value, CKF_DERIVE));

@@ -165,6 +165,8 @@ std::optional<CK_MECHANISM_TYPE> MechanismOnDevice(const Backend& backend, const
   };
   if (row.recipe == spec::Recipe::kManaged) return if_all({CKM_AES_GCM, CKM_AES_ECB});
   if (row.recipe == spec::Recipe::kHkdfData) return if_all({CKM_HKDF_DERIVE});
+  if (row.recipe == spec::Recipe::kTlsKeyMaterial) return if_all({CKM_TLS_KDF, CKM_EXTRACT_KEY_FROM_KEY});
+  if (row.recipe == spec::Recipe::kTlsPrf) return if_all({CKM_TLS_KDF});
   if (row.recipe == spec::Recipe::kDomainGen || row.recipe == spec::Recipe::kPublicFromPrivate) return row.type;
   if (backend.FindMechanism(row.type) != nullptr) return row.type;
   const bool made_of_two = row.recipe == spec::Recipe::kEcdsa && row.digest != 0 &&

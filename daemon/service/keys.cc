@@ -10,6 +10,7 @@
 #include "daemon/service/open_key.h"
 #include "daemon/service/public_objects.h"
 #include "daemon/service/rsa_padding.h"
+#include "daemon/service/tls_keys.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/mechanism_parameters.h"
 
@@ -229,6 +230,14 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_DeriveKey>& call) {
   ASSIGN_OR_RETURN(const ObjectPtr base, FindVisible(invocation, call.base_key.value, CKR_KEY_HANDLE_INVALID));
   RecordKey(invocation, *base, mechanism.mechanism);
   if (!base->has_material()) return Fail(CKR_KEY_HANDLE_INVALID, "keys are derived from secret and private keys");
+  if (row->recipe == spec::Recipe::kTlsKeyMaterial || row->recipe == spec::Recipe::kTlsPrf) {
+    RETURN_IF_ERROR(CheckKeyUse(invocation, *row, *base, CKA_DERIVE));
+    // Their keys are told through the parameter.
+    if (call.key.value != nullptr) *call.key.value = CK_INVALID_HANDLE;
+    if (row->recipe == spec::Recipe::kTlsPrf) return DeriveTlsPrf(invocation, *row, mechanism, *base);
+    return DeriveTlsKeys(invocation, *row, mechanism, *base, call.attributes.view());
+  }
+  if (call.key.value == nullptr) return Fail(CKR_ARGUMENTS_BAD, "the handle of the key goes nowhere");
   if (row->recipe == spec::Recipe::kPublicFromPrivate) {
     ASSIGN_OR_RETURN(*call.key.value, PublicFromPrivate(invocation, *base, call.attributes.view()));
     return {};

@@ -3,7 +3,7 @@
 
 #include "daemon/crypto/domain_parameters.h"
 #include "daemon/crypto/public_key.h"
-#include "daemon/crypto/random.h"
+#include "daemon/service/derived_bytes.h"
 #include "daemon/service/key_use.h"
 #include "daemon/service/new_object.h"
 #include "daemon/service/open_key.h"
@@ -145,22 +145,9 @@ Fallible<CK_OBJECT_HANDLE> DeriveData(Invocation& invocation, const CK_MECHANISM
   ASSIGN_OR_RETURN(const Custodian::Under under, UnderFor(invocation, passing));
   CK_MECHANISM as_key = mechanism;
   as_key.mechanism = CKM_HKDF_DERIVE;
-  ASSIGN_OR_RETURN(const Made made,
-                   backend->DeriveKey(as_key, from.name, from.material, salt_key, CKK_GENERIC_SECRET, bytes, under));
-  KeyName name;
-  name.id = RandomId();
-  KeyMaterial readable;
-  readable.key_type = CKK_GENERIC_SECRET;
-  readable.material = made.material;
-  readable.wrapping_reference = under.key.reference;
-  readable.extractable = true;
-  const CK_ATTRIBUTE_TYPE value[] = {CKA_VALUE};
-  const auto read = backend->ReadSecret(name, readable, value);
-  backend->Forget(name);
-  RETURN_IF_ERROR(backend->DestroyMaterial(made.material));
-  if (!read.ok()) return Failure{read.error()};
-  const ByteView data = read->View(CKA_VALUE);
-  whole.Set(CKA_VALUE, data.first(std::min<std::size_t>(data.size(), bytes == 0 ? data.size() : bytes)));
+  ASSIGN_OR_RETURN(const Bytes data,
+                   DeriveBytes(*backend, as_key, from.name, from.material, salt_key, bytes, under.key));
+  whole.Set(CKA_VALUE, data);
   return Create(invocation, CKO_DATA, CK_UNAVAILABLE_INFORMATION, whole, {});
 }
 

@@ -365,10 +365,10 @@ template <CallId id>
 struct DeriveKey {
   static constexpr CallId kId = id;
   Ulong session;
-  Mechanism mechanism;
+  DerivingMechanism mechanism;
   Ulong base_key;
   TemplateIn attributes;
-  UlongOut key;
+  UlongOutOrNull key;
   auto Fields() { return std::tie(session, mechanism, base_key, attributes, key); }
 };
 

@@ -947,6 +947,15 @@ struct CK_TLS_KDF_PARAMS {
   CK_ULONG ulContextDataLength;
 };
 
+struct CK_TLS_PRF_PARAMS {
+  CK_BYTE_PTR pSeed;
+  CK_ULONG ulSeedLen;
+  CK_BYTE_PTR pLabel;
+  CK_ULONG ulLabelLen;
+  CK_BYTE_PTR pOutput;
+  CK_ULONG_PTR pulOutputLen;
+};
+
 struct CK_TLS_MAC_PARAMS {
   CK_MECHANISM_TYPE prfHashMechanism;
   CK_ULONG ulMacLength;

@@ -31,6 +31,8 @@ constexpr std::uint32_t kPrime = 2048;           // a public Diffie-Hellman valu
 constexpr std::uint32_t kRandom = 1024;          // the randoms of TLS, session hashes, feedback IVs
 constexpr std::uint32_t kPassword = 65536;       // what RFC 8018 derives a key from
 constexpr std::uint32_t kDataParams = 64;        // parts of the input of an SP 800-108 PRF
+constexpr std::uint32_t kTlsOutput = 4096;       // what a TLS PRF is asked for
+constexpr std::uint16_t kTlsIv = 64;             // an IV of TLS, at most
 constexpr CK_ULONG kIterationsMax = 10'000'000;  // some seconds of work
 
 #define CMKD_ULONG(type, member) \
@@ -199,12 +201,21 @@ constexpr std::array kTls12ExtendedFields = {
     CMKD_BUFFER(CK_TLS12_EXTENDED_MASTER_KEY_DERIVE_PARAMS, pSessionHash, ulSessionHashLen, kRandom),
     CMKD_VERSION(CK_TLS12_EXTENDED_MASTER_KEY_DERIVE_PARAMS),
 };
-// Where the handles and IVs go. As a flat struct: what its pointers lead to is written, not read.
+// Where the handles and IVs go: written, not read. How long the IVs are the outer struct says; on the wire there is
+// only whether they are wanted.
+#define CMKD_IV_OUT(member)                                                                                            \
+  ParameterField {                                                                                                     \
+    FieldKind::kBytesOfFixedLength, #member, offsetof(CK_SSL3_KEY_MAT_OUT, member), 0, kTlsIv, kTlsIv, Direction::kOut \
+  }
 constexpr std::array kKeyMaterialOutFields = {
-    CMKD_ULONG(CK_SSL3_KEY_MAT_OUT, hClientMacSecret), CMKD_ULONG(CK_SSL3_KEY_MAT_OUT, hServerMacSecret),
-    CMKD_ULONG(CK_SSL3_KEY_MAT_OUT, hClientKey),       CMKD_ULONG(CK_SSL3_KEY_MAT_OUT, hServerKey),
-    CMKD_ULONG(CK_SSL3_KEY_MAT_OUT, pIVClient),        CMKD_ULONG(CK_SSL3_KEY_MAT_OUT, pIVServer),
+    CMKD_ULONG(CK_SSL3_KEY_MAT_OUT, hClientMacSecret),
+    CMKD_ULONG(CK_SSL3_KEY_MAT_OUT, hServerMacSecret),
+    CMKD_ULONG(CK_SSL3_KEY_MAT_OUT, hClientKey),
+    CMKD_ULONG(CK_SSL3_KEY_MAT_OUT, hServerKey),
+    CMKD_IV_OUT(pIVClient),
+    CMKD_IV_OUT(pIVServer),
 };
+#undef CMKD_IV_OUT
 constexpr std::array kTlsKeyMaterialFields = {
     CMKD_ULONG(CK_SSL3_KEY_MAT_PARAMS, ulMacSizeInBits),
     CMKD_ULONG(CK_SSL3_KEY_MAT_PARAMS, ulKeySizeInBits),
@@ -232,6 +243,11 @@ constexpr std::array kTlsMacFields = {
     CMKD_ULONG(CK_TLS_MAC_PARAMS, prfHashMechanism),
     CMKD_ULONG(CK_TLS_MAC_PARAMS, ulMacLength),
     CMKD_ULONG(CK_TLS_MAC_PARAMS, ulServerOrClient),
+};
+constexpr std::array kTlsPrfFields = {
+    CMKD_BUFFER(CK_TLS_PRF_PARAMS, pSeed, ulSeedLen, kRandom),
+    CMKD_BUFFER(CK_TLS_PRF_PARAMS, pLabel, ulLabelLen, kRandom),
+    CMKD_BUFFER_INOUT(kRoom, CK_TLS_PRF_PARAMS, pOutput, pulOutputLen, kTlsOutput, kOut),
 };
 constexpr std::array kManagedFields = {CMKD_BUFFER(CK_CMKD_MANAGED_PARAMS, pContext, ulContextLen, CMKD_CONTEXT_MAX)};
 constexpr std::array kUlongFields = {ParameterField{FieldKind::kUlong, "value", 0}};
@@ -322,6 +338,7 @@ constexpr std::array kLayouts = {
     KindAndLayout{P::kTls12KeyMaterial, Of<CK_TLS12_KEY_MAT_PARAMS>(kTls12KeyMaterialFields)},
     KindAndLayout{P::kTlsKdf, Of<CK_TLS_KDF_PARAMS>(kTlsKdfFields)},
     KindAndLayout{P::kTlsMac, Of<CK_TLS_MAC_PARAMS>(kTlsMacFields)},
+    KindAndLayout{P::kTlsPrf, Of<CK_TLS_PRF_PARAMS>(kTlsPrfFields)},
     KindAndLayout{P::kManaged, Flat(0)},
     KindAndLayout{P::kManaged, Of<CK_CMKD_MANAGED_PARAMS>(kManagedFields)},
     KindAndLayout{P::kEddsa, Flat(0)},
@@ -384,9 +401,10 @@ Status CheckBuffers(std::span<const ParameterField> fields, const void* paramete
       continue;
     }
     // A fixed length is not said by the caller; without the pointer it is not there.
-    if (field.kind == FieldKind::kBytesOfFixedLength && field.name == "pVersion") continue;
+    const bool only_out = field.direction == Direction::kOut || field.name == "pVersion";
+    if (field.kind == FieldKind::kBytesOfFixedLength && only_out) continue;
     if (field.kind != FieldKind::kBytesWithLength && field.kind != FieldKind::kBytesWithBitLength &&
-        field.kind != FieldKind::kBytesOfFixedLength) {
+        field.kind != FieldKind::kBytesOfFixedLength && field.kind != FieldKind::kRoom) {
       continue;
     }
     const std::size_t bytes = FieldBufferBytes(parameter, field);
@@ -484,17 +502,20 @@ Status CheckX942(const ParameterLayout& layout, const void* parameter) {
   return {};
 }
 
+// FIPS 180-4 section 5.3.6: any t below 512 but 384. Whole bytes only.
+bool IsHashBits(CK_ULONG bits) { return bits >= 8 && bits <= 504 && bits % 8 == 0 && bits != 384; }
+
 Status CheckMacLength(const MechanismRow& row, const CK_MECHANISM& mechanism) {
   // A MAC of no bytes fits everything.
   const std::size_t bytes = ReadMacGeneral(mechanism);
+  if (row.digest == CKM_SHA512_T && !IsHashBits(CK_ULONG{8} * std::min<std::size_t>(bytes, 64)))
+    return Invalid("not a length of SHA-512/t");
   if (bytes < 1 || bytes > MacLength(row, mechanism)) return Invalid("not a length of this MAC");
   return {};
 }
 
-// FIPS 180-4 section 5.3.6: any t below 512 but 384. Whole bytes only.
 Status CheckHashBits(const CK_MECHANISM& mechanism) {
-  const CK_ULONG bits = UlongAt(mechanism.pParameter, 0);
-  if (bits < 8 || bits > 504 || bits % 8 != 0 || bits == 384) return Invalid("not a length of SHA-512/t");
+  if (!IsHashBits(UlongAt(mechanism.pParameter, 0))) return Invalid("not a length of SHA-512/t");
   return {};
 }
 
@@ -597,12 +618,18 @@ Status CheckTlsHash(CK_MECHANISM_TYPE hash) {
 Status CheckTlsPrf(CK_MECHANISM_TYPE prf) { return prf == CKM_TLS_PRF ? Status{} : CheckTlsHash(prf); }
 
 // The blocks that TLS makes keys of: MAC keys, cipher keys and IVs of both sides.
-Status CheckKeyMaterial(const ParameterLayout& layout, const void* parameter) {
+Status CheckKeyMaterial(const MechanismRow& row, const ParameterLayout& layout, const CK_MECHANISM& mechanism) {
+  const void* parameter = mechanism.pParameter;
   for (const char* name : {"ulMacSizeInBits", "ulKeySizeInBits", "ulIVSizeInBits"}) {
     const CK_ULONG bits = Value(layout, parameter, name);
     if (bits % 8 != 0 || bits > 512) return Invalid(std::string(name) + " is no size of a key or an IV");
   }
   if (Value(layout, parameter, "bIsExport") != CK_FALSE) return Invalid("export ciphers are not made");
+  const TlsKeyMaterialParameter given = ReadTlsKeyMaterial(row, mechanism);
+  if (given.mac_bytes + given.key_bytes + given.iv_bytes == 0) return Invalid("nothing is asked for");
+  if (given.iv_bytes != 0 && (given.out->pIVClient == nullptr || given.out->pIVServer == nullptr)) {
+    return Invalid("an IV is NULL but has a length");
+  }
   return {};
 }
 
@@ -642,10 +669,13 @@ Status CheckValues(const MechanismRow& row, const ParameterLayout& layout, const
     case P::kPbkdf2: return CheckPbkdf2(mechanism);
     case P::kTls12Master:
     case P::kTls12Extended: return CheckTlsHash(Value(layout, mechanism.pParameter, "prfHashMechanism"));
-    case P::kTlsKeyMaterial: return CheckKeyMaterial(layout, mechanism.pParameter);
+    case P::kTlsKeyMaterial: return CheckKeyMaterial(row, layout, mechanism);
+    case P::kTlsPrf:
+      if (ResultsIn(row, mechanism)[0].empty()) return Invalid("no output is asked for");
+      return {};
     case P::kTls12KeyMaterial:
       RETURN_IF_ERROR(CheckTlsHash(Value(layout, mechanism.pParameter, "prfHashMechanism")));
-      return CheckKeyMaterial(layout, mechanism.pParameter);
+      return CheckKeyMaterial(row, layout, mechanism);
     case P::kTlsKdf: return CheckTlsPrf(Value(layout, mechanism.pParameter, "prfMechanism"));
     case P::kTlsMac: return CheckTlsMac(row, mechanism);
     case P::kDhPublic:
@@ -714,6 +744,11 @@ std::size_t FieldStructCount(const void* parameter, const ParameterField& field)
 
 std::size_t FieldBufferBytes(const void* parameter, const ParameterField& field) {
   if (field.kind == FieldKind::kBytesOfFixedLength) return field.size;
+  if (field.kind == FieldKind::kRoom) {
+    const CK_ULONG* room;
+    std::memcpy(&room, At(parameter, field.length_offset), sizeof room);
+    return room == nullptr ? 0 : std::min<CK_ULONG>(*room, field.limit + CK_ULONG{1});
+  }
   CK_ULONG length = UlongAt(parameter, field.length_offset);
   if (field.kind == FieldKind::kBytesWithBitLength) length = length / 8 + (length % 8 != 0 ? 1 : 0);
   return std::min<CK_ULONG>(length, field.limit + CK_ULONG{1});
@@ -786,6 +821,7 @@ std::size_t ReadMacGeneral(const CK_MECHANISM& mechanism) {
 }
 
 std::size_t ReadHashBits(const MechanismRow& row, const CK_MECHANISM& mechanism) {
+  if (row.digest == CKM_SHA512_T && row.parameter == P::kMacGeneral) return ReadMacGeneral(mechanism);
   if (row.parameter != P::kHashBits || mechanism.ulParameterLen != sizeof(CK_ULONG)) return DigestLength(row.digest);
   return UlongAt(mechanism.pParameter, 0) / 8;
 }
@@ -795,6 +831,40 @@ TlsMacParameter ReadTlsMac(const MechanismRow& row, const CK_MECHANISM& mechanis
   if (mechanism.ulParameterLen != sizeof(CK_TLS_MAC_PARAMS)) return {0, 12, false};
   const auto& mac = *static_cast<const CK_TLS_MAC_PARAMS*>(mechanism.pParameter);
   return {mac.prfHashMechanism == CKM_TLS_PRF ? 0 : mac.prfHashMechanism, mac.ulMacLength, mac.ulServerOrClient == 1};
+}
+
+std::array<MutableBytes, 3> ResultsIn(const MechanismRow& row, const CK_MECHANISM& mechanism) {
+  const ParameterLayout* layout = LayoutFor(row.parameter, mechanism.ulParameterLen);
+  if (layout == nullptr || mechanism.pParameter == nullptr) return {};
+  if (row.parameter == P::kTlsKeyMaterial || row.parameter == P::kTls12KeyMaterial) {
+    const TlsKeyMaterialParameter given = ReadTlsKeyMaterial(row, mechanism);
+    if (given.out == nullptr || given.iv_bytes > kTlsIv) return {};
+    const auto iv = [&](CK_BYTE* at) { return at == nullptr ? MutableBytes() : MutableBytes(at, given.iv_bytes); };
+    constexpr std::size_t kHandles = offsetof(CK_SSL3_KEY_MAT_OUT, pIVClient);
+    return {MutableBytes(reinterpret_cast<std::uint8_t*>(given.out), kHandles), iv(given.out->pIVClient),
+            iv(given.out->pIVServer)};
+  }
+  for (const ParameterField& field : layout->fields) {
+    const bool alone = field.kind == FieldKind::kRoom || field.kind == FieldKind::kBytesOfFixedLength;
+    if (!alone || field.direction == Direction::kIn) continue;
+    auto* at = static_cast<std::uint8_t*>(const_cast<void*>(FieldPointer(mechanism.pParameter, field)));
+    const std::size_t bytes = FieldBufferBytes(mechanism.pParameter, field);
+    if (at != nullptr && bytes <= field.limit) return {MutableBytes(at, bytes)};
+  }
+  return {};
+}
+
+TlsKeyMaterialParameter ReadTlsKeyMaterial(const MechanismRow& row, const CK_MECHANISM& mechanism) {
+  // The two structs begin the same.
+  const auto& given = *static_cast<const CK_SSL3_KEY_MAT_PARAMS*>(mechanism.pParameter);
+  const bool tls12 = row.parameter == P::kTls12KeyMaterial;
+  const CK_ULONG iv_bits = row.type == CKM_TLS12_KEY_SAFE_DERIVE ? 0 : given.ulIVSizeInBits;
+  return {tls12 ? static_cast<const CK_TLS12_KEY_MAT_PARAMS*>(mechanism.pParameter)->prfHashMechanism : 0,
+          given.ulMacSizeInBits / 8,
+          given.ulKeySizeInBits / 8,
+          iv_bits / 8,
+          given.RandomInfo,
+          given.pReturnedKeyMaterial};
 }
 
 CK_OBJECT_HANDLE* SecondKeyIn(const MechanismRow& row, const CK_MECHANISM& mechanism, bool* used) {

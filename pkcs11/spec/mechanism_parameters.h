@@ -3,6 +3,7 @@
 // apart by hand anywhere else. No crypto here: what the values mean to a cipher is for the simulator.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -25,6 +26,7 @@ enum class FieldKind : std::uint8_t {
   kBytesWithLength,     // a pointer, and at length_offset a CK_ULONG that counts the bytes behind it
   kBytesWithBitLength,  // the same, counted in bits: the bytes are rounded up
   kBytesOfFixedLength,  // a pointer to `size` bytes; the struct has no length for it
+  kRoom,                // a pointer to room that the token fills, and at length_offset one to a CK_ULONG: how much
   kKeyHandle,           // a CK_OBJECT_HANDLE in the struct: a key of the caller's, or 0
   kStruct,              // a pointer to a struct of `size` bytes with `fields` of its own
   kStructArray,         // a pointer, and at length_offset a CK_ULONG that counts such structs, at most `limit`
@@ -108,7 +110,8 @@ ByteView ReadContext(const CK_MECHANISM& mechanism);
 // Bytes of a MAC that CK_MAC_GENERAL_PARAMS asks for; 0 without a parameter.
 std::size_t ReadMacGeneral(const CK_MECHANISM& mechanism);
 
-// Bytes of SHA-512/t for the t of a parameter of kHashBits; for other rows those of the row's digest.
+// Bytes of SHA-512/t for the t of a parameter of kHashBits, or the length that a MAC of it is to have; for other rows
+// those of the row's digest.
 std::size_t ReadHashBits(const MechanismRow& row, const CK_MECHANISM& mechanism);
 
 // CK_TLS_MAC_PARAMS, or what the two mechanisms for TLS 1.0 imply. `hash` is 0 for the PRF of TLS 1.0 and 1.1.
@@ -126,6 +129,21 @@ CK_OBJECT_HANDLE* SecondKeyIn(const MechanismRow& row, const CK_MECHANISM& mecha
 // Whether a key derivation function (CKD_…) is the one of SP 800-56C, in which the counter comes first; the others are
 // those of X9.63.
 bool IsSp800Kdf(CK_ULONG kdf);
+
+// What C_DeriveKey writes through a parameter of this row, in the order of the wire: the version of a TLS master
+// secret, the four handles and two IVs of TLS key material, the output of the TLS PRF. Each is empty where the caller
+// has no room for it. Of the caller's struct only; no length comes from anywhere else.
+std::array<MutableBytes, 3> ResultsIn(const MechanismRow& row, const CK_MECHANISM& mechanism);
+
+// The parameter of TLS key material, of either version: `hash` is 0 for the function of TLS 1.0 and 1.1. Lengths are
+// bytes; CKM_TLS12_KEY_SAFE_DERIVE makes no IVs. Call only after CheckParameter().
+struct TlsKeyMaterialParameter {
+  CK_MECHANISM_TYPE hash;
+  std::size_t mac_bytes, key_bytes, iv_bytes;
+  CK_SSL3_RANDOM_DATA randoms;
+  CK_SSL3_KEY_MAT_OUT* out;
+};
+TlsKeyMaterialParameter ReadTlsKeyMaterial(const MechanismRow& row, const CK_MECHANISM& mechanism);
 
 // The HMAC or CMAC mechanism that SP 800-108 names as its pseudorandom function, or PBKDF2 by its own numbers; 0 if it
 // is not known here.

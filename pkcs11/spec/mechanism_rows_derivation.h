@@ -37,6 +37,8 @@ inline constexpr std::array kTlsRows = {
     Derive(CMKD_NAMED(TLS12_MASTER_KEY_DERIVE_DH), CKK_GENERIC_SECRET, kNoKeyType, P::kTls12Master, kApproved, R::kTlsMaster, 0, kKnown),
     Derive(CMKD_NAMED(TLS12_EXTENDED_MASTER_KEY_DERIVE), CKK_GENERIC_SECRET, kNoKeyType, P::kTls12Extended, kApproved, R::kTlsExtendedMaster, 0, kKnown),
     Derive(CMKD_NAMED(TLS12_EXTENDED_MASTER_KEY_DERIVE_DH), CKK_GENERIC_SECRET, kNoKeyType, P::kTls12Extended, kApproved, R::kTlsExtendedMaster, 0, kKnown),
+    Derive(CMKD_NAMED(TLS12_KEY_AND_MAC_DERIVE), CKK_GENERIC_SECRET, kNoKeyType, P::kTls12KeyMaterial, kApproved, R::kTlsKeyMaterial, 0, "tls_keys_test"),
+    Derive(CMKD_NAMED(TLS12_KEY_SAFE_DERIVE), CKK_GENERIC_SECRET, kNoKeyType, P::kTls12KeyMaterial, kApproved, R::kTlsKeyMaterial, 0, "tls_keys_test"),
     Derive(CMKD_NAMED(TLS_KDF), CKK_GENERIC_SECRET, kNoKeyType, P::kTlsKdf, kApproved, R::kTlsKdf, 0, kKnown),
     Derive(CMKD_NAMED(TLS12_KDF), CKK_GENERIC_SECRET, kNoKeyType, P::kTlsKdf, kApproved, R::kTlsKdf, 0, kKnown),
     Secret(CMKD_NAMED(TLS_MAC), CKK_GENERIC_SECRET, kNoKeyType, kSecretMin, kSecretMax, P::kTlsMac, kSigning, O::kMac, kMany, V::kTrial, kApproved, R::kTlsMac, 0, kKnown),
@@ -45,6 +47,8 @@ inline constexpr std::array kTlsRows = {
     Secret(CMKD_NAMED(TLS10_MAC_CLIENT), CKK_GENERIC_SECRET, kNoKeyType, kSecretMin, kSecretMax, P::kNone, kSigning, O::kMac, kMany, V::kTrial, kLegacy, R::kTlsMac, 0, kKnown),
     Secret(CMKD_NAMED(TLS_PRE_MASTER_KEY_GEN), CKK_GENERIC_SECRET, kNoKeyType, 384, 384, P::kVersion, CKF_GENERATE, O::kNone, kOne, V::kOwnObject, kLegacy, R::kTlsPreMaster, 0, kKnown),
     Derive(CMKD_NAMED(TLS_MASTER_KEY_DERIVE), CKK_GENERIC_SECRET, kNoKeyType, P::kTlsMaster, kLegacy, R::kTlsMaster, 0, kKnown),
+    Derive(CMKD_NAMED(TLS_KEY_AND_MAC_DERIVE), CKK_GENERIC_SECRET, kNoKeyType, P::kTlsKeyMaterial, kLegacy, R::kTlsKeyMaterial, 0, "tls_keys_test"),
+    Derive(CMKD_NAMED(TLS_PRF), CKK_GENERIC_SECRET, kNoKeyType, P::kTlsPrf, kLegacy, R::kTlsPrf, 0, "tls_keys_test"),
     Derive(CMKD_NAMED(TLS_MASTER_KEY_DERIVE_DH), CKK_GENERIC_SECRET, kNoKeyType, P::kTlsMaster, kLegacy, R::kTlsMaster, 0, kKnown),
 };
 // clang-format on

@@ -36,9 +36,12 @@ inline constexpr std::array kDigestFamilies = {
 #undef CMKD_FAMILY
 
 inline constexpr std::array kOtherDigestRows = {
-    // SHA-512/t for any t; the standard leaves open where its HMAC_GENERAL has its t, so that is not here.
+    // SHA-512/t for any t. Of its HMAC_GENERAL the standard says how long the MAC is and not which t is meant; here it
+    // is
+    // the one whose whole MAC is that long.
     Digest(CMKD_NAMED(SHA512_T), P::kHashBits, kApproved),
     Hmac(CMKD_NAMED(SHA512_T_HMAC), CKK_SHA512_T_HMAC, CKM_SHA512_T, kApproved, kKnown),
+    HmacGeneral(CMKD_NAMED(SHA512_T_HMAC_GENERAL), CKK_SHA512_T_HMAC, CKM_SHA512_T, kApproved),
     SecretGen(CMKD_NAMED(SHA512_T_KEY_GEN), CKK_SHA512_T_HMAC, kSecretMin, kSecretMax, kApproved),
     Derive(CMKD_NAMED(SHA512_T_KEY_DERIVATION), kAnyKeyType, kNoKeyType, P::kHashBits, kLegacy, R::kDigestDerive,
            CKM_SHA512_T, kKnown),

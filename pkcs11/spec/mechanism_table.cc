@@ -86,7 +86,8 @@ bool InheritsSecrecy(Recipe recipe) {
     case Recipe::kEcbEncryptData:
     case Recipe::kCbcEncryptData:
     case Recipe::kDigestDerive:
-    case Recipe::kShakeDerive: return true;
+    case Recipe::kShakeDerive:
+    case Recipe::kTlsKeyMaterial: return true;
     default: return false;
   }
 }

@@ -49,6 +49,7 @@ enum class ParameterKind : std::uint8_t {
   kTls12KeyMaterial,  // CK_TLS12_KEY_MAT_PARAMS
   kTlsKdf,            // CK_TLS_KDF_PARAMS
   kTlsMac,            // CK_TLS_MAC_PARAMS
+  kTlsPrf,            // CK_TLS_PRF_PARAMS
   kManaged,           // absent, or CK_CMKD_MANAGED_PARAMS
   kBytes,             // any flat bytes: vendor mechanisms and those whose parameter has no pointers
   kCount
@@ -124,9 +125,11 @@ enum class Recipe : std::uint8_t {
   kCbcEncryptData,
   kTlsMaster,
   kTlsExtendedMaster,
-  kTlsKeyMaterial,
   kTlsKdf,
   kPublicFromPrivate,
+  // Made of kTlsKdf and kExtractBits, and of kTlsKdf (daemon/service/tls_keys.h).
+  kTlsKeyMaterial,
+  kTlsPrf,
   // The daemon makes it of kAesGcm and kEcb (daemon/service/managed_cipher.h), as it makes kHkdfData, kDomainGen and
   // kPublicFromPrivate (daemon/service/public_objects.h).
   kManaged,
@@ -209,7 +212,8 @@ constexpr bool FindsVersions(VersionSearch search) {
 // Whether the daemon makes the mechanism of others, or of nothing secret; devices need not have it.
 constexpr bool IsMadeHere(const MechanismRow& row) {
   return row.recipe == Recipe::kManaged || row.recipe == Recipe::kHkdfData || row.recipe == Recipe::kDomainGen ||
-         row.recipe == Recipe::kPublicFromPrivate;
+         row.recipe == Recipe::kPublicFromPrivate || row.recipe == Recipe::kTlsKeyMaterial ||
+         row.recipe == Recipe::kTlsPrf;
 }
 
 // Whether what a recipe derives takes over the base key's secrecy whatever the template says: anybody could compute one

@@ -99,6 +99,13 @@ inline CK_RV CheckAttributes(const CK_ATTRIBUTE* list, CK_ULONG count) {
   return CKR_OK;
 }
 
+// A mechanism through whose parameter C_DeriveKey may give results (ResultsIn in mechanism_parameters.h): the version
+// of a TLS master secret, TLS keys and IVs.
+struct DerivingMechanism : Mechanism {
+  static constexpr const char* kName = "DerivingMechanism";
+  static DerivingMechanism FromArgs(CK_MECHANISM_PTR m) { return {{m}}; }
+};
+
 // A template with values.
 struct TemplateIn {
   CK_ATTRIBUTE_PTR list = nullptr;
@@ -166,6 +173,14 @@ struct UlongOut {
   Args args() const { return {value}; }
   static UlongOut FromArgs(CK_ULONG_PTR v) { return {v}; }
   CK_RV Check() const { return value == nullptr ? CKR_ARGUMENTS_BAD : CKR_OK; }
+};
+
+// A handle that goes nowhere when the pointer is NULL: phKey of C_DeriveKey, for mechanisms whose keys are told through
+// their parameter. Whether it may be NULL the handler says.
+struct UlongOutOrNull : UlongOut {
+  static constexpr const char* kName = "UlongOutOrNull";
+  static UlongOutOrNull FromArgs(CK_ULONG_PTR v) { return {{v}}; }
+  CK_RV Check() const { return CKR_OK; }
 };
 
 // A variable-length buffer: `data` NULL asks for the length; too short a buffer gives CKR_BUFFER_TOO_SMALL and the

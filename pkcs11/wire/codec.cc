@@ -45,7 +45,8 @@ bool WithinLimits(const void* parameter, std::span<const ParameterField> fields)
         if (!WithinLimits(first + i * field.size, field.inner())) return false;
       }
     }
-    if (field.kind == FieldKind::kBytesWithLength || field.kind == FieldKind::kBytesWithBitLength) {
+    if (field.kind == FieldKind::kBytesWithLength || field.kind == FieldKind::kBytesWithBitLength ||
+        field.kind == FieldKind::kRoom) {
       if (spec::FieldBufferBytes(parameter, field) > field.limit) return false;
     }
   }
@@ -81,6 +82,7 @@ void WriteField(Writer& w, const void* parameter, const ParameterField& field) {
       w.U64(length);
       break;
     }
+    case FieldKind::kRoom: w.U64(spec::FieldBufferBytes(parameter, field)); break;
     case FieldKind::kBytesOfFixedLength: break;
   }
   const void* buffer = spec::FieldPointer(parameter, field);
@@ -123,6 +125,12 @@ void ReadField(Reader& r, Arena& arena, std::uint8_t* parameter, const Parameter
     }
     case FieldKind::kBytesWithLength:
     case FieldKind::kBytesWithBitLength: put_ulong(field.length_offset, r.U64()); break;
+    case FieldKind::kRoom: {
+      auto* room = arena.New<CK_ULONG>();
+      *room = r.U64();
+      std::memcpy(parameter + field.length_offset, &room, sizeof room);
+      break;
+    }
     case FieldKind::kBytesOfFixedLength: break;
   }
   const std::uint8_t given = r.U8();
@@ -417,6 +425,26 @@ void DecodeResponse(Reader& r, spec::ParameterInOut& shape, CK_RV rv) {
     const ByteView bytes = r.Raw(spec::FieldBufferBytes(shape.data, field));
     if (!r.ok()) return;
     if (!bytes.empty()) std::memcpy(const_cast<void*>(buffer), bytes.data(), bytes.size());
+  }
+}
+
+// ---- A mechanism whose parameter has room for results: the pieces of spec::ResultsIn, which both sides find alike.
+
+void EncodeResponse(Writer& w, const spec::DerivingMechanism& shape, CK_RV rv) {
+  const spec::MechanismRow* row =
+      rv == CKR_OK && shape.value != nullptr ? spec::FindMechanism(shape.value->mechanism) : nullptr;
+  if (row == nullptr) return;
+  for (const MutableBytes piece : spec::ResultsIn(*row, *shape.value)) w.Raw(piece);
+}
+
+void DecodeResponse(Reader& r, spec::DerivingMechanism& shape, CK_RV rv) {
+  const spec::MechanismRow* row =
+      rv == CKR_OK && shape.value != nullptr ? spec::FindMechanism(shape.value->mechanism) : nullptr;
+  if (row == nullptr) return;
+  for (const MutableBytes piece : spec::ResultsIn(*row, *shape.value)) {
+    const ByteView bytes = r.Raw(piece.size());
+    if (!r.ok()) return;
+    if (!bytes.empty()) std::memcpy(piece.data(), bytes.data(), bytes.size());
   }
 }
 

@@ -30,6 +30,8 @@ void EncodeRequest(Writer& w, const spec::ParameterInOut& shape);
 CK_RV DecodeRequest(Reader& r, Arena& arena, spec::ParameterInOut& shape);
 void EncodeResponse(Writer& w, const spec::ParameterInOut& shape, CK_RV rv);
 void DecodeResponse(Reader& r, spec::ParameterInOut& shape, CK_RV rv);
+void EncodeResponse(Writer& w, const spec::DerivingMechanism& shape, CK_RV rv);
+void DecodeResponse(Reader& r, spec::DerivingMechanism& shape, CK_RV rv);
 void EncodeRequest(Writer& w, const spec::MechanismInOut& shape);
 CK_RV DecodeRequest(Reader& r, Arena& arena, spec::MechanismInOut& shape);
 void EncodeResponse(Writer& w, const spec::MechanismInOut& shape, CK_RV rv);
@@ -68,6 +70,22 @@ inline CK_RV DecodeRequest(Reader& r, Arena&, spec::Label32& s) {
 
 inline void EncodeRequest(Writer&, const spec::Unused&) {}
 inline CK_RV DecodeRequest(Reader&, Arena&, spec::Unused&) { return CKR_OK; }
+
+inline void EncodeRequest(Writer& w, const spec::UlongOutOrNull& s) { w.U8(s.value != nullptr ? 1 : 0); }
+inline CK_RV DecodeRequest(Reader& r, Arena& arena, spec::UlongOutOrNull& s) {
+  const std::uint8_t given = r.U8();
+  if (given > 1) return CKR_ARGUMENTS_BAD;
+  if (given == 1) s.value = arena.New<CK_ULONG>();
+  return CKR_OK;
+}
+inline void EncodeResponse(Writer& w, const spec::UlongOutOrNull& s, CK_RV rv) {
+  if (rv == CKR_OK && s.value != nullptr) w.U64(*s.value);
+}
+inline void DecodeResponse(Reader& r, spec::UlongOutOrNull& s, CK_RV rv) {
+  if (rv != CKR_OK || s.value == nullptr) return;
+  const CK_ULONG value = r.U64();
+  if (r.ok()) *s.value = value;
+}
 
 inline void EncodeRequest(Writer&, const spec::UlongOut&) {}
 inline CK_RV DecodeRequest(Reader&, Arena& arena, spec::UlongOut& s) {

@@ -1,6 +1,8 @@
 // C: derivation.
 #include <openssl/hmac.h>
 
+#include <algorithm>
+
 #include "pkcs11/spec/cryptoki.h"
 #include "tests/attacks/cases.h"
 
@@ -272,6 +274,77 @@ void C09(Bench& bench, Trial& trial) {
     trial.Broken("CKA_DERIVE_TEMPLATE is not applied");
 }
 
+// The parameters of the TLS derivations (PKCS#11 3.2, "TLS 1.2 Mechanisms").
+struct TlsRandoms {
+  CK_BYTE* client;
+  CK_ULONG client_bytes;
+  CK_BYTE* server;
+  CK_ULONG server_bytes;
+};
+struct TlsKeysOut {
+  CK_OBJECT_HANDLE keys[4];
+  CK_BYTE* ivs[2];
+};
+struct TlsKeys {
+  CK_ULONG mac_bits, key_bits, iv_bits;
+  CK_BBOOL is_export;
+  TlsRandoms randoms;
+  TlsKeysOut* out;
+  CK_MECHANISM_TYPE hash;
+};
+struct TlsPrf {
+  CK_BYTE* seed;
+  CK_ULONG seed_bytes;
+  CK_BYTE* label;
+  CK_ULONG label_bytes;
+  CK_BYTE* output;
+  CK_ULONG* output_bytes;
+};
+
+// No keys are asked for, so that the IVs are the bytes which are keys at other lengths; then keys of one byte each.
+void TakeTlsKeysAsIvs(Bench& bench, Trial& trial, CK_OBJECT_HANDLE base) {
+  Bytes randoms = Random(64), ivs(128);
+  TlsKeysOut out{{}, {ivs.data(), ivs.data() + 64}};
+  for (const CK_MECHANISM_TYPE type :
+       {CKM_TLS_KEY_AND_MAC_DERIVE, CKM_TLS12_KEY_AND_MAC_DERIVE, CKM_TLS12_KEY_SAFE_DERIVE}) {
+    TlsKeys parameter{0, 0, 256, CK_FALSE, {randoms.data(), 32, randoms.data() + 32, 32}, &out, CKM_SHA256};
+    // TLS 1.0 has the same struct without the hash.
+    const CK_ULONG bytes = sizeof parameter - (type == CKM_TLS_KEY_AND_MAC_DERIVE ? sizeof parameter.hash : 0);
+    const auto derive = [&](Template wanted) {
+      CK_MECHANISM mechanism{type, &parameter, bytes};
+      return bench.f()->C_DeriveKey(bench.session(), &mechanism, base, wanted.data(), wanted.size(), nullptr);
+    };
+    const auto written = [&] { return std::any_of(ivs.begin(), ivs.end(), [](std::uint8_t b) { return b != 0; }); };
+    (void)trial.Through("C_DeriveKey for IVs only", derive(Template()), kNoDerive);
+    if (written()) return trial.Broken("bytes of keys come out as IVs");
+    parameter.mac_bits = 8;
+    parameter.iv_bits = 0;
+    if (trial.Through("C_DeriveKey of MAC keys of one byte", derive(Template()), kNoDerive) &&
+        SearchByte(bench, out.keys[0], {}) >= 0)
+      return trial.Broken("the block of keys is cut into bytes that are found by trying");
+    parameter.mac_bits = 256;
+    Bytes value;
+    if (trial.Through("C_DeriveKey of open MAC keys", derive(Open(32)), kNoDerive) &&
+        bench.Get(out.keys[0], CKA_VALUE, value) == CKR_OK && !value.empty())
+      return trial.Broken("a key of the connection is readable");
+    out = {{}, {ivs.data(), ivs.data() + 64}};
+  }
+}
+
+// The function that makes keys, with its output for the caller: the label of the block of keys, and that of finished
+// messages at the length of a key.
+void TakeTlsKeysAsOutput(Bench& bench, Trial& trial, CK_OBJECT_HANDLE base) {
+  for (const std::string label : {"key expansion", "client finished"}) {
+    Bytes seed = Random(64), name = ToBytes(AsBytes(label)), output(64);
+    CK_ULONG length = output.size();
+    TlsPrf parameter{seed.data(), seed.size(), name.data(), name.size(), output.data(), &length};
+    CK_MECHANISM mechanism{CKM_TLS_PRF, &parameter, sizeof parameter};
+    const CK_RV rv = bench.f()->C_DeriveKey(bench.session(), &mechanism, base, nullptr, 0, nullptr);
+    if (trial.Through("C_DeriveKey TLS_PRF", rv, kNoDerive))
+      trial.Broken("bytes that are keys come out of a sensitive key");
+  }
+}
+
 // Mechanisms that write keys or IVs into their parameter.
 void C10(Bench& bench, Trial& trial) {
   CK_OBJECT_HANDLE base = 0, derived = 0;
@@ -290,6 +363,8 @@ void C10(Bench& bench, Trial& trial) {
                      bench.Derive(Mechanism::Flat(way.type, Bytes(64)), base, MacKey(32), derived),
                      {CKR_MECHANISM_INVALID, CKR_MECHANISM_PARAM_INVALID}, "a legacy derivation gives keys away");
   }
+  TakeTlsKeysAsIvs(bench, trial, base);
+  TakeTlsKeysAsOutput(bench, trial, base);
 }
 
 constexpr Case kCases[] = {

@@ -19,6 +19,7 @@ class ShapeVisitor {
   virtual void On(spec::Label32& shape) = 0;
   virtual void On(spec::Unused& shape) = 0;
   virtual void On(spec::Mechanism& shape) = 0;
+  virtual void On(spec::DerivingMechanism& shape) = 0;
   virtual void On(spec::MechanismInOut& shape) = 0;
   virtual void On(spec::TemplateIn& shape) = 0;
   virtual void On(spec::TemplateInOut& shape) = 0;

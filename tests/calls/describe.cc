@@ -41,13 +41,16 @@ class Describer : public ShapeVisitor {
       default: break;
     }
     CK_ULONG length = 0;
-    if (field.kind != spec::FieldKind::kBytesOfFixedLength) {
+    if (field.kind == spec::FieldKind::kRoom) {
+      length = spec::FieldBufferBytes(parameter, field);
+    } else if (field.kind != spec::FieldKind::kBytesOfFixedLength) {
       std::memcpy(&length, base + field.length_offset, sizeof length);
     }
     Number(length);
     const void* buffer = spec::FieldPointer(parameter, field);
     Flag(buffer != nullptr);
-    if (buffer != nullptr) Data(buffer, spec::FieldBufferBytes(parameter, field));
+    const bool only_out = field.direction == spec::Direction::kOut;
+    if (buffer != nullptr && !only_out) Data(buffer, spec::FieldBufferBytes(parameter, field));
   }
 };
 
@@ -61,6 +64,7 @@ class RequestDescriber final : public Describer {
   }
   void On(spec::Label32& shape) override { Data(shape.text, 32); }
   void On(spec::Unused&) override {}
+  void On(spec::DerivingMechanism& shape) override { On(static_cast<spec::Mechanism&>(shape)); }
   void On(spec::Mechanism& shape) override {
     Flag(shape.value != nullptr);
     if (shape.value == nullptr) return;
@@ -158,6 +162,31 @@ class ResultDescriber final : public Describer {
   void On(spec::Label32&) override {}
   void On(spec::Unused&) override {}
   void On(spec::Mechanism&) override {}
+  // Written from the meaning: what a TLS derivation gives beside its key.
+  void On(spec::DerivingMechanism& shape) override {
+    if (!ok_ || shape.value == nullptr || shape.value->pParameter == nullptr) return;
+    const CK_MECHANISM& m = *shape.value;
+    const auto given = [&](std::size_t bytes) { return m.ulParameterLen == bytes; };
+    const bool tls12 = m.mechanism == CKM_TLS12_KEY_AND_MAC_DERIVE || m.mechanism == CKM_TLS12_KEY_SAFE_DERIVE;
+    if ((tls12 && given(sizeof(CK_TLS12_KEY_MAT_PARAMS))) ||
+        (m.mechanism == CKM_TLS_KEY_AND_MAC_DERIVE && given(sizeof(CK_SSL3_KEY_MAT_PARAMS)))) {
+      const auto& keys = *static_cast<const CK_SSL3_KEY_MAT_PARAMS*>(m.pParameter);
+      const CK_SSL3_KEY_MAT_OUT* out = keys.pReturnedKeyMaterial;
+      const CK_ULONG iv = m.mechanism == CKM_TLS12_KEY_SAFE_DERIVE ? 0 : keys.ulIVSizeInBits / 8;
+      if (out == nullptr || iv > 64) return;
+      for (const CK_ULONG handle : {out->hClientMacSecret, out->hServerMacSecret, out->hClientKey, out->hServerKey}) {
+        Number(handle);
+      }
+      if (out->pIVClient != nullptr) Data(out->pIVClient, iv);
+      if (out->pIVServer != nullptr) Data(out->pIVServer, iv);
+    } else if (m.mechanism == CKM_TLS_PRF && given(sizeof(CK_TLS_PRF_PARAMS))) {
+      const auto& prf = *static_cast<const CK_TLS_PRF_PARAMS*>(m.pParameter);
+      if (prf.pOutput != nullptr) Data(prf.pOutput, *prf.pulOutputLen);
+    } else if (m.mechanism == CKM_TLS12_MASTER_KEY_DERIVE && given(sizeof(CK_TLS12_MASTER_KEY_DERIVE_PARAMS))) {
+      const CK_VERSION* version = static_cast<const CK_TLS12_MASTER_KEY_DERIVE_PARAMS*>(m.pParameter)->pVersion;
+      if (version != nullptr) Data(version, 2);
+    }
+  }
   void On(spec::MechanismInOut& shape) override {
     spec::ParameterInOut parameter = shape.parameter();
     On(parameter);

@@ -99,6 +99,15 @@ void RequestFiller::FillParameter(std::uint8_t* parameter, std::span<const spec:
         continue;
       case spec::FieldKind::kBytesWithLength:
       case spec::FieldKind::kBytesWithBitLength: break;
+      case spec::FieldKind::kRoom: {
+        auto* room = memory_.New<CK_ULONG>();
+        *room = Below(kRoomBytes);
+        std::memcpy(parameter + field.length_offset, &room, sizeof room);
+        if (Below(5) == 0) continue;
+        std::uint8_t* data = Room(*room);
+        std::memcpy(parameter + field.offset, &data, sizeof data);
+        continue;
+      }
       case spec::FieldKind::kBytesOfFixedLength: {
         if (Below(4) == 0) continue;
         std::uint8_t* data = Room(field.size);
@@ -127,7 +136,8 @@ void RequestFiller::On(spec::Mechanism& shape) {
   m->mechanism = Below(8) == 0 ? Number() : row.type;
   if (Below(8) == 0) return;
   // A length that some kind of parameter has, or any.
-  static constexpr std::size_t kLengths[] = {0, 1, 4, 8, 16, 24, 32, 40, 48, 56, spec::kParameterStructBytesMax};
+  static constexpr std::size_t kLengths[] = {0,  1,  4,  8,  16, 24, 32,
+                                             40, 48, 56, 64, 72, 80, spec::kParameterStructBytesMax};
   std::size_t length = kLengths[Below(std::size(kLengths))];
   for (std::size_t tries = 0; tries < 64 && spec::LayoutFor(row.parameter, length) == nullptr; ++tries) {
     length = kLengths[Below(std::size(kLengths))];
@@ -280,6 +290,12 @@ void ResultFiller::On(spec::ParameterInOut& shape) {
     void* buffer = const_cast<void*>(spec::FieldPointer(shape.data, field));
     if (buffer != nullptr) Fill(buffer, spec::FieldBufferBytes(shape.data, field));
   }
+}
+
+void ResultFiller::On(spec::DerivingMechanism& shape) {
+  const spec::MechanismRow* row = shape.value == nullptr ? nullptr : spec::FindMechanism(shape.value->mechanism);
+  if (row == nullptr) return;
+  for (const MutableBytes piece : spec::ResultsIn(*row, *shape.value)) Fill(piece.data(), piece.size());
 }
 
 void ResultFiller::On(spec::MechanismInOut& shape) {

@@ -24,6 +24,7 @@ class RequestFiller final : public ShapeVisitor {
   void On(spec::Label32& shape) override;
   void On(spec::Unused&) override {}
   void On(spec::Mechanism& shape) override;
+  void On(spec::DerivingMechanism& shape) override { On(static_cast<spec::Mechanism&>(shape)); }
   void On(spec::MechanismInOut& shape) override;
   void On(spec::TemplateIn& shape) override;
   void On(spec::TemplateInOut& shape) override;
@@ -68,6 +69,7 @@ class ResultFiller final : public ShapeVisitor {
   void On(spec::Label32&) override {}
   void On(spec::Unused&) override {}
   void On(spec::Mechanism&) override {}
+  void On(spec::DerivingMechanism& shape) override;
   void On(spec::MechanismInOut& shape) override;
   void On(spec::TemplateIn&) override {}
   void On(spec::TemplateInOut& shape) override;

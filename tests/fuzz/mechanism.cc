@@ -37,6 +37,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const bool inside = field.kind == spec::FieldKind::kUlong || field.kind == spec::FieldKind::kByte ||
                         field.kind == spec::FieldKind::kFixedBytes || field.kind == spec::FieldKind::kKeyHandle;
     if (inside) continue;
+    if (field.kind == spec::FieldKind::kStruct || field.kind == spec::FieldKind::kStructArray) {
+      FUZZ_CHECK(spec::FieldStructCount(mechanism.pParameter, field) <= field.limit);
+      continue;
+    }
     const std::size_t bytes = spec::FieldBufferBytes(mechanism.pParameter, field);
     const bool fixed = field.kind == spec::FieldKind::kBytesOfFixedLength;
     FUZZ_CHECK(bytes <= field.limit || fixed);
@@ -46,6 +50,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     FUZZ_CHECK(buffer != nullptr || bytes == 0);
     if (buffer != nullptr) sum += Sum({buffer, bytes});
   }
+  for (const MutableBytes piece : spec::ResultsIn(*row, mechanism)) sum += Sum(piece);
   if (row->parameter == spec::ParameterKind::kGcm) {
     const spec::GcmParameter gcm = spec::ReadGcm(mechanism);
     sum += Sum(gcm.iv) + Sum(gcm.aad);

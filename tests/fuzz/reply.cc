@@ -16,6 +16,7 @@ class Honest final : public cmkd::tests::ShapeVisitor {
   void On(cmkd::spec::Label32&) override {}
   void On(cmkd::spec::Unused&) override {}
   void On(cmkd::spec::Mechanism&) override {}
+  void On(cmkd::spec::DerivingMechanism&) override {}
   void On(cmkd::spec::MechanismInOut&) override {}
   void On(cmkd::spec::TemplateIn&) override {}
   void On(cmkd::spec::TemplateInOut& s) override {

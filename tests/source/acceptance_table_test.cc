@@ -31,6 +31,7 @@ struct Table {
 constexpr Table kTables[] = {
     {"tests/ACCEPTANCE.md", 60},   // the features of a key management service
     {"docs/firmware_sim.md", 20},  // what a validated device has to do
+    {"tests/CONSUMERS.md", 25},    // the needs of real programs
 };
 
 bool IsHead(const std::string& line) {
@@ -60,6 +61,19 @@ TEST(AcceptanceTable, NamesTestsThatAreThere) {
       }
     }
     EXPECT_GE(rows, table.rows_min) << table.path;
+  }
+}
+
+// The other way round: a test of a quirk that no row names protects nobody in particular.
+TEST(AcceptanceTable, EveryQuirkIsInTheTableOfPrograms) {
+  std::string table;
+  for (const SourceFile& file : SourceTree()) {
+    if (file.path != "tests/CONSUMERS.md") continue;
+    for (const std::string& line : file.lines) table += line;
+  }
+  for (const std::string& test : Tests()) {
+    const bool quirk = test.starts_with("Quirk.") || test.starts_with("KeyQuirk.");
+    EXPECT_TRUE(!quirk || table.find('`' + test + '`') != std::string::npos) << test;
   }
 }
 

@@ -63,6 +63,7 @@ class RoomCounter final : public ShapeVisitor {
   void On(spec::Label32&) override {}
   void On(spec::Unused&) override {}
   void On(spec::Mechanism&) override {}
+  void On(spec::DerivingMechanism&) override {}
   void On(spec::MechanismInOut&) override {}
   void On(spec::TemplateIn&) override {}
   void On(spec::TemplateInOut& s) override {

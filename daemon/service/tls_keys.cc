@@ -1,0 +1,211 @@
+// See tls_keys.h. The block of keys is PRF(master, "key expansion", server random ‖ client random), cut in the order
+// MAC keys, cipher keys, IVs, the client's before the server's (RFC 2246 section 6.3, RFC 5246 section 6.3).
+#include "daemon/service/tls_keys.h"
+
+#include <algorithm>
+
+#include "daemon/service/derived_bytes.h"
+#include "daemon/service/new_object.h"
+#include "daemon/service/open_key.h"
+#include "pkcs11/spec/key_facts.h"
+#include "pkcs11/spec/mechanism_parameters.h"
+
+namespace cmkd::daemon {
+namespace {
+
+// CKM_TLS_KDF's parameter with a label of ours; `first` and `second` follow it as they stand. `hash` 0: that of
+// TLS 1.0.
+CK_TLS_KDF_PARAMS Kdf(CK_MECHANISM_TYPE hash, ByteView label, ByteView first, ByteView second) {
+  const auto bytes = [](ByteView view) { return const_cast<CK_BYTE_PTR>(view.data()); };
+  return {hash == 0 ? CKM_TLS_PRF : hash,
+          bytes(label),
+          label.size(),
+          {bytes(first), first.size(), bytes(second), second.size()},
+          nullptr,
+          0};
+}
+
+bool IsOpen(const Object& key) {
+  return !key.attributes.Bool(CKA_SENSITIVE, true) && key.attributes.Bool(CKA_EXTRACTABLE, false);
+}
+
+// Pieces of the block, one after another, each a key of the device.
+class Block {
+ public:
+  Block(Backend& backend, const cmk::Material& material, const WrappingKey& under)
+      : backend_(backend), block_(backend, material), under_(under) {}
+
+  Fallible<Made> NextKey(CK_KEY_TYPE type, std::size_t bytes) {
+    CK_ULONG bit = Skip(bytes);
+    return backend_.DeriveKey(Extract(bit), block_.name(), Whole(), nullptr, type, bytes, under_);
+  }
+  Fallible<Bytes> NextBytes(std::size_t bytes) {
+    CK_ULONG bit = Skip(bytes);
+    return DeriveBytes(backend_, Extract(bit), block_.name(), Whole(), nullptr, bytes, under_);
+  }
+
+ private:
+  static CK_MECHANISM Extract(CK_ULONG& bit) { return {CKM_EXTRACT_KEY_FROM_KEY, &bit, sizeof bit}; }
+  KeyMaterial Whole() const { return Temporary(CKO_SECRET_KEY, CKK_GENERIC_SECRET, block_.material(), under_); }
+  CK_ULONG Skip(std::size_t bytes) { return 8 * std::exchange(at_, at_ + bytes); }
+
+  Backend& backend_;
+  ShortLived block_;
+  const WrappingKey& under_;
+  std::size_t at_ = 0;
+};
+
+// One of the two kinds of key that a connection has, by its template.
+struct KeyKind {
+  CK_KEY_TYPE type = CKK_GENERIC_SECRET;
+  std::size_t bytes = 0;
+  spec::Attributes attributes;
+};
+
+bool IsUsage(CK_ATTRIBUTE_TYPE type) {
+  static constexpr CK_ATTRIBUTE_TYPE kUsages[] = {CKA_ENCRYPT, CKA_DECRYPT, CKA_SIGN,  CKA_VERIFY,
+                                                  CKA_WRAP,    CKA_UNWRAP,  CKA_DERIVE};
+  return std::find(std::begin(kUsages), std::end(kUsages), type) != std::end(kUsages);
+}
+
+// The template of the MAC keys is the caller's but for what belongs to the cipher keys (3.2, "Key and MAC derivation").
+std::vector<CK_ATTRIBUTE> ForMacs(std::span<const CK_ATTRIBUTE> given) {
+  static const CK_KEY_TYPE kType = CKK_GENERIC_SECRET;
+  static const CK_BBOOL kYes = CK_TRUE;
+  std::vector<CK_ATTRIBUTE> own;
+  for (const CK_ATTRIBUTE& attribute : given) {
+    const bool theirs = attribute.type == CKA_KEY_TYPE || attribute.type == CKA_VALUE_LEN || IsUsage(attribute.type);
+    if (!theirs) own.push_back(attribute);
+  }
+  own.push_back({CKA_KEY_TYPE, const_cast<CK_KEY_TYPE*>(&kType), sizeof kType});
+  for (const CK_ATTRIBUTE_TYPE usage : {CKA_SIGN, CKA_VERIFY}) {
+    own.push_back({usage, const_cast<CK_BBOOL*>(&kYes), sizeof kYes});
+  }
+  return own;
+}
+
+Fallible<KeyKind> Describe(Invocation& invocation, const Object& base, std::span<const CK_ATTRIBUTE> given,
+                           std::size_t bytes) {
+  ASSIGN_OR_RETURN(const auto token, TokenOf(invocation));
+  ASSIGN_OR_RETURN(spec::Attributes whole, spec::MergeForced(base.attributes.View(CKA_DERIVE_TEMPLATE), given));
+  KeyKind kind;
+  kind.bytes = bytes;
+  kind.type = static_cast<CK_KEY_TYPE>(whole.Ulong(CKA_KEY_TYPE).value_or(CKK_GENERIC_SECRET));
+  if (whole.Ulong(CKA_VALUE_LEN).value_or(bytes) != bytes)
+    return Fail(CKR_TEMPLATE_INCONSISTENT, "CKA_VALUE_LEN is not what ulKeySizeInBits says");
+  if (spec::FindAttribute(CKA_VALUE_LEN, CKO_SECRET_KEY, kind.type) != nullptr) whole.SetUlong(CKA_VALUE_LEN, bytes);
+  const spec::CTemplate list = whole.ToTemplate();
+  spec::TemplateContext context = ContextFor(invocation, *token, spec::Verb::kDerive, CKO_SECRET_KEY, kind.type);
+  context.current = &base.attributes;
+  context.inherits_secrecy = true;
+  RETURN_IF_ERROR(spec::CheckTemplate(context, list));
+  kind.attributes = spec::Complete(context, list);
+  if (kind.attributes.Ulong(CKA_CLASS) != CKO_SECRET_KEY || kind.attributes.Bool(CKA_TOKEN))
+    return Fail(CKR_TEMPLATE_INCONSISTENT, "the keys of a connection are secret keys of a session");
+  if (!spec::IsSecretLength(kind.type, bytes)) return Fail(CKR_KEY_SIZE_RANGE, "no length of such a key");
+  RETURN_IF_ERROR(CheckNewObject(invocation, *token, kind.attributes));
+  return kind;
+}
+
+// What has been kept, taken away again unless all of it is there.
+class AllOrNone {
+ public:
+  explicit AllOrNone(Invocation& invocation) : invocation_(invocation) {}
+  ~AllOrNone() {
+    for (const CK_OBJECT_HANDLE handle : kept_) {
+      const ObjectPtr object = invocation_.application->RemoveObject(handle);
+      if (object == nullptr) continue;
+      Release(invocation_.daemon, {object});
+      invocation_.trailers.push_back({wire::TrailerKind::kForgetObject, 0, handle, {}});
+    }
+  }
+  AllOrNone(const AllOrNone&) = delete;
+  AllOrNone& operator=(const AllOrNone&) = delete;
+
+  Fallible<CK_OBJECT_HANDLE> Keep(const KeyKind& kind, Made made) {
+    ASSIGN_OR_RETURN(const CK_OBJECT_HANDLE handle,
+                     KeepKey(invocation_, kind.attributes, std::move(made), cmk::Origin::kDerived));
+    kept_.push_back(handle);
+    return handle;
+  }
+  void All() { kept_.clear(); }
+
+ private:
+  Invocation& invocation_;
+  std::vector<CK_OBJECT_HANDLE> kept_;
+};
+
+}  // namespace
+
+Status DeriveTlsKeys(Invocation& invocation, const spec::MechanismRow& row, const CK_MECHANISM& mechanism,
+                     const Object& base, std::span<const CK_ATTRIBUTE> given) {
+  const spec::TlsKeyMaterialParameter parameter = spec::ReadTlsKeyMaterial(row, mechanism);
+  if (parameter.iv_bytes != 0 && !IsOpen(base))
+    return Fail(CKR_TEMPLATE_INCONSISTENT, "a master secret that is sensitive or does not leave gives no IVs");
+  KeyKind macs, ciphers;
+  if (parameter.mac_bytes != 0) {
+    ASSIGN_OR_RETURN(macs, Describe(invocation, base, ForMacs(given), parameter.mac_bytes));
+  }
+  if (parameter.key_bytes != 0) {
+    ASSIGN_OR_RETURN(ciphers, Describe(invocation, base, given, parameter.key_bytes));
+  }
+  ASSIGN_OR_RETURN(const Candidate from, CurrentCandidate(invocation, base, cmk::Use::kProcess, Moment::kDerive));
+  ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
+  ASSIGN_OR_RETURN(const Custodian::Under under, UnderFor(invocation, {}));
+  RETURN_IF_ERROR(CountUse(invocation, base, from, cmk::Use::kProcess, row.type, 0));
+  invocation.audit.version = from.version.value;
+
+  const ByteView client{parameter.randoms.pClientRandom, parameter.randoms.ulClientRandomLen};
+  const ByteView server{parameter.randoms.pServerRandom, parameter.randoms.ulServerRandomLen};
+  CK_TLS_KDF_PARAMS kdf = Kdf(parameter.hash, AsBytes(std::string_view("key expansion")), server, client);
+  const std::size_t bytes = 2 * (parameter.mac_bytes + parameter.key_bytes + parameter.iv_bytes);
+  ASSIGN_OR_RETURN(const Made whole, backend->DeriveKey({CKM_TLS_KDF, &kdf, sizeof kdf}, from.name, from.material,
+                                                        nullptr, CKK_GENERIC_SECRET, bytes, under.key));
+  Block block(*backend, whole.material, under.key);
+  AllOrNone kept(invocation);
+  CK_OBJECT_HANDLE handles[4] = {};
+  for (std::size_t i = 0; i < std::size(handles); ++i) {
+    const KeyKind& kind = i < 2 ? macs : ciphers;
+    if (kind.bytes == 0) continue;
+    ASSIGN_OR_RETURN(Made made, block.NextKey(kind.type, kind.bytes));
+    ASSIGN_OR_RETURN(handles[i], kept.Keep(kind, std::move(made)));
+  }
+  if (parameter.iv_bytes != 0) {
+    for (CK_BYTE* iv : {parameter.out->pIVClient, parameter.out->pIVServer}) {
+      ASSIGN_OR_RETURN(const Bytes value, block.NextBytes(parameter.iv_bytes));
+      if (value.size() != parameter.iv_bytes) return Fail(CKR_DEVICE_ERROR, "the device gave too few bytes");
+      std::copy(value.begin(), value.end(), iv);
+    }
+  }
+  kept.All();
+  parameter.out->hClientMacSecret = handles[0];
+  parameter.out->hServerMacSecret = handles[1];
+  parameter.out->hClientKey = handles[2];
+  parameter.out->hServerKey = handles[3];
+  return {};
+}
+
+Status DeriveTlsPrf(Invocation& invocation, const spec::MechanismRow& row, const CK_MECHANISM& mechanism,
+                    const Object& base) {
+  const auto& parameter = *static_cast<const CK_TLS_PRF_PARAMS*>(mechanism.pParameter);
+  const MutableBytes out = spec::ResultsIn(row, mechanism)[0];
+  const ByteView label{parameter.pLabel, parameter.ulLabelLen}, seed{parameter.pSeed, parameter.ulSeedLen};
+  const bool finished = std::ranges::equal(label, AsBytes(std::string_view("client finished"))) ||
+                        std::ranges::equal(label, AsBytes(std::string_view("server finished")));
+  constexpr std::size_t kVerifyDataBytes = 12;
+  if (!IsOpen(base) && (!finished || out.size() != kVerifyDataBytes))
+    return Fail(CKR_TEMPLATE_INCONSISTENT, "a key that is sensitive or does not leave gives only verify_data");
+  ASSIGN_OR_RETURN(const Candidate from, CurrentCandidate(invocation, base, cmk::Use::kProcess, Moment::kDerive));
+  ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
+  ASSIGN_OR_RETURN(const Custodian::Under under, UnderFor(invocation, {}));
+  RETURN_IF_ERROR(CountUse(invocation, base, from, cmk::Use::kProcess, row.type, 0));
+  invocation.audit.version = from.version.value;
+  CK_TLS_KDF_PARAMS kdf = Kdf(0, label, seed, {});
+  ASSIGN_OR_RETURN(const Bytes made, DeriveBytes(*backend, {CKM_TLS_KDF, &kdf, sizeof kdf}, from.name, from.material,
+                                                 nullptr, out.size(), under.key));
+  if (made.size() != out.size()) return Fail(CKR_DEVICE_ERROR, "the device gave too few bytes");
+  std::copy(made.begin(), made.end(), out.begin());
+  return {};
+}
+
+}  // namespace cmkd::daemon
