@@ -6,6 +6,7 @@
 #include "conformance/plan.h"
 #include "conformance/read.h"
 #include "conformance/samples.h"
+#include "pkcs11/spec/vendor.h"
 
 namespace cmkd::conformance {
 namespace {

@@ -3,6 +3,8 @@
 
 #include <cstring>
 
+#include "pkcs11/spec/vendor.h"
+
 namespace cmkd::conformance {
 namespace {
 
