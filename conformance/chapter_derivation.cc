@@ -43,7 +43,9 @@ class Derivation {
       case ParameterKind::kUlong: number_ = variant != 0 ? 16 : 0; return Put(number_);
       case ParameterKind::kHashBits: number_ = 256; return Put(number_);
       case ParameterKind::kKeyHandle: number_ = second; return Put(number_);
-      case ParameterKind::kStringData: string_ = {data_, 32}; return Put(string_);
+      case ParameterKind::kStringData:
+        string_ = {data_, row.recipe == spec::Recipe::kConcatenateDataAndBase ? CK_ULONG{8} : CK_ULONG{32}};
+        return Put(string_);
       case ParameterKind::kIvAndData8: des_ = {{1, 2, 3, 4, 5, 6, 7, 8}, data_, 32}; return Put(des_);
       case ParameterKind::kIvAndData16: aes_ = {{1, 2, 3, 4, 5, 6, 7, 8}, data_, 32}; return Put(aes_);
       case ParameterKind::kHkdf:

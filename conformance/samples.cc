@@ -146,9 +146,14 @@ std::shared_ptr<Sample> MakeSample(const Offer& offer, CK_FLAGS use) {
   sample->tells_tampering = row.output == OutputRule::kPlusTag || row.output == OutputRule::kManaged ||
                             IsKeyWrap(row) || row.parameter == ParameterKind::kOaep;
   sample->whole_blocks = row.recipe == spec::Recipe::kEcb || row.recipe == spec::Recipe::kCbc;
-  sample->one_length = IsRsa(row) || row.output == OutputRule::kKeyWrap || row.parameter == ParameterKind::kCcm;
+  sample->one_length = IsRsa(row) || row.output == OutputRule::kManaged || row.output == OutputRule::kKeyWrap ||
+                       row.parameter == ParameterKind::kCcm;
   const bool steals = row.recipe == spec::Recipe::kCts || row.recipe == spec::Recipe::kXts;
-  sample->shortest = sample->one_length ? sample->message.size() : IsKeyWrap(row) ? 16 : steals ? 17 : 0;
+  sample->shortest = sample->one_length               ? sample->message.size()
+                     : IsKeyWrap(row)                 ? 16
+                     : steals                         ? 17
+                     : row.output == OutputRule::kSm2 ? 1
+                                                      : 0;
   return sample;
 }
 

@@ -518,11 +518,17 @@ Fallible<Made> Pkcs11Backend::DeriveKey(const CK_MECHANISM& mechanism, const Key
   ObjectPlan plan;
   plan.key_type = type;
   plan.value_bytes = value_bytes;
+  // The new key must leave the device under the wrapping key, and devices derive no key that may leave of one that may
+  // not. What may leave cmkd is said by its own records (WrapKey).
+  const auto to_derive = [](KeyMaterial key) {
+    if (key.object_class == CKO_SECRET_KEY) key.extractable = true;
+    return key;
+  };
   return MakeKey(plan, under, [&](Session& session, ObjectTemplate& attributes, CK_OBJECT_HANDLE* made) -> CK_RV {
-    const Fallible<CK_OBJECT_HANDLE> key = session.Load(name, base);
+    const Fallible<CK_OBJECT_HANDLE> key = session.Load(name, to_derive(base));
     if (!key.ok()) return key.error().rv;
     if (second != nullptr) {
-      const Fallible<CK_OBJECT_HANDLE> other = session.Load(second->name, second->material);
+      const Fallible<CK_OBJECT_HANDLE> other = session.Load(second->name, to_derive(second->material));
       if (!other.ok()) return other.error().rv;
       *second->handle = *other;
     }

@@ -36,6 +36,17 @@ Fallible<CK_KEY_TYPE> GeneratedType(const spec::MechanismRow& row, std::span<con
   return Fail(CKR_TEMPLATE_INCONSISTENT, "the template names another key type than the mechanism makes");
 }
 
+// What a mechanism makes of one length only need not be said (3.2, "Pre-master key generation").
+std::vector<CK_ATTRIBUTE> WithImplicitLength(const spec::MechanismRow& row, CK_KEY_TYPE type,
+                                             std::span<const CK_ATTRIBUTE> given) {
+  static const CK_ULONG kBytes = 48;
+  std::vector<CK_ATTRIBUTE> all(given.begin(), given.end());
+  const bool named = std::any_of(all.begin(), all.end(), [](const auto& a) { return a.type == CKA_VALUE_LEN; });
+  if (row.recipe == spec::Recipe::kTlsPreMaster && type == CKK_GENERIC_SECRET && !named)
+    all.push_back({CKA_VALUE_LEN, const_cast<CK_ULONG*>(&kBytes), sizeof kBytes});
+  return all;
+}
+
 // The second key of a derivation (CKM_CONCATENATE_BASE_AND_KEY, the salt of HKDF): the caller's handle means the
 // caller's object, and must be gone from the parameter before the device sees it.
 struct Second {
@@ -119,8 +130,9 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GenerateKey>& call) {
   }
   ASSIGN_OR_RETURN(const CK_KEY_TYPE type, GeneratedType(*row, call.attributes.view(), CKO_SECRET_KEY));
   const spec::TemplateContext context = ContextFor(invocation, *token, spec::Verb::kGenerate, CKO_SECRET_KEY, type);
-  RETURN_IF_ERROR(spec::CheckTemplate(context, call.attributes.view()));
-  spec::Attributes attributes = spec::Complete(context, call.attributes.view(), mechanism.mechanism);
+  const std::vector<CK_ATTRIBUTE> given = WithImplicitLength(*row, type, call.attributes.view());
+  RETURN_IF_ERROR(spec::CheckTemplate(context, given));
+  spec::Attributes attributes = spec::Complete(context, given, mechanism.mechanism);
   AddDefaultMechanisms(*token, attributes);
   spec::GiveRole(attributes);
   RETURN_IF_ERROR(CheckNewObject(invocation, *token, attributes));

@@ -93,6 +93,10 @@ Fallible<KeyKind> Describe(Invocation& invocation, const Object& base, std::span
   kind.type = static_cast<CK_KEY_TYPE>(whole.Ulong(CKA_KEY_TYPE).value_or(CKK_GENERIC_SECRET));
   if (whole.Ulong(CKA_VALUE_LEN).value_or(bytes) != bytes)
     return Fail(CKR_TEMPLATE_INCONSISTENT, "CKA_VALUE_LEN is not what ulKeySizeInBits says");
+  // What the template does not say is inherited (3.2, "Key and MAC derivation").
+  for (const CK_ATTRIBUTE_TYPE type : {CKA_SENSITIVE, CKA_EXTRACTABLE}) {
+    if (!whole.Has(type)) whole.SetBool(type, base.attributes.Bool(type));
+  }
   if (spec::FindAttribute(CKA_VALUE_LEN, CKO_SECRET_KEY, kind.type) != nullptr) whole.SetUlong(CKA_VALUE_LEN, bytes);
   const spec::CTemplate list = whole.ToTemplate();
   spec::TemplateContext context = ContextFor(invocation, *token, spec::Verb::kDerive, CKO_SECRET_KEY, kind.type);
@@ -158,7 +162,10 @@ Status DeriveTlsKeys(Invocation& invocation, const spec::MechanismRow& row, cons
   const ByteView client{parameter.randoms.pClientRandom, parameter.randoms.ulClientRandomLen};
   const ByteView server{parameter.randoms.pServerRandom, parameter.randoms.ulServerRandomLen};
   CK_TLS_KDF_PARAMS kdf = Kdf(parameter.hash, AsBytes(std::string_view("key expansion")), server, client);
-  const std::size_t bytes = 2 * (parameter.mac_bytes + parameter.key_bytes + parameter.iv_bytes);
+  // Longer than any piece that the device gives.
+  constexpr std::size_t kBlockBytesMin = 64;
+  const std::size_t bytes =
+      std::max(2 * (parameter.mac_bytes + parameter.key_bytes + parameter.iv_bytes), kBlockBytesMin);
   ASSIGN_OR_RETURN(const Made whole, backend->DeriveKey({CKM_TLS_KDF, &kdf, sizeof kdf}, from.name, from.material,
                                                         nullptr, CKK_GENERIC_SECRET, bytes, under.key));
   Block block(*backend, whole.material, under.key);

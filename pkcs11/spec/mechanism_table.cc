@@ -86,8 +86,7 @@ bool InheritsSecrecy(Recipe recipe) {
     case Recipe::kEcbEncryptData:
     case Recipe::kCbcEncryptData:
     case Recipe::kDigestDerive:
-    case Recipe::kShakeDerive:
-    case Recipe::kTlsKeyMaterial: return true;
+    case Recipe::kShakeDerive: return true;
     default: return false;
   }
 }

@@ -171,6 +171,19 @@ TEST_F(TlsKeysTest, RefuseWhatIsNoConnection) {
   EXPECT_EQ(out_.hClientKey | out_.hServerKey, CK_INVALID_HANDLE);
 }
 
+// What stays in the token derives what stays in the token.
+TEST_F(TlsKeysTest, AKeyThatStaysDerivesAKeyThatStays) {
+  CK_TLS_KDF_PARAMS parameter{CKM_SHA256, randoms_.data(), 16, tls12_.RandomInfo, nullptr, 0};
+  const CK_MECHANISM kdf{CKM_TLS_KDF, &parameter, sizeof parameter};
+  Template wanted;
+  wanted.Ulong(CKA_CLASS, CKO_SECRET_KEY).Ulong(CKA_KEY_TYPE, CKK_GENERIC_SECRET).Ulong(CKA_VALUE_LEN, 32);
+  wanted.Bool(CKA_SENSITIVE, true).Bool(CKA_EXTRACTABLE, false).Bool(CKA_SIGN, true);
+  CK_OBJECT_HANDLE stays = 0, open = 0;
+  ASSERT_EQ(Derive(kdf, Closed(), wanted, &stays), CKR_OK);
+  ASSERT_EQ(Derive(kdf, Open(master_), wanted, &open), CKR_OK);
+  EXPECT_EQ(Sign(M(CKM_SHA256_HMAC), stays, kText), Sign(M(CKM_SHA256_HMAC), open, kText));
+}
+
 // Only for these may the handle go nowhere.
 TEST_F(TlsKeysTest, OtherDerivationsNeedAHandle) {
   CK_MECHANISM digest{CKM_SHA256_KEY_DERIVATION, nullptr, 0};
