@@ -50,7 +50,7 @@ std::vector<int> Coverage(const ParameterLayout& layout) {
   for (const ParameterField& field : layout.fields) {
     mark(field.offset, BytesInStruct(field));
     if (field.kind == FieldKind::kBytesWithLength || field.kind == FieldKind::kBytesWithBitLength ||
-        field.kind == FieldKind::kStructArray)
+        field.kind == FieldKind::kStructArray || field.kind == FieldKind::kRoom)
       mark(field.length_offset, 8);
   }
   return bytes;
