@@ -219,7 +219,7 @@ void ReadDaemon(Section& section, DaemonConfig& config) {
 
 void CheckKind(Section& section, const HsmConfig& hsm) {
   const bool foreign = hsm.kind == HsmKind::kPkcs11;
-  const char* const only_foreign[] = {"module",      "token_label",     "token_serial", "serialise",
+  const char* const only_foreign[] = {"module",      "token_label",     "token_serial", "serialise", "call_seconds",
                                       "environment", "library_options", "host_program", "host_user"};
   for (const char* key : only_foreign) {
     if (!foreign && section.Has(key)) section.Refuse(key, "belongs to kind = \"pkcs11\"");
@@ -283,6 +283,7 @@ HsmConfig ReadHsm(Section& section, File& file) {
   }
   if (!hsm.pin_command.empty()) hsm.pin_command[0] = file.Resolve(hsm.pin_command[0]);
   section.Boolean("serialise", hsm.serialise);
+  section.Integer("call_seconds", hsm.call_seconds, 1, 3600);
   ReadEnvironment(section, file, hsm);
   section.Text("library_options", hsm.library_options);
   section.Path("host_program", hsm.host_program);

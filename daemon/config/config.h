@@ -53,6 +53,8 @@ struct HsmConfig {
   std::vector<std::string> pin_command;
   // pkcs11: one call at a time, for modules that are not thread safe.
   bool serialise = false;
+  // pkcs11: how long the module may take for one call, in seconds; five times that for one that makes keys.
+  std::uint32_t call_seconds = 60;
   // pkcs11: environment of the host process, such as SOFTHSM2_CONF; nothing else is inherited.
   std::map<std::string, std::string> environment;
   // pkcs11: pReserved of C_Initialize, as NSS's softokn wants it.

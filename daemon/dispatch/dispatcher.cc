@@ -5,9 +5,11 @@
 #include <new>
 
 #include "daemon/dispatch/invocation.h"
+#include "daemon/hsm/device_answer.h"
 #include "daemon/service/handlers.h"
 #include "daemon/service/resume.h"
 #include "daemon/system/log.h"
+#include "pkcs11/spec/listed_returns.h"
 #include "pkcs11/spec/return_values.h"
 #include "pkcs11/wire/codec.h"
 
@@ -158,10 +160,16 @@ bool ClientConversation::Serve(const wire::FrameHeader& header, ByteView payload
     CK_RV rv = CKR_OK;
     CK_ULONG detail = 0;
     try {
+      DeviceAnswer::Forget();
       const Status status = Run<id>(invocation, call);
       if (!status.ok()) {
         rv = status.error().rv;
         detail = status.error().detail;
+        // No program can be prepared for what a device says beyond the standard's list.
+        if (!spec::IsOwn(id) && DeviceAnswer::Was(rv) && !spec::IsListedHere(id, rv)) {
+          rv = CKR_DEVICE_ERROR;
+          detail = spec::kHsmRefused;
+        }
         if (rv != CKR_BUFFER_TOO_SMALL && LogEnabled(LogLevel::kDebug)) {
           LogDebug(std::string(row.name) + ": " + spec::ReturnValueName(rv) + ": " + status.error().why);
         }

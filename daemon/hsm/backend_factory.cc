@@ -106,8 +106,8 @@ std::string FindHostProgram(const HsmConfig& config) {
 
 // The host and the function list that leads to it; the list goes first.
 struct Hosted {
-  explicit Hosted(HostOptions options)
-      : process(std::move(options)), module([this] { return process.socket_path(); }) {}
+  Hosted(HostOptions options, std::chrono::seconds call_deadline)
+      : process(std::move(options)), module([this] { return process.socket_path(); }, call_deadline) {}
   HostProcess process;
   RemoteModule module;
 };
@@ -128,7 +128,7 @@ Result<std::unique_ptr<Backend>, std::string> StartHosted(const HsmConfig& confi
   const std::string& folder =
       surroundings.runtime_directory.empty() ? surroundings.state_directory : surroundings.runtime_directory;
   host.socket_prefix = folder + "/hsm-" + config.name;
-  const auto hosted = std::make_shared<Hosted>(std::move(host));
+  const auto hosted = std::make_shared<Hosted>(std::move(host), std::chrono::seconds(config.call_seconds));
   if (hosted->module.functions() == nullptr) {
     return Failure{Named(config, "a daemon drives at most " + std::to_string(kRemoteModulesMax) + " HSM modules")};
   }

@@ -16,6 +16,8 @@ constexpr std::chrono::milliseconds kFirstPause{10};
 constexpr std::chrono::milliseconds kFirstBackoff{100};
 // So many device errors in a row while the module answers: it is stuck, and only a restart helps.
 constexpr int kErrorsBeforeReset = 3;
+// So often in a row no token, which was there before: it was not only just taking it in.
+constexpr int kAbsencesBeforeReset = 3;
 constexpr std::chrono::seconds kTooSlow{5};
 
 }  // namespace
@@ -98,7 +100,11 @@ void DeviceLink::Keep() {
     if (pin_refused_) {
       handled_ = requested_;
       backoff = options_.backoff_max;
-      continue;
+      lock.unlock();
+      const bool try_again = MayTryPin();
+      lock.lock();
+      if (!try_again) continue;
+      pin_refused_ = false;
     }
     const std::uint64_t round = requested_;
     lock.unlock();
@@ -148,9 +154,13 @@ bool DeviceLink::Rebuild(bool patient) {
     lost_();
   }
   int device_errors = 0;
+  int absences = 0;
   for (std::chrono::milliseconds pause = kFirstPause;; pause = std::min(pause * 2, kFirstBackoff * 2)) {
     const Status connected = Connect();
-    if (connected.ok()) return true;
+    if (connected.ok()) {
+      may_try_again_ = true;
+      return true;
+    }
     const CK_RV rv = connected.error().rv;
     {
       const std::lock_guard lock(mutex_);
@@ -165,9 +175,27 @@ bool DeviceLink::Rebuild(bool patient) {
     }
     device_errors = rv == CKR_DEVICE_ERROR ? device_errors + 1 : 0;
     if (device_errors == kErrorsBeforeReset && options_.reset) options_.reset("it fails again and again");
-    if (rv == CKR_TOKEN_NOT_PRESENT && !patient && options_.reset) options_.reset("it does not see the token");
+    absences = rv == CKR_TOKEN_NOT_PRESENT ? absences + 1 : 0;
+    // While callers wait, soon: the device may be back for a module that begins anew.
+    if (absences == (patient ? kAbsencesBeforeReset : 1) && options_.reset) options_.reset("it does not see the token");
     if (!patient || Clock::now() + pause > begun + options_.grace || !Pause(pause)) return false;
   }
+}
+
+// PKCS#11 3.2, "CK_TOKEN_INFO": CKF_USER_PIN_COUNT_LOW is set when a wrong PIN was given since the last login. Not
+// every device says so, and the PIN that stands where it stood before is most likely as wrong as before: so it is once.
+bool DeviceLink::MayTryPin() {
+  if (!options_.pin) return false;
+  const auto pin = options_.pin();
+  if (!pin.ok()) return false;
+  if (!Equal(pin->view(), refused_pin_.view())) return true;
+  if (!may_try_again_) return false;
+  constexpr CK_FLAGS kCounted = CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_FINAL_TRY | CKF_USER_PIN_LOCKED;
+  if (!device_.Initialize().ok()) return false;
+  const Fallible<FoundToken> token = device_.FindToken(options_.token);
+  if (!token.ok() || (token->info.flags & kCounted) != 0) return false;
+  may_try_again_ = false;
+  return true;
 }
 
 bool DeviceLink::Pause(std::chrono::milliseconds duration) {
@@ -208,7 +236,9 @@ Status DeviceLink::OpenHomes(const FoundToken& token, std::array<CK_SESSION_HAND
     if (!options_.pin) return Fail(CKR_USER_NOT_LOGGED_IN, "the token needs a PIN and none is configured");
     auto pin = options_.pin();
     if (!pin.ok()) return Fail(CKR_USER_NOT_LOGGED_IN, pin.error());
-    RETURN_IF_ERROR(device_.Login(session, CKU_USER, pin->view()));
+    const Status logged_in = device_.Login(session, CKU_USER, pin->view());
+    if (!logged_in.ok() && RefusesPin(logged_in.error().rv)) refused_pin_ = std::move(*pin);
+    RETURN_IF_ERROR(logged_in);
   }
   return {};
 }

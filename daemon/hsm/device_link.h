@@ -93,6 +93,9 @@ class DeviceLink {
   Status OpenHomes(const FoundToken& token, std::array<CK_SESSION_HANDLE, kHomes>& sessions);
   void CloseHomes();
   bool Pause(std::chrono::milliseconds duration);
+  // Whether another login could end well: the PIN is another one now, or the device has not counted the last attempt
+  // as a wrong one (then once).
+  bool MayTryPin();
 
   const Device device_;
   const LinkOptions options_;
@@ -113,6 +116,9 @@ class DeviceLink {
   std::uint64_t handled_ = 0;
   bool stop_ = false;
   bool pin_refused_ = false;
+  // The keeper's: the PIN that was refused, and whether it may be tried once more.
+  SecretBytes refused_pin_;
+  bool may_try_again_ = true;
   std::string why_;  // what the last attempt failed of
   std::thread keeper_;
 };

@@ -32,6 +32,30 @@ constexpr Loss ClassifyLoss(CK_RV rv) {
   }
 }
 
+// Whether the code is about our own standing with the device (login, session, PIN): a program has sessions and a PIN of
+// its own, and would take the code for those.
+constexpr bool IsOurAffair(CK_RV rv) {
+  switch (rv) {
+    case CKR_PENDING:
+    case CKR_OPERATION_ACTIVE:
+    case CKR_SESSION_READ_ONLY:
+    case CKR_SESSION_READ_ONLY_EXISTS:
+    case CKR_SESSION_READ_WRITE_SO_EXISTS:
+    case CKR_SESSION_COUNT:
+    case CKR_SESSION_EXISTS:
+    case CKR_CRYPTOKI_ALREADY_INITIALIZED:
+    case CKR_USER_ALREADY_LOGGED_IN:
+    case CKR_USER_ANOTHER_ALREADY_LOGGED_IN:
+    case CKR_USER_PIN_NOT_INITIALIZED:
+    case CKR_PIN_INCORRECT:
+    case CKR_PIN_INVALID:
+    case CKR_PIN_LEN_RANGE:
+    case CKR_PIN_EXPIRED:
+    case CKR_PIN_LOCKED: return true;
+    default: return ClassifyLoss(rv) == Loss::kSession;
+  }
+}
+
 // Whether logging in again with the same PIN would only bring the device closer to locking it.
 constexpr bool RefusesPin(CK_RV rv) {
   switch (rv) {

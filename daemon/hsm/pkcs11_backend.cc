@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "daemon/hsm/device_answer.h"
 #include "daemon/hsm/loss.h"
 #include "daemon/system/log.h"
 #include "pkcs11/spec/product.h"
@@ -168,7 +169,8 @@ Fallible<std::unique_ptr<Pkcs11Backend::Session>> Pkcs11Backend::AttemptAndKeep(
     if (loss != Loss::kNone || dirty || IsFault(error.rv)) session->Break();
     if (dirty && ++dirty_sessions < kDirtySessionsMax) continue;
     if (loss == Loss::kNone) {
-      if (dirty) error.rv = CKR_FUNCTION_FAILED;
+      DeviceAnswer::Note(error.rv);
+      if (dirty || IsOurAffair(error.rv)) error.rv = dirty ? CKR_FUNCTION_FAILED : CKR_DEVICE_ERROR;
       if (error.detail == 0 && IsFault(error.rv)) error.detail = spec::kHsmRefused;
       return Failure<Error>{std::move(error)};
     }

@@ -17,6 +17,7 @@ struct Line {
   std::mutex mutex;  // taken, socket_path, and that one thread at a time connects
   bool taken = false;
   RemoteModule::SocketPath socket_path;
+  std::chrono::seconds call_deadline{0};
   std::string connected_to;
 
   std::shared_mutex client_mutex;
@@ -49,6 +50,8 @@ CK_RV Connect(Line& line) {
   remote::Options options;
   options.socket_path = path;
   options.resumes = false;
+  options.deadline = line.call_deadline;
+  options.slow_deadline = line.call_deadline * 5;
   // A host that is gone never listens on this path again.
   options.wait = std::chrono::milliseconds(0);
   line.Replace(std::make_shared<remote::Client>(std::move(options)));
@@ -94,7 +97,7 @@ std::array<CK_FUNCTION_LIST_PTR, sizeof...(i)> MakeLists(std::index_sequence<i..
 
 }  // namespace
 
-RemoteModule::RemoteModule(SocketPath socket_path) {
+RemoteModule::RemoteModule(SocketPath socket_path, std::chrono::seconds call_deadline) {
   static const auto lists = MakeLists(std::make_index_sequence<kRemoteModulesMax>{});
   for (int i = 0; i < kRemoteModulesMax && index_ < 0; ++i) {
     Line& line = Lines()[static_cast<std::size_t>(i)];
@@ -102,6 +105,7 @@ RemoteModule::RemoteModule(SocketPath socket_path) {
     if (line.taken) continue;
     line.taken = true;
     line.socket_path = std::move(socket_path);
+    line.call_deadline = call_deadline;
     index_ = i;
     functions_ = lists[static_cast<std::size_t>(i)];
   }

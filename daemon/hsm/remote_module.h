@@ -2,6 +2,7 @@
 // list.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -24,7 +25,8 @@ class RemoteModule {
   // C_Initialize of the function list connects to the host of now, and C_Finalize disconnects; both stay on this side,
   // for the host initialises its module itself. When the host has gone, every call gives CKR_DEVICE_REMOVED until
   // C_Initialize is called again.
-  explicit RemoteModule(SocketPath socket_path);
+  // A call that takes longer than the deadline (five times that, if it makes keys) gives CKR_DEVICE_ERROR.
+  explicit RemoteModule(SocketPath socket_path, std::chrono::seconds call_deadline = std::chrono::seconds(60));
   // Nobody may be in a call.
   ~RemoteModule();
   RemoteModule(const RemoteModule&) = delete;

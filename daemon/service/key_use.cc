@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "daemon/hsm/device_answer.h"
+#include "daemon/hsm/loss.h"
 #include "daemon/service/rsa_padding.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/key_role.h"
@@ -317,7 +319,10 @@ Status CountMore(Invocation& invocation, const Object& key, cmk::KeyVersionNumbe
 
 Status FromDevice(CK_RV rv, const char* what) {
   if (rv == CKR_OK) return {};
-  return Fail(rv, std::string("the device refused ") + what, spec::kHsmRefused);
+  DeviceAnswer::Note(rv);
+  // The device lost what the operation ran in, and the operation with it; the program's own session is well.
+  const CK_RV told = IsOurAffair(rv) ? CKR_DEVICE_ERROR : ClassifyLoss(rv) == Loss::kKey ? CKR_FUNCTION_FAILED : rv;
+  return Fail(told, std::string("the device refused ") + what, spec::kHsmRefused);
 }
 
 }  // namespace cmkd::daemon

@@ -74,6 +74,7 @@ module = "libother.so"
 token_serial = "0001"
 pin_command = ["/bin/echo", "1234"]
 serialise = true
+call_seconds = 7
 environment = { A = "1", B = "" }
 library_options = "x"
 host_program = "/bin/host"
@@ -116,6 +117,7 @@ trial_versions = 64
   two.token_serial = "0001";
   two.pin_command = {"/bin/echo", "1234"};
   two.serialise = true;
+  two.call_seconds = 7;
   two.environment = {{"A", "1"}, {"B", ""}};
   two.library_options = "x";
   two.host_program = "/bin/host";

@@ -534,6 +534,8 @@ void AddSandbox(CLI::App& app, CommandLine& line) {
       ->type_name("TEXT");
   sandbox->add_option("--faults", o.faults, "What goes wrong in the simulated device (docs/faults.md)")
       ->type_name("FILE");
+  sandbox->add_option("--hsm-call-seconds", o.hsm_call_seconds, "How long the HSM's process may take for a call (60)")
+      ->check(CLI::Range(1, 3600));
   sandbox->add_option("--label", o.label, "Label of the token (cmkd-sandbox)")->check([](const std::string& label) {
     return label.empty() || label.size() > kTokenLabelBytesMax ? std::string("a label has 1 to 32 bytes")
                                                                : std::string();

@@ -26,9 +26,11 @@ std::string HsmTable(const SandboxConfig& config) {
   const auto [variable, value] = HsmEnvironment(config.hsm, config.directory);
   const std::string faults =
       config.faults ? ", CMKD_FIRMWARE_SIM_FAULTS = " + TomlString(config.directory + '/' + kSandboxFaults) : "";
-  return table + "kind = \"pkcs11\"\n" + Line("module", config.hsm_module) + Line("token_label", kSandboxHsmLabel) +
-         Line("pin_file", config.directory + '/' + kSandboxHsmPinFile) + "environment = { " + variable + " = " +
-         TomlString(value) + faults + " }\n";
+  const std::string patience =
+      config.hsm_call_seconds == 0 ? "" : "call_seconds = " + std::to_string(config.hsm_call_seconds) + "\n";
+  return table + "kind = \"pkcs11\"\n" + patience + Line("module", config.hsm_module) +
+         Line("token_label", kSandboxHsmLabel) + Line("pin_file", config.directory + '/' + kSandboxHsmPinFile) +
+         "environment = { " + variable + " = " + TomlString(value) + faults + " }\n";
 }
 
 }  // namespace

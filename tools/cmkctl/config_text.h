@@ -1,6 +1,7 @@
 // The text of a daemon's configuration file (cmkd.toml(5)) for the two cases in which cmkctl writes one.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,9 +23,10 @@ enum class SandboxHsm {
 
 struct SandboxConfig {
   SandboxHsm hsm = SandboxHsm::kSoftware;
-  std::string directory;   // of the sandbox
-  std::string hsm_module;  // the PKCS#11 module behind kFirmwareSim and kSoftHsm2
-  bool faults = false;     // whether kFirmwareSim has a script of faults (kSandboxFaults)
+  std::string directory;               // of the sandbox
+  std::string hsm_module;              // the PKCS#11 module behind kFirmwareSim and kSoftHsm2
+  bool faults = false;                 // whether kFirmwareSim has a script of faults (kSandboxFaults)
+  std::uint32_t hsm_call_seconds = 0;  // call_seconds of a module; 0: the daemon's own
 };
 
 // The names of what a sandbox's directory holds.

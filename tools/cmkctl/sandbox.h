@@ -15,7 +15,8 @@ struct SandboxOptions {
   std::string label = "cmkd-sandbox";
   std::string profile = "general";
   SandboxHsm hsm = SandboxHsm::kSoftware;
-  std::string faults;  // a script for the simulated device; only with kFirmwareSim
+  std::string faults;                  // a script for the simulated device; only with kFirmwareSim
+  std::uint32_t hsm_call_seconds = 0;  // how long the module may take for a call; 0: the daemon's own
   bool keep = false;
   std::uint32_t restart_after_ms = 0;  // 0: never; otherwise again and again
   bool restart_graceful = false;
