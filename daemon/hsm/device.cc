@@ -119,14 +119,23 @@ Status Device::Login(CK_SESSION_HANDLE session, CK_USER_TYPE user, ByteView pin)
   return DeviceRefused("C_Login", rv);
 }
 
+Status Device::BeginSearch(CK_SESSION_HANDLE session, CK_ATTRIBUTE* wanted, CK_ULONG count) const {
+  CK_RV rv = f_->C_FindObjectsInit(session, wanted, count);
+  // One that was begun and not ended, since the device failed in the middle of it, is in nobody's way.
+  if (rv == CKR_OPERATION_ACTIVE) {
+    (void)f_->C_FindObjectsFinal(session);
+    rv = f_->C_FindObjectsInit(session, wanted, count);
+  }
+  if (rv == CKR_OK) return {};
+  return DeviceRefused("C_FindObjectsInit", rv);
+}
+
 Fallible<std::vector<CK_OBJECT_HANDLE>> Device::FindById(CK_SESSION_HANDLE session, CK_OBJECT_CLASS object_class,
                                                          ByteView id) const {
   CK_BBOOL yes = CK_TRUE;
   CK_ATTRIBUTE wanted[] = {
       {CKA_CLASS, &object_class, sizeof object_class}, {CKA_TOKEN, &yes, sizeof yes}, {CKA_ID, Pointer(id), id.size()}};
-  if (const CK_RV rv = f_->C_FindObjectsInit(session, wanted, std::size(wanted)); rv != CKR_OK) {
-    return DeviceRefused("C_FindObjectsInit", rv);
-  }
+  RETURN_IF_ERROR(BeginSearch(session, wanted, std::size(wanted)));
   std::vector<CK_OBJECT_HANDLE> found(8);
   CK_ULONG count = 0;
   const CK_RV rv = f_->C_FindObjects(session, found.data(), found.size(), &count);

@@ -42,6 +42,8 @@ class Device {
   void CloseSession(CK_SESSION_HANDLE session) const { (void)f_->C_CloseSession(session); }
   Status Login(CK_SESSION_HANDLE session, CK_USER_TYPE user, ByteView pin) const;
 
+  // C_FindObjectsInit, which ends what an earlier failure left active.
+  Status BeginSearch(CK_SESSION_HANDLE session, CK_ATTRIBUTE* wanted, CK_ULONG count) const;
   // Handles of the token objects of this class with this CKA_ID.
   Fallible<std::vector<CK_OBJECT_HANDLE>> FindById(CK_SESSION_HANDLE session, CK_OBJECT_CLASS object_class,
                                                    ByteView id) const;

@@ -69,6 +69,7 @@ Failure<Error> DeviceLink::Away() const {
 Fallible<std::uint64_t> DeviceLink::WaitUntilUp() {
   if (const std::uint64_t now = generation(); now != 0) return now;
   std::unique_lock lock(mutex_);
+  if (Impatience::Now()) return Away();
   settled_.wait_until(lock, rebuilding_since_ + options_.grace,
                       [&] { return generation() != 0 || state_ == State::kDown || stop_; });
   if (const std::uint64_t now = generation(); now != 0) return now;
@@ -81,6 +82,7 @@ Status DeviceLink::Recover(std::uint64_t lost_generation) {
     if (generation() == lost_generation && state_ != State::kDown) {
       const std::uint64_t ticket = ++requested_;
       wake_.notify_all();
+      if (Impatience::Now()) return Away();
       settled_.wait_for(lock, options_.grace * 2, [&] { return handled_ >= ticket || stop_; });
       if (handled_ < ticket) return Away();
     }

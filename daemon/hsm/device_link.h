@@ -19,6 +19,20 @@
 
 namespace cmkd::daemon {
 
+// While an impatient one lives, its thread does not wait for a device that was lost: another device does the work.
+class Impatience {
+ public:
+  explicit Impatience(bool impatient) : before_(now_) { now_ = impatient; }
+  ~Impatience() { now_ = before_; }
+  Impatience(const Impatience&) = delete;
+  Impatience& operator=(const Impatience&) = delete;
+  static bool Now() { return now_; }
+
+ private:
+  static inline thread_local bool now_ = false;
+  const bool before_;
+};
+
 struct LinkOptions {
   std::string name;  // of the back end, for messages
   TokenChoice token;
@@ -30,7 +44,7 @@ struct LinkOptions {
   // Whether the device may be away when the link is opened: the keeper then waits for it.
   bool may_be_away = false;
   // How long callers wait for a lost device before they are told that it is away.
-  std::chrono::milliseconds grace{2000};
+  std::chrono::milliseconds grace{5000};
   // How often the keeper looks unasked, and the longest pause between attempts while the device is away.
   std::chrono::milliseconds look_interval{10'000};
   std::chrono::milliseconds backoff_max{5000};

@@ -32,11 +32,12 @@ constexpr Loss ClassifyLoss(CK_RV rv) {
   }
 }
 
-// Whether the code is about our own standing with the device (login, session, PIN): a program has sessions and a PIN of
-// its own, and would take the code for those.
+// Whether the code is about our own standing with the device (login, session, PIN, buffers): a program has its own of
+// each, and would take the code for those.
 constexpr bool IsOurAffair(CK_RV rv) {
   switch (rv) {
     case CKR_PENDING:
+    case CKR_BUFFER_TOO_SMALL:
     case CKR_OPERATION_ACTIVE:
     case CKR_SESSION_READ_ONLY:
     case CKR_SESSION_READ_ONLY_EXISTS:

@@ -6,6 +6,7 @@
 
 #include "daemon/crypto/random.h"
 #include "daemon/crypto/rsa_public_key.h"
+#include "daemon/hsm/device_link.h"
 #include "daemon/hsm/loss.h"
 #include "daemon/system/log.h"
 #include "pkcs11/spec/mechanism_table.h"
@@ -93,11 +94,20 @@ std::vector<MirrorSet::Slot*> MirrorSet::InOrder() const {
 template <class Do>
 auto MirrorSet::Each(Do work) -> decltype(work(std::declval<Backend&>())) {
   std::optional<Error> first;
-  for (Slot* slot : InOrder()) {
-    auto done = work(*slot->member.backend);
-    if (done.ok() || !IsTrouble(done.error())) return done;
-    slot->Note(done.error());
-    if (!first) first = std::move(done.error());
+  bool hasty = false;
+  // As long as another one is there, nobody waits for one that was lost. When all were lost, somebody must.
+  for (bool patient = false; !patient || std::exchange(hasty, false); patient = true) {
+    const std::vector<Slot*> order = InOrder();
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      const bool another = std::any_of(order.begin() + static_cast<std::ptrdiff_t>(i) + 1, order.end(),
+                                       [](const Slot* slot) { return slot->there(); });
+      const Impatience impatience(!patient && another);
+      hasty = hasty || Impatience::Now();
+      auto done = work(*order[i]->member.backend);
+      if (done.ok() || !IsTrouble(done.error())) return done;
+      order[i]->Note(done.error());
+      if (!first) first = std::move(done.error());
+    }
   }
   if (!first) return NoneServes();
   return Failure<Error>{std::move(*first)};

@@ -20,8 +20,7 @@ constexpr CK_ATTRIBUTE_TYPE kExamined[] = {
 
 Fallible<std::vector<CK_OBJECT_HANDLE>> FindAll(CK_FUNCTION_LIST_PTR f, CK_SESSION_HANDLE session,
                                                 ObjectTemplate& wanted) {
-  if (const CK_RV rv = f->C_FindObjectsInit(session, wanted.data(), wanted.size()); rv != CKR_OK)
-    return DeviceRefused("C_FindObjectsInit", rv);
+  RETURN_IF_ERROR(Device(f).BeginSearch(session, wanted.data(), wanted.size()));
   std::vector<CK_OBJECT_HANDLE> all;
   CK_OBJECT_HANDLE found[kFoundAtOnce];
   CK_ULONG count = 0;

@@ -137,6 +137,15 @@ class CustodyTest : public AuditTest, public testing::WithParamInterface<RigKind
     return Keep(name, CKO_PRIVATE_KEY, CKK_EC_EDWARDS, made->material, "ED25519");
   }
 
+  cmk::CmkId MakeP256(const std::string& name) {
+    const auto under = custodian().WrappingKeyFor(token_, Custodian::Keep::kToken);
+    spec::Attributes parameters;
+    parameters.Set(CKA_EC_PARAMS, Bytes{6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7});
+    auto made = backend().GenerateKeyPair(Plain(CKM_EC_KEY_PAIR_GEN), CKK_EC, parameters, *under);
+    EXPECT_GOOD(made);
+    return Keep(name, CKO_PRIVATE_KEY, CKK_EC, made->material, "EC-P256");
+  }
+
   // What a key does with a fixed input: the same as long as it is the same key.
   Fallible<Bytes> Does(const cmk::Cmk& key, std::size_t version = 0) {
     const bool signs = key.spec == "ED25519";

@@ -1,6 +1,7 @@
 // The processes of the HSM modules are killed again and again while a program is at work: nobody sees more than one
 // error for each kill, no answer is wrong, and nothing that was acknowledged is lost. CMKD_HOST_KILLS says how often.
-// With CMKD_MIRRORED the token lies in several HSMs, which are killed in turns: then nothing that only reads fails.
+// With CMKD_MIRRORED the token lies in several HSMs, which are killed in turns: then nothing that is done with one
+// call and a key that is there fails.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -66,7 +67,7 @@ TEST_F(Kills, CostAtMostOneErrorEach) {
   for (std::size_t i = 0; i < clients_.size(); ++i) {
     threads.emplace_back([this, i, &stop] {
       // Of a mirrored token, one thread makes keys; the others only use them.
-      while (!stop) mirrored_&& i != 0 ? clients_[i]->ReadRound() : clients_[i]->Round(false);
+      while (!stop) mirrored_&& i != 0 ? clients_[i]->ReadRound(false) : clients_[i]->Round(false);
     });
   }
   Toll toll;

@@ -31,8 +31,9 @@ class Client {
   void Prepare();
   // Everything once. `rotate`: with a rotation, which is an operator's command.
   void Round(bool rotate);
-  // Only what uses keys that are there, and makes none.
-  void ReadRound();
+  // Only what uses keys that are there, and makes none. `parts`: also in several calls, between which the device keeps
+  // what it was fed.
+  void ReadRound(bool parts);
   // Everything that was acknowledged is there and works, and what was destroyed is not.
   void CheckKept();
 
@@ -61,9 +62,11 @@ class Client {
   CK_RV Destroy(CK_OBJECT_HANDLE key);
 
   void Macs();
+  void MacsInParts();
   void Ciphers();
   void Parts();
   void Digests();
+  void DigestsInParts();
   void Random();
   void Pairs();
   void Wrapping();
