@@ -180,7 +180,9 @@ Fallible<spec::Attributes> Device::ReadAttributes(CK_SESSION_HANDLE session, CK_
       rv == CKR_OK || rv == CKR_ATTRIBUTE_SENSITIVE || rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_BUFFER_TOO_SMALL;
   if (answered) {
     for (const CK_ATTRIBUTE& attribute : wanted) {
-      if (attribute.ulValueLen <= kRoom) read.Set(attribute.type, spec::ValueOf(attribute));
+      // A device that refused need not have touched them all: what is as long as its room was not filled.
+      const bool untouched = rv != CKR_OK && attribute.ulValueLen == kRoom;
+      if (attribute.ulValueLen <= kRoom && !untouched) read.Set(attribute.type, spec::ValueOf(attribute));
     }
   }
   Wipe({memory.get(), bytes});

@@ -25,7 +25,10 @@ Fallible<PooledSession> SessionPool::Take() {
     if (!session.ok() || session->handle != CK_INVALID_HANDLE) return session;
     session = Open(generation);
     if (session.ok()) return session;
-    if (ClassifyLoss(session.error().rv) == Loss::kNone) return session;
+    if (session.error().detail != 0) return session;
+    // Why the device opens none is between it and us.
+    if (ClassifyLoss(session.error().rv) == Loss::kNone)
+      return Fail(CKR_DEVICE_ERROR, std::move(session.error().why), spec::kHsmRefused);
     RETURN_IF_ERROR(link_.Recover(generation));
     if (attempt > 0)
       return Fail(CKR_DEVICE_ERROR, "the device opens no session: " + session.error().why, spec::kHsmUnavailable);

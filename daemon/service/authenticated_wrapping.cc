@@ -55,6 +55,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_WrapKeyAuthenticated>
   ASSIGN_OR_RETURN(const Bytes wrapped,
                    AsMechanismInvalid(backend->WrapKeyAuthenticated(fixed, with.name, with.material, what.name,
                                                                     what.material, call.associated_data.view())));
+  RETURN_IF_ERROR(CheckWrappedLength(*row, nullptr, *wrapping, *key, wrapped.size()));
   if (const CK_RV rv = call.output.Put(wrapped); rv != CKR_OK) return TooSmall();
   invocation.audit.output_bytes = wrapped.size();
   return {};

@@ -10,6 +10,7 @@
 #include "daemon/service/rsa_padding.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/key_role.h"
+#include "pkcs11/spec/mechanism_output.h"
 #include "pkcs11/spec/mechanism_parameters.h"
 
 namespace cmkd::daemon {
@@ -323,6 +324,21 @@ Status FromDevice(CK_RV rv, const char* what) {
   // The device lost what the operation ran in, and the operation with it; the program's own session is well.
   const CK_RV told = IsOurAffair(rv) ? CKR_DEVICE_ERROR : ClassifyLoss(rv) == Loss::kKey ? CKR_FUNCTION_FAILED : rv;
   return Fail(told, std::string("the device refused ") + what, spec::kHsmRefused);
+}
+
+Status CheckWrappedLength(const spec::MechanismRow& row, const CK_MECHANISM* mechanism, const Object& wrapping,
+                          const Object& key, std::size_t made) {
+  using Rule = spec::OutputRule;
+  const auto bytes = key.attributes.Ulong(CKA_VALUE_LEN);
+  if (key.object_class != CKO_SECRET_KEY || !bytes) return {};
+  std::optional<std::size_t> length;
+  if (mechanism == nullptr) {
+    length = *bytes;
+  } else if (row.output == Rule::kKeyWrap || row.output == Rule::kKeyWrapPad || row.output == Rule::kModulus) {
+    length = spec::OutputLength(row, *mechanism, spec::OutputBits(row, wrapping.attributes), *bytes, true);
+  }
+  if (!length || *length == made) return {};
+  return Fail(CKR_DEVICE_ERROR, "the device gave what cannot be the whole wrapped key", spec::kHsmRefused);
 }
 
 }  // namespace cmkd::daemon

@@ -20,8 +20,8 @@ struct Candidate {
 
 // The versions of `key` that may serve `use`, the most likely first: the current one to protect; to process, with a
 // mechanism whose integrity check tells a wrong key (`search` kTrial), older ones after it, at most
-// limits.trial_versions of them, and before all of them the one that opened last for this program. The key's state is asked
-// now, of the store. Never empty. The candidates borrow from `key`.
+// limits.trial_versions of them, and before all of them the one that opened last for this program. The key's state is
+// asked now, of the store. Never empty. The candidates borrow from `key`.
 Fallible<std::vector<Candidate>> Candidates(const Invocation& invocation, const Object& key, cmk::Use use,
                                             spec::VersionSearch search, Moment moment);
 
@@ -81,5 +81,10 @@ Status CountMore(Invocation& invocation, const Object& key, cmk::KeyVersionNumbe
 
 // Translates a return value of the device into a status for the caller.
 Status FromDevice(CK_RV rv, const char* what);
+// Whether a device can have made so many bytes of this key, where that follows from the mechanism: CKR_DEVICE_ERROR
+// otherwise, for what is missing or too much would be a key that is lost. How long a wrapped private key is says its
+// encoding only. `mechanism` is nullptr when the tag is apart (C_WrapKeyAuthenticated).
+Status CheckWrappedLength(const spec::MechanismRow& row, const CK_MECHANISM* mechanism, const Object& wrapping,
+                          const Object& key, std::size_t made);
 
 }  // namespace cmkd::daemon

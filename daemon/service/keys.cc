@@ -207,6 +207,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_WrapKey>& call) {
   RETURN_IF_ERROR(CountUse(invocation, *wrapping, with, cmk::Use::kProtect, mechanism.mechanism, 0));
   ASSIGN_OR_RETURN(const Bytes wrapped,
                    backend->WrapKey(mechanism, with.name, with.material, what.name, what.material));
+  RETURN_IF_ERROR(CheckWrappedLength(*row, &mechanism, *wrapping, *key, wrapped.size()));
   if (const CK_RV rv = call.output.Put(wrapped); rv != CKR_OK) return Fail(rv, "the buffer is too small");
   invocation.audit.output_bytes = wrapped.size();
   return {};

@@ -124,7 +124,7 @@ Status RunOnce(Invocation& invocation, const Operation& operation, const OnDevic
       if (use == kProtect) return {};
       return CountUse(invocation, *operation.key, *candidate, use, operation.row->type, 0);
     }
-    if (operation.row->versions != spec::VersionSearch::kTrial ||
+    if (use == kProtect || operation.row->versions != spec::VersionSearch::kTrial ||
         !backend->IsWrongKey(operation.row->type, status.error().rv)) {
       return status;
     }

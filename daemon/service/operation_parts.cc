@@ -251,11 +251,18 @@ Status FinishParts(Invocation& invocation, Operation& operation, spec::BytesOut&
   const CK_RV rv = (stream.lease->functions()->*RowOf(operation.kind).final)(stream.lease->session(), into, &made);
   invocation.audit.version = stream.version.value;
   if (rv != CKR_OK) {
-    if (operation.row->versions == spec::VersionSearch::kTrial && backend->IsWrongKey(operation.row->type, rv)) {
+    const bool tried =
+        RowOf(operation.kind).use == cmk::Use::kProcess && operation.row->versions == spec::VersionSearch::kTrial;
+    if (tried && backend->IsWrongKey(operation.row->type, rv)) {
       operation.streams.clear();
       return WrongKey(invocation, operation);
     }
     return StreamFailed(operation, rv, "the end");
+  }
+  const auto whole = WholeLength(operation, operation.fed);
+  if (!whole.ok() || !IsPlausible(operation, *whole, operation.given + made)) {
+    Wipe({into, room});
+    return StreamFailed(operation, CKR_DEVICE_ERROR, "the end: its parts have not the length of the whole");
   }
   // The device session is free again.
   operation.streams.clear();

@@ -99,6 +99,17 @@ bool TakePending(Operation& operation, spec::BytesOut& output, ByteView input, S
   return true;
 }
 
+namespace {
+bool LengthIsExact(const Operation& operation) { return operation.kind != OperationKind::kDecrypt; }
+}  // namespace
+
+bool IsPlausible(const Operation& operation, std::size_t length, CK_ULONG made) {
+  const spec::OutputRule rule = operation.row->output;
+  const bool exact =
+      LengthIsExact(operation) || rule == spec::OutputRule::kPlusTag || rule == spec::OutputRule::kSameLength;
+  return exact ? made == length : made <= length;
+}
+
 // ---- One part
 
 namespace {
@@ -106,17 +117,6 @@ namespace {
 Status CheckNoParts(const Operation& operation) {
   if (operation.streams.empty() && !operation.buffering) return {};
   return Fail(CKR_OPERATION_ACTIVE, "parts were fed: the operation ends with Final");
-}
-
-bool LengthIsExact(const Operation& operation) { return operation.kind != OperationKind::kDecrypt; }
-
-// Whether a device can have made so many bytes where the mechanism's row says `length`. One that says otherwise gave no
-// answer: what is missing or too much would be a wrong ciphertext or MAC.
-bool IsPlausible(const Operation& operation, std::size_t length, CK_ULONG made) {
-  const spec::OutputRule rule = operation.row->output;
-  const bool exact =
-      LengthIsExact(operation) || rule == spec::OutputRule::kPlusTag || rule == spec::OutputRule::kSameLength;
-  return exact ? made == length : made <= length;
 }
 
 // RSA paddings that come off here (rsa_padding.h).

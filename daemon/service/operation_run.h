@@ -65,6 +65,9 @@ Status RunWithKey(Invocation& invocation, const Operation& operation,
 Failure<Error> TooSmall();
 // The output's length for `input` bytes of the whole operation: exact when protecting, else the most it can be.
 Fallible<std::size_t> WholeLength(const Operation& operation, std::size_t input);
+// Whether a device can have made so many bytes where the mechanism's row says `length`. One that says otherwise gave no
+// answer: what is missing or too much would be a wrong ciphertext or MAC.
+bool IsPlausible(const Operation& operation, std::size_t length, CK_ULONG made);
 // Gives an output that has been made; keeps it for the caller's next try when it does not fit.
 Status Deliver(Invocation& invocation, Operation& operation, spec::BytesOut& output, ByteView made, ByteView input);
 // An output that is waiting since the last call, if this call is that one again.
