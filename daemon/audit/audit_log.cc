@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <condition_variable>
@@ -29,6 +30,9 @@ using Lock = std::unique_lock<std::mutex>;
 constexpr std::chrono::milliseconds kGather{50};  // half of the 100 ms we promise; the other half is for the disk
 constexpr std::chrono::seconds kRetry{1};
 constexpr std::chrono::seconds kCheckpointEvery{60};
+// So many bytes behind the last record are mapped for writing: few when little is recorded, for the disk is given them.
+constexpr std::uint64_t kReadyMin = std::uint64_t{64} << 10;
+constexpr std::uint64_t kReadyMax = std::uint64_t{8} << 20;
 constexpr char kRepairFile[] = "audit-repair.tmp";
 
 std::string Reason(const std::string& what) { return what + ": " + ::strerrordesc_np(errno); }
@@ -62,6 +66,9 @@ class AuditLog::Impl {
     return precise_ ? precise_->WallTime().count() : clock_.Now().seconds * 1'000'000'000;
   }
   int Sync(int file) const { return options_.sync ? options_.sync(file) : ::fdatasync(file); }
+  int Sync(Segment& segment, std::uint64_t used) const {
+    return options_.sync ? options_.sync(segment.file()) : segment.Sync(used);
+  }
 
   Result<void, std::string> OpenDirectory();
   Result<void, std::string> Continue(const LogEnd& end);
@@ -80,6 +87,7 @@ class AuditLog::Impl {
   bool WantsSpare() const { return spare_ == nullptr && spare_trouble_.empty(); }
 
   bool SyncOnce(std::uint64_t& reached);
+  void MakeReady(Lock& lock);
   void Run();
   void WaitForWork(Lock& lock);
 
@@ -119,6 +127,10 @@ class AuditLog::Impl {
 
   std::mutex signer_mutex_;  // held while a checkpoint is made, so never taken with `mutex_` held
   CheckpointSigner* signer_ = nullptr;
+
+  // The thread's own: where it made pages ready last.
+  std::shared_ptr<Segment> ready_in_;
+  std::uint64_t ready_from_ = 0;
 
   std::thread thread_;
 };
@@ -329,6 +341,7 @@ bool AuditLog::Impl::SyncOnce(std::uint64_t& reached) {
   if (!io_trouble_.empty()) return false;
   reached = sequence_;
   const std::shared_ptr<Segment> current = current_;
+  const std::uint64_t used = current->used();
   retired = retired_;
   const bool directory_dirty = std::exchange(directory_dirty_, false);
   lock.unlock();
@@ -339,7 +352,7 @@ bool AuditLog::Impl::SyncOnce(std::uint64_t& reached) {
     synced = synced && Sync(file) == 0;
     synced = synced && ::ftruncate(file, static_cast<off_t>(old.segment->used())) == 0 && Sync(file) == 0;
   }
-  synced = synced && Sync(current->file()) == 0;
+  synced = synced && Sync(*current, used) == 0;
   synced = synced && (!directory_dirty || ::fsync(directory_) == 0);
   const std::string trouble = synced ? "" : Reason("the audit log cannot be written to disk");
 
@@ -398,6 +411,7 @@ void AuditLog::Impl::Run() {
       WriteCheckpoint(false);
       lock.lock();
     } else if (IsDirty() && io_trouble_.empty()) {
+      MakeReady(lock);
       wake_.wait_for(lock, kGather, [this] { return stop_; });
       lock.unlock();
       Flush();
@@ -406,6 +420,18 @@ void AuditLog::Impl::Run() {
       WaitForWork(lock);
     }
   }
+}
+
+// Pages for as much as the last round wrote, and as much again.
+void AuditLog::Impl::MakeReady(Lock& lock) {
+  const std::shared_ptr<Segment> current = current_;
+  const std::uint64_t used = current->used();
+  const std::uint64_t written = current == ready_in_ && used > ready_from_ ? used - ready_from_ : 0;
+  ready_in_ = current;
+  ready_from_ = used;
+  lock.unlock();
+  current->MakeReady(used, std::clamp(2 * written, kReadyMin, kReadyMax));
+  lock.lock();
 }
 
 void AuditLog::Impl::WaitForWork(Lock& lock) {

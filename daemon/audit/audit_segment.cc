@@ -145,6 +145,29 @@ void Segment::Restore(ByteView records) {
   used_ = records.size();
 }
 
+namespace {
+
+std::uint64_t PageOf(std::uint64_t offset) {
+  static const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  return offset / page * page;
+}
+
+}  // namespace
+
+int Segment::Sync(std::uint64_t used) {
+  const std::uint64_t from = PageOf(synced_);
+  if (used > from && ::msync(memory_ + from, used - from, MS_SYNC) != 0) return -1;
+  synced_ = used;
+  return 0;
+}
+
+void Segment::MakeReady(std::uint64_t used, std::uint64_t bytes) const {
+  const std::uint64_t from = PageOf(used);
+  const std::uint64_t end = std::min(used + bytes, size_);
+  // A kernel that does not know it (before 5.14) leaves the faults where they were.
+  if (end > from) (void)::madvise(memory_ + from, end - from, MADV_POPULATE_WRITE);
+}
+
 void Segment::Put(ByteView record, const ChainValue& chain) {
   std::uint8_t* const at = memory_ + used_;
   std::memcpy(at + 4, record.data() + 4, record.size() - 4);

@@ -87,6 +87,13 @@ class Segment {
   void Restore(ByteView records);
   ByteView written() const { return {memory_, used_}; }
 
+  // Has what was written up to `used` on disk, as fdatasync would: 0, or -1 and errno. Only the pages that are new
+  // since the last success, so that those of MakeReady stay as they are. One thread at a time, any.
+  int Sync(std::uint64_t used);
+  // Has the kernel map the next `bytes` behind `used` for writing. The first store into a page of a file is a fault in
+  // which the kernel may make the writer wait for the disk: better whoever calls this than whoever records a use.
+  void MakeReady(std::uint64_t used, std::uint64_t bytes) const;
+
   // Copies the record (without chain value) and its chain value behind the last one. The length goes in last: a process
   // that is killed in between leaves no record rather than half of one.
   void Put(ByteView record, const ChainValue& chain);
@@ -98,6 +105,7 @@ class Segment {
   std::uint8_t* memory_;
   std::uint64_t size_;
   std::uint64_t used_ = 0;
+  std::uint64_t synced_ = 0;
 };
 
 }  // namespace cmkd::daemon

@@ -20,6 +20,55 @@ namespace {
 using spec::CallId;
 using spec::Gate;
 
+// Where C_Encrypt and C_Decrypt write a long output: into the answer itself, behind the return value and the length
+// that wire::EncodeResults would put there. Zeroed first: a device that answers without having written gives nothing
+// away.
+class OutputInPlace {
+ public:
+  OutputInPlace(wire::Buffer& response, wire::Arena& arena) : response_(response), arena_(arena) {}
+  void OfferTo(spec::BytesOut& output) {
+    if (output.make == nullptr) return;
+    output.make = [](void* self, std::size_t bytes) { return static_cast<OutputInPlace*>(self)->Make(bytes); };
+    output.maker = this;
+  }
+  // When the answer is written: true when the output and what is before it are there; otherwise the answer is empty.
+  bool Settle(const spec::BytesOut& output, CK_RV rv) {
+    if (made_ == nullptr) return false;
+    if (rv != CKR_OK || output.data != made_ || *output.length > bytes_) {
+      response_.Shrink(begin_);
+      return false;
+    }
+    const std::uint64_t length = *output.length;
+    std::memcpy(response_.data() + begin_ + sizeof(std::uint64_t), &length, sizeof length);
+    response_.Shrink(response_.size() - (bytes_ - length));
+    return true;
+  }
+
+ private:
+  static constexpr std::size_t kLong = std::size_t{64} << 10;
+
+  CK_BYTE_PTR Make(std::size_t bytes) {
+    if (bytes < kLong) return arena_.Allocate(bytes);
+    begin_ = response_.size();
+    bytes_ = bytes;
+    wire::Writer writer(response_);
+    writer.U64(CKR_OK);
+    writer.U64(bytes);
+    made_ = response_.Extend(bytes);
+    Wipe({made_, bytes});
+    return made_;
+  }
+
+  wire::Buffer& response_;
+  wire::Arena& arena_;
+  std::size_t begin_ = 0;
+  std::size_t bytes_ = 0;
+  CK_BYTE_PTR made_ = nullptr;
+};
+
+template <CallId id>
+inline constexpr bool kWritesInPlace = id == CallId::C_Encrypt || id == CallId::C_Decrypt;
+
 class ClientConversation final : public Conversation {
  public:
   ClientConversation(Daemon& daemon, const Peer& peer) : daemon_(daemon), peer_(peer) {}
@@ -40,7 +89,7 @@ class ClientConversation final : public Conversation {
 
  private:
   template <CallId id>
-  Status Run(Invocation& invocation, spec::Call<id>& call);
+  Status Run(Invocation& invocation, spec::Call<id>& call, OutputInPlace& in_place);
   Status PassGate(Invocation& invocation, const spec::CallRow& row) const;
   // False when the call cannot be recorded and so must not be answered as done.
   bool Record(Invocation& invocation, const spec::CallRow& row, CK_RV rv, CK_ULONG detail);
@@ -111,12 +160,13 @@ void EndOperation(Session& session, const spec::CallRow& row) {
 }
 
 template <CallId id>
-Status ClientConversation::Run(Invocation& invocation, spec::Call<id>& call) {
+Status ClientConversation::Run(Invocation& invocation, spec::Call<id>& call, OutputInPlace& in_place) {
   constexpr const spec::CallRow& row = spec::Row(id);
   RETURN_IF_ERROR(PassGate(invocation, row));
   wire::Reader reader(invocation.payload);
   if (const CK_RV rv = wire::DecodeCall(reader, arena_, call); rv != CKR_OK)
     return Fail(rv, "the request cannot be read");
+  if constexpr (kWritesInPlace<id>) in_place.OfferTo(call.output);
   if (const CK_RV rv = CheckArgumentsOf(call); rv != CKR_OK) return Fail(rv, "a parameter is missing");
   if (!daemon_.audit.Healthy() && id != CallId::Hello && id != CallId::Admin) {
     return Fail(CKR_FUNCTION_FAILED, "the audit log cannot be written", spec::kAuditBlocked);
@@ -159,9 +209,10 @@ bool ClientConversation::Serve(const wire::FrameHeader& header, ByteView payload
   } else {
     CK_RV rv = CKR_OK;
     CK_ULONG detail = 0;
+    OutputInPlace in_place(response, arena_);
     try {
       DeviceAnswer::Forget();
-      const Status status = Run<id>(invocation, call);
+      const Status status = Run<id>(invocation, call, in_place);
       if (!status.ok()) {
         rv = status.error().rv;
         detail = status.error().detail;
@@ -182,9 +233,13 @@ bool ClientConversation::Serve(const wire::FrameHeader& header, ByteView payload
       if (rv != CKR_BUFFER_TOO_SMALL) EndOperation(*invocation.session, row);
     }
     if (!Record(invocation, row, rv, detail)) rv = CKR_FUNCTION_FAILED;
+    bool encoded = false;
+    if constexpr (kWritesInPlace<id>) encoded = in_place.Settle(call.output, rv);
     wire::Writer writer(response);
-    writer.U64(rv);
-    wire::EncodeResults(writer, call, rv);
+    if (!encoded) {
+      writer.U64(rv);
+      wire::EncodeResults(writer, call, rv);
+    }
     for (const Trailer& trailer : invocation.trailers) {
       writer.U8(static_cast<std::uint8_t>(trailer.kind));
       if (trailer.kind == wire::TrailerKind::kSessionObject) writer.U64(trailer.session);

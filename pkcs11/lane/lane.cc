@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <climits>
 #include <exception>
 
@@ -19,8 +20,16 @@ namespace cmkd::lane {
 namespace {
 
 constexpr std::size_t kLine = 64;
-constexpr std::size_t kWordsBytes = 4096;
+// The size of a lane is its layout's version: one of another size is not mapped, and the connection stays on its
+// socket.
+constexpr std::size_t kWordsBytes = 8192;
 constexpr std::size_t kLaneBytes = kWordsBytes + 2 * kFrameBytesMax;
+// So much of a long frame is written, or read, at a time; both processors' caches hold it.
+constexpr std::size_t kStepBytes = 32 * 1024;
+// A writer who has stopped in the middle is waited for without sleep, then so long in all.
+constexpr int kStallPauses = 4000;
+constexpr std::chrono::seconds kStallLongest{10};
+
 constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
 // Both processes share the word, so not FUTEX_PRIVATE_FLAG.
@@ -49,6 +58,7 @@ struct Lane::Half::Words {
   alignas(kLine) std::uint32_t sleeps;  // the reader wants to be woken
   alignas(kLine) std::uint32_t taken;   // the turn whose frame the reader has copied
   alignas(kLine) std::uint32_t cpu;     // where the writer ran
+  alignas(kLine) std::uint32_t filled;  // so many bytes of this turn's frame are there; of long frames
 };
 
 struct Lane::Memory {
@@ -120,10 +130,26 @@ void Lane::Half::Announce(Place place) {
   if (Load(words_->sleeps) != 0) FutexWake(&words_->turn);
 }
 
-void Lane::Half::Post(ByteView frame) {
-  if (frame.size() > kSmallBytesMax) long_frames_ = true;
-  std::memcpy(area_, frame.data(), frame.size());
-  Announce(Place::kLane);
+void Lane::Half::Post(Pieces frame) {
+  std::size_t all = 0;
+  for (const ByteView piece : frame) all += piece.size();
+  const bool is_long = all > kSmallBytesMax;
+  if (is_long) long_frames_ = true;
+  std::size_t at = 0;
+  bool announced = false;
+  for (ByteView piece : frame) {
+    while (!piece.empty()) {
+      const ByteView part = piece.first(is_long ? std::min(piece.size(), kStepBytes) : piece.size());
+      std::memcpy(area_ + at, part.data(), part.size());
+      at += part.size();
+      piece = piece.subspan(part.size());
+      if (!is_long) continue;
+      Store(words_->filled, static_cast<std::uint32_t>(at));
+      if (!announced) Announce(Place::kLane);
+      announced = true;
+    }
+  }
+  if (!announced) Announce(Place::kLane);
 }
 
 void Lane::Half::PostElsewhere() { Announce(Place::kSocket); }
@@ -134,14 +160,57 @@ Place Lane::Half::place() const { return Load(words_->place) == 0 ? Place::kLane
 
 std::uint32_t Lane::Half::cpu() const { return std::atomic_ref(words_->cpu).load(std::memory_order_relaxed); }
 
-bool Lane::Half::Take(wire::FrameHeader& header, wire::Buffer& payload) {
+// How far the frame of this turn, of `all` bytes, has been written, which is beyond `beyond`; 0 when no more will come.
+std::size_t Lane::Half::AwaitMore(std::size_t beyond, std::size_t all, Alive alive) {
+  for (int pauses = 0; pauses < kStallPauses; ++pauses) {
+    if (const std::size_t filled = Load(words_->filled); filled > beyond) return std::min(filled, all);
+    Pause();
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  do {
+    LeaveProcessor();
+    if (const std::size_t filled = Load(words_->filled); filled > beyond) return std::min(filled, all);
+  } while (alive.still(alive.context) && std::chrono::steady_clock::now() - begin < kStallLongest);
+  return 0;
+}
+
+// Copies what stands from `at` on out and wipes it there, as it is written.
+bool Lane::Half::Follow(std::size_t at, MutableBytes into, std::size_t all, Alive alive) {
+  while (!into.empty()) {
+    const std::size_t ready = AwaitMore(at, all, alive);
+    if (ready <= at) return false;
+    const std::size_t part = std::min({into.size(), ready - at, kStepBytes});
+    std::memcpy(into.data(), area_ + at, part);
+    Wipe({area_ + at, part});
+    at += part;
+    into = into.subspan(part);
+  }
+  return true;
+}
+
+bool Lane::Half::Take(wire::FrameHeader& header, wire::Buffer& payload, Alive alive, Landing* landing) {
   std::memcpy(&header, area_, sizeof header);
   if (header.payload_bytes > kFrameBytesMax - sizeof header) return false;
   payload.Clear();
-  if (header.payload_bytes != 0) {
-    std::memcpy(payload.Extend(header.payload_bytes), area_ + sizeof header, header.payload_bytes);
+  const std::size_t all = sizeof header + header.payload_bytes;
+  if (all <= kSmallBytesMax) {
+    if (header.payload_bytes != 0) {
+      std::memcpy(payload.Extend(header.payload_bytes), area_ + sizeof header, header.payload_bytes);
+    }
+    Wipe({area_, all});
+  } else {
+    Wipe({area_, sizeof header});
+    std::size_t at = sizeof header;
+    if (landing != nullptr) {
+      if (!Follow(at, {payload.Extend(landing->head), landing->head}, all, alive)) return false;
+      at += landing->head;
+      const MutableBytes room = landing->place(landing->context, payload.view(), header.payload_bytes);
+      landing->landed = std::min(room.size(), all - at);
+      if (!Follow(at, room.first(landing->landed), all, alive)) return false;
+      at += landing->landed;
+    }
+    if (at != all && !Follow(at, {payload.Extend(all - at), all - at}, all, alive)) return false;
   }
-  Wipe({area_, sizeof header + header.payload_bytes});
   Store(words_->taken, Load(words_->turn));
   return true;
 }
@@ -167,7 +236,24 @@ void Lane::Half::Nudge() {
 
 std::uint32_t ThisProcessor() { return static_cast<std::uint32_t>(::sched_getcpu()); }
 
-void Patience::Pause() {
+void LeaveProcessor() { ::sched_yield(); }
+
+bool Patience::MayYield() {
+  if (no_yield_ != 0) {
+    --no_yield_;
+    return false;
+  }
+  // Now and then a sleep all the same: whoever wakes up may be put on another processor, and then both can spin.
+  return ++beside_ % kMoveAfter != 0;
+}
+
+void Patience::Yield() {
+  const auto left = Clock::now();
+  LeaveProcessor();
+  if (Clock::now() - left > kTooLate) no_yield_ = kNoYieldFor;
+}
+
+void Pause() {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
 #elif defined(__aarch64__)

@@ -26,9 +26,20 @@ constexpr std::chrono::milliseconds kRest{1000};
 // takes time from those who work.
 std::atomic<int> g_awake{0};
 
-bool ProcessorsAreFree() {
+int Processors() {
   static const int processors = std::max(1, ::get_nprocs());
-  return g_awake.load(std::memory_order_relaxed) <= processors;
+  return processors;
+}
+
+bool ProcessorsAreFree() { return g_awake.load(std::memory_order_relaxed) <= Processors(); }
+
+// Long enough that the change of turns is a small part of it, short enough that many who wait do so for milliseconds.
+constexpr std::chrono::microseconds kTurn{1000};
+
+// Of all lanes of this process; never destroyed, for connections' threads may outlive static objects.
+Turnstile& Turns() {
+  static Turnstile& turns = *new Turnstile(Processors(), kTurn);
+  return turns;
 }
 
 // A frame header without payload, and a descriptor with it or not.
@@ -116,22 +127,28 @@ bool ClientLink::Ended() const {
   return ::poll(&entry, 1, 0) > 0 && (entry.revents & (POLLHUP | POLLRDHUP | POLLERR | POLLNVAL)) != 0;
 }
 
-bool ClientLink::Send(ByteView frame) {
-  if (lane_ == nullptr) return wire::SendAll(TimedSocket(), frame);
+bool ClientLink::Send(Pieces frame) {
+  const auto send = [&] {
+    const wire::Socket& socket = TimedSocket();
+    return std::all_of(frame.begin(), frame.end(), [&](ByteView piece) { return wire::SendAll(socket, piece); });
+  };
+  if (lane_ == nullptr) return send();
   // Before the request is out: the answer may be there before Post returns.
   seen_ = lane_->responses().turn();
-  if (frame.size() <= kFrameBytesMax) {
+  std::size_t bytes = 0;
+  for (const ByteView piece : frame) bytes += piece.size();
+  if (bytes <= kFrameBytesMax) {
     lane_->requests().Post(frame);
     return true;
   }
   lane_->requests().PostElsewhere();
-  return wire::SendAll(TimedSocket(), frame);
+  return send();
 }
 
 Receive ClientLink::AwaitTurn() {
   Lane::Half& half = lane_->responses();
   const auto arrived = [&] { return half.turn() != seen_; };
-  if (patience_.Spin(lane_->may_spin(), half.cpu(), arrived)) return Receive::kFrame;
+  if (patience_.Spin([&] { return lane_->may_spin(); }, half.cpu(), arrived)) return Receive::kFrame;
   const auto allowed = deadline_;
   std::chrono::milliseconds waited{0};
   for (std::chrono::milliseconds look = kFirstLook; !arrived(); look = kLook) {
@@ -143,23 +160,36 @@ Receive ClientLink::AwaitTurn() {
   return Receive::kFrame;
 }
 
-Receive ClientLink::ReceiveFrame(wire::FrameHeader& header, wire::Buffer& payload) {
+Receive ClientLink::ReceiveFrame(wire::FrameHeader& header, wire::Buffer& payload, Landing* landing) {
   if (lane_ == nullptr) return wire::ReceiveFrame(TimedSocket(), header, payload);
   if (const Receive turn = AwaitTurn(); turn != Receive::kFrame) return turn;
   if (lane_->responses().place() == Place::kSocket) return wire::ReceiveFrame(TimedSocket(), header, payload);
-  return lane_->responses().Take(header, payload) ? Receive::kFrame : Receive::kMalformed;
+  const Alive alive{[](void* link) { return !static_cast<const ClientLink*>(link)->Ended(); }, this};
+  return lane_->responses().Take(header, payload, alive, landing) ? Receive::kFrame : Receive::kMalformed;
 }
 
 // ---- The server's end
 
 ServerLink::~ServerLink() {
-  SetAwake(false);
+  Rest();
   delete lane_.load();
 }
 
-void ServerLink::SetAwake(bool awake) {
-  if (awake != awake_) g_awake.fetch_add(awake ? 1 : -1, std::memory_order_relaxed);
-  awake_ = awake;
+// A lane with something to do: waits for its turn.
+void ServerLink::Begin(Lane& lane) {
+  if (Turns().WouldWait(pass_)) {
+    Rest();
+    lane.set_may_spin(false);  // its client, too, leaves the processors to the others
+  }
+  Turns().Enter(pass_);
+  if (!awake_) g_awake.fetch_add(1, std::memory_order_relaxed);
+  awake_ = true;
+}
+
+void ServerLink::Rest() {
+  if (awake_) g_awake.fetch_sub(1, std::memory_order_relaxed);
+  awake_ = false;
+  Turns().Leave(pass_);
 }
 
 bool ServerLink::OpenLane(const wire::FrameHeader& wish) {
@@ -192,8 +222,8 @@ Receive ServerLink::ReceiveFrame(int first, wire::FrameHeader& header, wire::Buf
 Receive ServerLink::ReceiveFromLane(Lane& lane, wire::FrameHeader& header, wire::Buffer& payload) {
   Lane::Half& half = lane.requests();
   const auto arrived = [&] { return half.turn() != seen_; };
-  bool here = patience_.Spin(ProcessorsAreFree(), half.cpu(), arrived);
-  if (!here) SetAwake(false);
+  bool here = patience_.Spin(ProcessorsAreFree, half.cpu(), arrived);
+  if (!here) Rest();
   // The client's end, and ours, come as a nudge: nobody has to look at the socket.
   for (std::chrono::milliseconds rest = kRest; !here && !ended_.load(); rest = std::chrono::milliseconds(0)) {
     half.Sleep(seen_, rest);
@@ -201,16 +231,20 @@ Receive ServerLink::ReceiveFromLane(Lane& lane, wire::FrameHeader& header, wire:
     if (!here) lane.responses().ReleaseMemory();
   }
   if (ended_.load()) return Receive::kClosed;
-  SetAwake(true);
   seen_ = half.turn();
   if (half.place() == Place::kSocket) return wire::ReceiveFrame(socket_, header, payload, payload_bytes_max_);
-  return half.Take(header, payload) && payload.size() <= payload_bytes_max_ ? Receive::kFrame : Receive::kMalformed;
+  const Alive alive{[](void* link) { return !static_cast<const ServerLink*>(link)->ended_.load(); }, this};
+  // Whole before it may hold up others: who stops in the middle of a frame waits alone.
+  if (!half.Take(header, payload, alive) || payload.size() > payload_bytes_max_) return Receive::kMalformed;
+  Begin(lane);
+  return Receive::kFrame;
 }
 
 bool ServerLink::Send(ByteView frame) {
   Lane* lane = lane_.load(std::memory_order_acquire);
   if (lane == nullptr) return wire::SendAll(socket_, frame);
   lane->set_may_spin(ProcessorsAreFree());
+  Turns().Answered(pass_);
   if (frame.size() <= kFrameBytesMax) {
     lane->responses().Post(frame);
     return true;

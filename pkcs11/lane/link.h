@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "pkcs11/lane/lane.h"
+#include "pkcs11/lane/turnstile.h"
 #include "pkcs11/wire/socket.h"
 
 namespace cmkd::lane {
@@ -31,8 +32,10 @@ class ClientLink {
   bool Ended() const;
 
   // `frame` is whole. False when the server is gone.
-  bool Send(ByteView frame);
-  wire::Receive ReceiveFrame(wire::FrameHeader& header, wire::Buffer& payload);
+  bool Send(Pieces frame);
+  bool Send(ByteView frame) { return Send(Pieces(&frame, 1)); }
+  // `landing`: where the bulk of a long frame goes, if it comes through the lane.
+  wire::Receive ReceiveFrame(wire::FrameHeader& header, wire::Buffer& payload, Landing* landing = nullptr);
 
  private:
   wire::Receive AwaitTurn();
@@ -74,13 +77,15 @@ class ServerLink {
 
  private:
   wire::Receive ReceiveFromLane(Lane& lane, wire::FrameHeader& header, wire::Buffer& payload);
-  void SetAwake(bool awake);
+  void Begin(Lane& lane);
+  void Rest();
 
   wire::Socket socket_;
   const std::size_t payload_bytes_max_;
   std::atomic<Lane*> lane_{nullptr};  // owned
   std::atomic<bool> ended_{false};
   Patience patience_;
+  Turnstile::Pass pass_;
   std::uint32_t seen_ = 0;
   bool awake_ = false;
 };

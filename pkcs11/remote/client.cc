@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 
 namespace cmkd::remote {
 
@@ -62,6 +63,8 @@ CK_RV Client::Borrow(ConnectionPtr& connection) {
 void Client::Return(ConnectionPtr connection) {
   connection->request.Clear();
   connection->response.Clear();
+  connection->bulk = {};
+  connection->landing = nullptr;
   const std::lock_guard lock(mutex_);
   if (idle_.size() < kIdleMax) idle_.push_back(std::move(connection));
 }
@@ -159,9 +162,12 @@ CK_RV Client::Transact(ConnectionPtr& connection, const spec::CallRow& row, CK_S
     if (!options_.resumes) return CKR_DEVICE_REMOVED;
     if (trip == Trip::kSent && row.replay == spec::Replay::kNever) return CKR_FUNCTION_FAILED;
     if (attempt == kAttemptsMax) return CKR_DEVICE_ERROR;
-    wire::Buffer request = std::move(connection->request);
+    const ConnectionPtr before = std::move(connection);
     if (const CK_RV rv = Borrow(connection); rv != CKR_OK) return CKR_DEVICE_ERROR;
-    connection->request = std::move(request);
+    connection->request = std::move(before->request);
+    connection->bulk = before->bulk;
+    connection->bulk_at = before->bulk_at;
+    connection->landing = before->landing;
     if (options_.resumes && resumption_.TakeLost(row, session)) {
       Return(std::move(connection));
       return CKR_FUNCTION_FAILED;
@@ -171,6 +177,10 @@ CK_RV Client::Transact(ConnectionPtr& connection, const spec::CallRow& row, CK_S
 
 Client::Trip Client::RoundTrip(Connection& connection, const spec::CallRow& row, std::uint64_t request_id) {
   if (!wire::FinishFrame(connection.request, row.id, 0, request_id)) return Trip::kTimeout;
+  const auto payload_bytes =
+      static_cast<std::uint32_t>(connection.request.size() - sizeof(wire::FrameHeader) + connection.bulk.size());
+  std::memcpy(connection.request.data() + offsetof(wire::FrameHeader, payload_bytes), &payload_bytes,
+              sizeof payload_bytes);
   connection.link.SetDeadline(MakesKeys(row) ? options_.slow_deadline : options_.deadline);
   if (++connection.calls == options_.calls_before_lane && lanes_fit_.load(std::memory_order_relaxed) &&
       !connection.link.OpenLane()) {
@@ -181,9 +191,13 @@ Client::Trip Client::RoundTrip(Connection& connection, const spec::CallRow& row,
   // Memory takes a frame also when nobody reads it any more, and this call may not be sent twice.
   if (row.replay == spec::Replay::kNever && connection.link.has_lane() && connection.link.Ended())
     return Trip::kNotSent;
-  if (!connection.link.Send(connection.request.view())) return Trip::kNotSent;
+  const ByteView request = connection.request.view();
+  const std::size_t split = connection.bulk.empty() ? request.size() : connection.bulk_at;
+  const ByteView pieces[] = {request.first(split), connection.bulk, request.subspan(split)};
+  if (!connection.link.Send(connection.bulk.empty() ? lane::Pieces(pieces, 1) : lane::Pieces(pieces)))
+    return Trip::kNotSent;
   wire::FrameHeader header{};
-  switch (connection.link.ReceiveFrame(header, connection.response)) {
+  switch (connection.link.ReceiveFrame(header, connection.response, connection.landing)) {
     case wire::Receive::kClosed: return Trip::kSent;
     case wire::Receive::kTimeout: return Trip::kTimeout;
     case wire::Receive::kMalformed: return Trip::kTimeout;

@@ -43,6 +43,11 @@ struct Connection {
   std::uint32_t calls = 0;
   wire::Buffer request;
   wire::Buffer response;
+  // A long input of the call, which is not copied into `request`: it belongs there at `bulk_at`.
+  ByteView bulk;
+  std::size_t bulk_at = 0;
+  // Where a long output goes without a stay in `response`; null for most calls.
+  lane::Landing* landing = nullptr;
 };
 
 // Safe from any thread. Never throws but std::bad_alloc.
@@ -94,6 +99,36 @@ class Client {
   std::atomic<std::uint64_t> next_request_{1};
 };
 
+// Calls with one input and one output, either of which may be long: only the application's own memory and the lane hold
+// long ones. (What is fed in parts may be needed for a resumption, and is kept.)
+template <class Call>
+inline constexpr bool kIsBulk = Call::kId == spec::CallId::C_Encrypt || Call::kId == spec::CallId::C_Decrypt;
+// What is shorter travels with the rest.
+inline constexpr std::size_t kBulkBytesMin = std::size_t{64} << 10;
+
+// A call's fields as EncodeCall writes them, but for the bytes of a long input.
+template <class Call>
+void EncodeBeside(wire::Writer& writer, Call& call, Connection& connection) {
+  wire::EncodeRequest(writer, call.session);
+  writer.U32(static_cast<std::uint32_t>(call.input.length));
+  connection.bulk = {call.input.data, call.input.length};
+  connection.bulk_at = writer.size();
+  wire::EncodeRequest(writer, call.output);
+}
+
+// The two numbers in front of a long output, as EncodeResults wrote them: the return value and the length.
+inline constexpr std::size_t kOutputHead = 2 * sizeof(std::uint64_t);
+
+// Room for the output that follows `head`: the application's, if the answer is one that fits there.
+inline MutableBytes RoomForOutput(const spec::BytesOut& output, ByteView head, std::size_t payload_bytes) {
+  wire::Reader reader(head);
+  const CK_RV rv = reader.U64();
+  const std::uint64_t length = reader.U64();
+  const bool fits = reader.AtEnd() && rv == CKR_OK && output.data != nullptr && length <= *output.length &&
+                    length >= kBulkBytesMin / 2 && length <= payload_bytes - head.size();
+  return fits ? MutableBytes{output.data, length} : MutableBytes{};
+}
+
 // The handle in front of every call that needs a session.
 template <class Call>
 CK_SESSION_HANDLE SessionOf(const Call& call) {
@@ -112,8 +147,22 @@ CK_RV Client::Answer(Call& call) {
   if (const CK_RV rv = Borrow(connection); rv != CKR_OK) return rv;
   wire::BeginFrame(connection->request);
   wire::Writer writer(connection->request);
-  wire::EncodeCall(writer, call);
-  if (writer.overflow() || connection->request.size() > limits::kFrameBytesMax) {
+  [[maybe_unused]] lane::Landing landing{kOutputHead, nullptr, nullptr};
+  bool beside = false;
+  if constexpr (kIsBulk<Call>) {
+    beside =
+        call.input.data != nullptr && call.input.length >= kBulkBytesMin && call.input.length <= limits::kFrameBytesMax;
+    if (call.output.data != nullptr && *call.output.length >= kBulkBytesMin) {
+      landing.place = [](void* context, ByteView head, std::size_t payload_bytes) {
+        return RoomForOutput(static_cast<Call*>(context)->output, head, payload_bytes);
+      };
+      landing.context = &call;
+      connection->landing = &landing;
+    }
+    if (beside) EncodeBeside(writer, call, *connection);
+  }
+  if (!beside) wire::EncodeCall(writer, call);
+  if (writer.overflow() || connection->request.size() + connection->bulk.size() > limits::kFrameBytesMax) {
     Return(std::move(connection));
     return CKR_DATA_LEN_RANGE;  // longer than one frame: such data goes in parts
   }
@@ -125,7 +174,15 @@ CK_RV Client::Answer(Call& call) {
   if (const CK_RV rv = Transact(connection, row, session, answer); rv != CKR_OK) return rv;
   wire::Reader reader(connection->response.view());
   (void)reader.U64();  // the return value, which Transact has read
-  if (!wire::DecodeResults(reader, call, answer) || !resumption_.ReadTrailers(reader)) return CKR_DEVICE_ERROR;
+  bool decoded = false;
+  if constexpr (kIsBulk<Call>) {
+    if (landing.landed != 0) {
+      *call.output.length = reader.U64();
+      decoded = reader.ok() && *call.output.length == landing.landed;
+    }
+  }
+  if (landing.landed == 0) decoded = wire::DecodeResults(reader, call, answer);
+  if (!decoded || !resumption_.ReadTrailers(reader)) return CKR_DEVICE_ERROR;
   if (options_.resumes) {
     if constexpr (Call::kId == spec::CallId::C_OpenSession) {
       if (answer == CKR_OK) resumption_.Opened(*call.session.value, call.slot.value, call.flags.value);

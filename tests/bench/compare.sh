@@ -11,7 +11,8 @@
 #   BENCH_ONLY="cmkd softhsm2"   which contenders
 #
 # Contenders: cmkd (software token), cmkd-firmware-sim and cmkd-softhsm2 (the HSM in its own process), softhsm2 (in process),
-# nss (softoken, in process), p11-kit (SoftHSM2 behind p11-kit's remoting). Peers that are not installed are left out.
+# nss (softoken, in process), opencryptoki (its software token; root only, for it needs places of its own), p11-kit
+# (SoftHSM2 behind p11-kit's remoting). Peers that are not installed are left out.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 build=${CMKD_BUILD_DIR:-$here/../../build/release}
@@ -21,7 +22,7 @@ cmkctl=${CMKCTL:-$build/bin/cmkctl}
 smoke=
 if [ "${1:-}" = --smoke ]; then smoke=1; shift; fi
 rounds=${BENCH_ROUNDS:-5} ms=${BENCH_MS:-200} keys=${BENCH_KEYS:-4000}
-only=${BENCH_ONLY:-cmkd cmkd-firmware-sim cmkd-softhsm2 softhsm2 nss p11-kit}
+only=${BENCH_ONLY:-cmkd cmkd-firmware-sim cmkd-softhsm2 softhsm2 nss opencryptoki p11-kit}
 limits=(--time "$ms")
 if [ -n "$smoke" ]; then rounds=1 keys=20 only="cmkd softhsm2" limits=(--time 5000 --runs 5); fi
 
@@ -39,7 +40,7 @@ trap finish EXIT
 # ---- The contenders: a function each that prepares it, and its arguments of cmkd-bench in arguments_NAME.
 
 contenders=()
-ready() { # NAME VARIABLE... : the environment, then the arguments behind --
+ready() { # NAME VARIABLE... COMMAND... : the environment and what it runs in, then the arguments behind --
   contenders+=("$1")
   declare -ga "run_${1//-/_}"
   local -n run="run_${1//-/_}"
@@ -96,6 +97,32 @@ prepare_nss() {
     --init-string "configdir='sql:$work/nss' certPrefix='' keyPrefix='' secmod='' flags=noModDB"
 }
 
+# opencryptoki knows its places by heart, so it and what calls it get a view of the file system where they are new.
+prepare_opencryptoki() {
+  local module pid i
+  module=$(ls /usr/lib/*/opencryptoki/libopencryptoki.so 2>/dev/null | head -n 1) || true
+  if [ -z "$module" ] || [ ! -x /usr/sbin/pkcsslotd ] || [ "$(id -u)" != 0 ]; then return 0; fi
+  unshare --mount --ipc sh -ec '
+    for place in /run /dev/shm /var/lib/opencryptoki /etc/opencryptoki; do mount -t tmpfs -o mode=0755 bench "$place"; done
+    mkdir -p /run/lock/opencryptoki/swtok /var/lib/opencryptoki/swtok/TOK_OBJ
+    printf "version opencryptoki-3.1\nslot 3\n{\nstdll = libpkcs11_sw.so\n}\n" > /etc/opencryptoki/opencryptoki.conf
+    chgrp -R pkcs11 /run/lock /var/lib/opencryptoki
+    chmod -R 0770 /run/lock /var/lib/opencryptoki
+    exec /usr/sbin/pkcsslotd -f' > "$work/opencryptoki.log" 2>&1 &
+  pid=$!
+  servers+=("$pid")
+  local inside=(nsenter --target "$pid" --mount --ipc)
+  for i in $(seq 100); do "${inside[@]}" test -S /run/pkcsslotd.socket 2>/dev/null && break; sleep 0.05; done
+  # A new token has the maker's PINs, which must be changed before anything else.
+  if ! "${inside[@]}" sh -ec 'echo bench | pkcsconf -I -c 3 -S 87654321; pkcsconf -P -c 3 -S 87654321 -n 47110815
+      pkcsconf -u -c 3 -S 47110815 -n 11112222; pkcsconf -p -c 3 -U 11112222 -n 47110815' >> "$work/opencryptoki.log" 2>&1
+  then
+    echo "compare: opencryptoki makes no token" >&2
+    return 0
+  fi
+  ready opencryptoki "${inside[@]}" -- --module "$module" --token bench --pin 47110815
+}
+
 prepare_p11-kit() {
   local client
   client=$(ls /usr/lib/*/pkcs11/p11-kit-client.so 2>/dev/null | head -n 1) || true
@@ -136,17 +163,17 @@ failed=0
 for ((round = 1; round <= rounds; ++round)); do
   [ -n "$smoke" ] || echo "round $round of $rounds" >&2
   for name in "${contenders[@]}"; do measure "$name" "${alone[@]}"; done
-  for load in "2 1" "8 1" "1 8"; do
+  for load in "2 1" "8 1" "1 8" "2 8"; do
     for name in "${contenders[@]}"; do
       # Their client module and server are for one process; NSS's database is locked by the process that has it open.
-      if is "$name" "p11-kit nss" && [ "$load" = "1 8" ]; then continue; fi
+      if is "$name" "p11-kit nss" && [ "${load#* }" = 8 ]; then continue; fi
       measure "$name" --threads "${load% *}" --processes "${load#* }" "${several[@]}"
     done
   done
 done
 # Keys that are there slow down other cases of some modules, so they come last. Making 4,000 takes SoftHSM2 minutes.
 for name in "${contenders[@]}"; do
-  if is "$name" "p11-kit nss cmkd-firmware-sim cmkd-softhsm2"; then continue; fi
+  if is "$name" "p11-kit nss opencryptoki cmkd-firmware-sim cmkd-softhsm2"; then continue; fi
   for count in $((keys / 40 + 1)) $((keys / 8 + 1)) "$keys"; do
     measure "$name" --case find-label --case create --keys "$count"
   done

@@ -170,6 +170,66 @@ TEST_F(SizesTest, SixtyFourMebibytesAtOnce) {
   EXPECT_TRUE(opened == text);
 }
 
+// Long messages leave the application's memory, and come back to it, by ways of their own: all lengths at which one way
+// becomes another, once in two buffers and once in one, often enough that the connection has a lane.
+TEST_F(SizesTest, LongMessagesOfEveryWayComeBack) {
+  const CK_OBJECT_HANDLE key = Aes();
+  Bytes iv(12, 7);
+  CK_GCM_PARAMS gcm{iv.data(), iv.size(), 96, nullptr, 0, 128};
+  CK_MECHANISM m{CKM_AES_GCM, &gcm, sizeof gcm};
+  constexpr std::size_t kBulk = std::size_t{64} << 10;
+  constexpr std::size_t kLane = kMiB + kBulk;
+  for (int round = 0; round < 3; ++round) {
+    for (const std::size_t bytes : {kBulk - 40, kBulk - 16, kBulk - 1, kBulk, kBulk + 1, kMiB, kLane - 100, kLane - 57,
+                                    kLane - 32, kLane, kLane + 1, 3 * kMiB}) {
+      SCOPED_TRACE(bytes);
+      iv[0] = static_cast<std::uint8_t>(round);
+      const Bytes text = Filled(bytes, bytes);
+      Bytes sealed(bytes + 16), same(text), opened(bytes);
+      same.resize(bytes + 16);
+      CK_ULONG length = sealed.size();
+      ASSERT_EQ(f_->C_EncryptInit(s_, &m, key), CKR_OK);
+      ASSERT_EQ(f_->C_Encrypt(s_, BytePtr(text), bytes, sealed.data(), &length), CKR_OK);
+      ASSERT_EQ(length, sealed.size());
+      ASSERT_EQ(f_->C_EncryptInit(s_, &m, key), CKR_OK);
+      ASSERT_EQ(f_->C_Encrypt(s_, same.data(), bytes, same.data(), &length), CKR_OK);
+      ASSERT_TRUE(same == sealed);
+      length = opened.size();
+      ASSERT_EQ(f_->C_DecryptInit(s_, &m, key), CKR_OK);
+      ASSERT_EQ(f_->C_Decrypt(s_, sealed.data(), sealed.size(), opened.data(), &length), CKR_OK);
+      ASSERT_EQ(length, bytes);
+      ASSERT_TRUE(opened == text);
+    }
+  }
+}
+
+TEST_F(SizesTest, NothingOfALongForgeryIsGivenOut) {
+  const CK_OBJECT_HANDLE key = Aes();
+  Bytes iv(12, 7);
+  CK_GCM_PARAMS gcm{iv.data(), iv.size(), 96, nullptr, 0, 128};
+  CK_MECHANISM m{CKM_AES_GCM, &gcm, sizeof gcm};
+  const Bytes text = Filled(kMiB, 5);
+  Bytes sealed(kMiB + 16);
+  CK_ULONG length = 1000;
+  ASSERT_EQ(f_->C_EncryptInit(s_, &m, key), CKR_OK);
+  ASSERT_EQ(f_->C_Encrypt(s_, BytePtr(text), text.size(), sealed.data(), &length), CKR_BUFFER_TOO_SMALL);
+  ASSERT_EQ(length, sealed.size());
+  ASSERT_EQ(f_->C_Encrypt(s_, BytePtr(text), text.size(), sealed.data(), &length), CKR_OK);
+  for (const std::size_t at : {std::size_t{0}, kMiB / 2, kMiB - 1, kMiB, kMiB + 15}) {
+    Bytes forged = sealed, opened(kMiB, 0xEE);
+    forged[at] ^= 1;
+    length = opened.size();
+    ASSERT_EQ(f_->C_DecryptInit(s_, &m, key), CKR_OK);
+    EXPECT_NE(f_->C_Decrypt(s_, forged.data(), forged.size(), opened.data(), &length), CKR_OK);
+    EXPECT_EQ(opened, Bytes(kMiB, 0xEE));
+  }
+  Bytes opened(kMiB);
+  length = opened.size();
+  ASSERT_EQ(f_->C_DecryptInit(s_, &m, key), CKR_OK);
+  ASSERT_EQ(f_->C_Decrypt(s_, sealed.data(), sealed.size(), opened.data(), &length), CKR_OK);
+  EXPECT_TRUE(opened == text);
+}
+
 // What no frame holds goes in pieces, and the program does not notice.
 TEST_F(SizesTest, MoreThanAFrameAtOnce) {
   const Bytes text = Filled(kAtOnce + kMiB, 2);

@@ -17,6 +17,8 @@ using std::chrono::milliseconds;
 using wire::Receive;
 
 constexpr std::uint64_t kId = 77;
+constexpr Alive kAlive{[](void*) { return true; }, nullptr};
+constexpr Alive kGone{[](void*) { return false; }, nullptr};
 
 Bytes Frame(std::size_t payload, std::uint8_t fill) {
   Bytes frame(sizeof(wire::FrameHeader) + payload, fill);
@@ -226,9 +228,119 @@ TEST(Lane, ALengthThatLiesIsNotFollowed) {
     lane->requests().Post(frame);
     wire::FrameHeader header{};
     wire::Buffer payload;
-    EXPECT_FALSE(lane->requests().Take(header, payload));
+    EXPECT_FALSE(lane->requests().Take(header, payload, kAlive));
     EXPECT_EQ(payload.size(), 0u);
   }
+}
+
+// ---- Long frames, which are read while they are written
+
+// The words of a lane as a hostile other side sees them: any of them may be anything at any time.
+class ForeignLane {
+ public:
+  ForeignLane() : lane_(Lane::Make(descriptor_)) {
+    size_ = static_cast<std::size_t>(::lseek(descriptor_.fd(), 0, SEEK_END));
+    memory_ =
+        static_cast<std::uint8_t*>(::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor_.fd(), 0));
+  }
+  ~ForeignLane() { ::munmap(memory_, size_); }
+  Lane& lane() { return *lane_; }
+  // Every word in front of the requests' area, which is where `frame` was just posted.
+  void OverwriteWords(std::uint32_t value) {
+    const std::size_t words = size_ - 2 * kFrameBytesMax;
+    for (std::size_t at = 0; at < words; at += sizeof value) std::memcpy(memory_ + at, &value, sizeof value);
+  }
+
+ private:
+  wire::Socket descriptor_;
+  std::unique_ptr<Lane> lane_;
+  std::size_t size_ = 0;
+  std::uint8_t* memory_ = nullptr;
+};
+
+TEST(Lane, AWriterWhoStopsInALongFrameIsLeft) {
+  ForeignLane foreign;
+  foreign.lane().requests().Post(Frame(kMostInLane, 1));
+  foreign.OverwriteWords(100);  // so many bytes are there, and no more will come
+  wire::FrameHeader header{};
+  wire::Buffer payload;
+  EXPECT_FALSE(foreign.lane().requests().Take(header, payload, kGone));
+}
+
+TEST(Lane, MoreThanAFrameIsNeverThere) {
+  ForeignLane foreign;
+  for (const std::uint32_t lie : {0xffffffffu, 0x80000000u, static_cast<std::uint32_t>(kFrameBytesMax + 1)}) {
+    foreign.lane().requests().Post(Frame(100'000, 1));
+    foreign.OverwriteWords(lie);
+    wire::FrameHeader header{};
+    wire::Buffer payload;
+    EXPECT_TRUE(foreign.lane().requests().Take(header, payload, kGone));
+    EXPECT_EQ(payload.size(), 100'000u);
+  }
+}
+
+TEST(Lane, PiecesMakeOneFrame) {
+  wire::Socket descriptor;
+  const std::unique_ptr<Lane> lane = Lane::Make(descriptor);
+  ASSERT_NE(lane, nullptr);
+  for (const std::size_t size : {std::size_t{90}, std::size_t{70'000}, kMostInLane}) {
+    Bytes frame = Frame(size, 0);
+    for (std::size_t i = sizeof(wire::FrameHeader); i < frame.size(); ++i) frame[i] = static_cast<std::uint8_t>(i * 7);
+    const ByteView whole(frame);
+    const ByteView pieces[] = {whole.first(40), whole.subspan(40, size - 50), whole.subspan(size - 10)};
+    lane->requests().Post(pieces);
+    wire::FrameHeader header{};
+    wire::Buffer payload;
+    ASSERT_TRUE(lane->requests().Take(header, payload, kAlive));
+    EXPECT_TRUE(Equal(payload.view(), whole.subspan(sizeof header)));
+  }
+}
+
+TEST(Lane, TheBulkLandsWhereThereIsRoomAndTheRestInThePayload) {
+  wire::Socket descriptor;
+  const std::unique_ptr<Lane> lane = Lane::Make(descriptor);
+  ASSERT_NE(lane, nullptr);
+  Bytes frame = Frame(200'000, 0);
+  for (std::size_t i = sizeof(wire::FrameHeader); i < frame.size(); ++i) frame[i] = static_cast<std::uint8_t>(i * 7);
+  const ByteView sent = ByteView(frame).subspan(sizeof(wire::FrameHeader));
+  // Room for some, for all that is left, and for more than the frame has.
+  for (const std::size_t room : {std::size_t{0}, std::size_t{150'000}, sent.size() - 16, sent.size() + 500}) {
+    Bytes landed(room + 1, 0xEE);
+    MutableBytes place(landed.data(), room);
+    Landing landing{16,
+                    [](void* context, ByteView head, std::size_t payload_bytes) {
+                      EXPECT_EQ(head.size(), 16u);
+                      EXPECT_EQ(payload_bytes, 200'000u);
+                      return *static_cast<MutableBytes*>(context);
+                    },
+                    &place};
+    lane->responses().Post(frame);
+    wire::FrameHeader header{};
+    wire::Buffer payload;
+    ASSERT_TRUE(lane->responses().Take(header, payload, kAlive, &landing));
+    const std::size_t count = std::min(room, sent.size() - 16);
+    EXPECT_EQ(landing.landed, count);
+    EXPECT_TRUE(Equal(ByteView(landed).first(count), sent.subspan(16, count)));
+    EXPECT_EQ(landed.back(), 0xEE);
+    Bytes rest = ToBytes(sent.first(16));
+    rest.insert(rest.end(), sent.begin() + 16 + static_cast<std::ptrdiff_t>(count), sent.end());
+    EXPECT_TRUE(Equal(payload.view(), rest));
+  }
+}
+
+TEST_F(LinkTest, AClientThatEndsInTheMiddleOfALongFrameHoldsNobody) {
+  OpenLane();
+  std::thread server([&] {
+    wire::FrameHeader header{};
+    wire::Buffer payload;
+    EXPECT_NE(server_->ReceiveFrame(-1, header, payload), Receive::kFrame);
+  });
+  std::thread ends([&] {
+    std::this_thread::sleep_for(milliseconds(20));
+    server_->End();  // what the server does when the client's socket closes
+  });
+  server.join();
+  ends.join();
 }
 
 TEST(Lane, GivesTheMemoryOfLongFramesBackOnceTheyWereTaken) {
@@ -246,7 +358,7 @@ TEST(Lane, GivesTheMemoryOfLongFramesBackOnceTheyWereTaken) {
   EXPECT_GT(blocks(), static_cast<off_t>(kMostInLane)) << "nobody has read it yet";
   wire::FrameHeader header{};
   wire::Buffer payload;
-  ASSERT_TRUE(lane->responses().Take(header, payload));
+  ASSERT_TRUE(lane->responses().Take(header, payload, kAlive));
   EXPECT_EQ(payload.size(), kMostInLane);
   lane->responses().ReleaseMemory();
   EXPECT_LT(blocks(), static_cast<off_t>(2 * kSmallBytesMax));
@@ -259,7 +371,7 @@ TEST(Lane, WhatWasTakenIsWiped) {
   lane->requests().Post(Frame(64, 0xA5));
   wire::FrameHeader header{};
   wire::Buffer payload;
-  ASSERT_TRUE(lane->requests().Take(header, payload));
+  ASSERT_TRUE(lane->requests().Take(header, payload, kAlive));
   Bytes memory(static_cast<std::size_t>(::lseek(descriptor.fd(), 0, SEEK_END)));
   ASSERT_EQ(::pread(descriptor.fd(), memory.data(), memory.size(), 0), static_cast<ssize_t>(memory.size()));
   EXPECT_EQ(std::count(memory.begin(), memory.end(), 0xA5), 0);
