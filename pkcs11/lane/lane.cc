@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <climits>
 #include <exception>
+#include <thread>
 
 namespace cmkd::lane {
 
@@ -26,8 +27,11 @@ constexpr std::size_t kWordsBytes = 8192;
 constexpr std::size_t kLaneBytes = kWordsBytes + 2 * kFrameBytesMax;
 // So much of a long frame is written, or read, at a time; both processors' caches hold it.
 constexpr std::size_t kStepBytes = 32 * 1024;
-// A writer who has stopped in the middle is waited for without sleep, then so long in all.
+// A writer who has stopped in the middle is waited for without sleep, then a while leaving the processor to others,
+// then with sleeps, for who stops on purpose shall not cost a processor; and so long in all.
 constexpr int kStallPauses = 4000;
+constexpr std::chrono::milliseconds kStallAwake{1};
+constexpr std::chrono::microseconds kStallNap{200};
 constexpr std::chrono::seconds kStallLongest{10};
 
 constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
@@ -167,10 +171,12 @@ std::size_t Lane::Half::AwaitMore(std::size_t beyond, std::size_t all, Alive ali
     Pause();
   }
   const auto begin = std::chrono::steady_clock::now();
+  std::chrono::nanoseconds waited{0};
   do {
-    LeaveProcessor();
+    waited < kStallAwake ? LeaveProcessor() : std::this_thread::sleep_for(kStallNap);
     if (const std::size_t filled = Load(words_->filled); filled > beyond) return std::min(filled, all);
-  } while (alive.still(alive.context) && std::chrono::steady_clock::now() - begin < kStallLongest);
+    waited = std::chrono::steady_clock::now() - begin;
+  } while (alive.still(alive.context) && waited < kStallLongest);
   return 0;
 }
 

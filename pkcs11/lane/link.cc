@@ -165,7 +165,9 @@ Receive ClientLink::ReceiveFrame(wire::FrameHeader& header, wire::Buffer& payloa
   if (const Receive turn = AwaitTurn(); turn != Receive::kFrame) return turn;
   if (lane_->responses().place() == Place::kSocket) return wire::ReceiveFrame(TimedSocket(), header, payload);
   const Alive alive{[](void* link) { return !static_cast<const ClientLink*>(link)->Ended(); }, this};
-  return lane_->responses().Take(header, payload, alive, landing) ? Receive::kFrame : Receive::kMalformed;
+  if (lane_->responses().Take(header, payload, alive, landing)) return Receive::kFrame;
+  // A server that dies in the middle of a long answer has not answered.
+  return Ended() ? Receive::kClosed : Receive::kMalformed;
 }
 
 // ---- The server's end

@@ -116,6 +116,12 @@ void EncodeBeside(wire::Writer& writer, Call& call, Connection& connection) {
   wire::EncodeRequest(writer, call.output);
 }
 
+// Whether the two have no byte in common. PKCS#11 lets them be the same memory.
+inline bool AreApart(ByteView a, ByteView b) {
+  const auto begin = [](ByteView view) { return reinterpret_cast<std::uintptr_t>(view.data()); };
+  return begin(a) + a.size() <= begin(b) || begin(b) + b.size() <= begin(a);
+}
+
 // The two numbers in front of a long output, as EncodeResults wrote them: the return value and the length.
 inline constexpr std::size_t kOutputHead = 2 * sizeof(std::uint64_t);
 
@@ -152,7 +158,10 @@ CK_RV Client::Answer(Call& call) {
   if constexpr (kIsBulk<Call>) {
     beside =
         call.input.data != nullptr && call.input.length >= kBulkBytesMin && call.input.length <= limits::kFrameBytesMax;
-    if (call.output.data != nullptr && *call.output.length >= kBulkBytesMin) {
+    // An answer that breaks off in the middle is asked for again: it must not have been written over the input.
+    const ByteView input{call.input.data, call.input.length};
+    if (call.output.data != nullptr && *call.output.length >= kBulkBytesMin &&
+        AreApart(input, {call.output.data, *call.output.length})) {
       landing.place = [](void* context, ByteView head, std::size_t payload_bytes) {
         return RoomForOutput(static_cast<Call*>(context)->output, head, payload_bytes);
       };
