@@ -5,6 +5,7 @@
 #include <cstring>
 #include <memory>
 
+#include "pkcs11/spec/attribute_table.h"
 #include "pkcs11/spec/return_values.h"
 
 namespace cmkd::daemon {
@@ -175,6 +176,17 @@ Fallible<spec::Attributes> Device::ReadAttributes(CK_SESSION_HANDLE session, CK_
   std::vector<CK_ATTRIBUTE> wanted;
   for (const CK_ATTRIBUTE_TYPE type : types) wanted.push_back({type, memory.get() + kRoom * wanted.size(), kRoom});
   const CK_RV rv = f_->C_GetAttributeValue(session, object, wanted.data(), wanted.size());
+  if (rv == CKR_BUFFER_TOO_SMALL || rv == CKR_ATTRIBUTE_TYPE_INVALID) {
+    // NSS gives a number only where there is room for just that, and has no code for it.
+    for (CK_ATTRIBUTE& attribute : wanted) {
+      const spec::AttributeRow* row = spec::FindAttribute(attribute.type);
+      if (attribute.ulValueLen != CK_UNAVAILABLE_INFORMATION || row == nullptr ||
+          row->kind != spec::AttributeKind::kUlong)
+        continue;
+      CK_ATTRIBUTE number{attribute.type, attribute.pValue, sizeof(CK_ULONG)};
+      if (f_->C_GetAttributeValue(session, object, &number, 1) == CKR_OK) attribute.ulValueLen = number.ulValueLen;
+    }
+  }
   spec::Attributes read;
   const bool answered =
       rv == CKR_OK || rv == CKR_ATTRIBUTE_SENSITIVE || rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_BUFFER_TOO_SMALL;

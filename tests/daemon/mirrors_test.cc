@@ -339,8 +339,13 @@ TEST_P(MirrorTest, NothingIsLeftOverAndNothingLooksAltered) {
   Registry registry([](Application&) {});
   const auto found = Reconcile(*faults_, backends_, custodian(), registry, RootKeyReferences(state()), {});
   ASSERT_GOOD(found);
-  for (const Discrepancy& finding : found->findings)
+  for (const Discrepancy& finding : found->findings) {
+    // NSS's softoken does not remember of a token object that it was made there (docs/hsm.md).
+    if (GetParam() == RigKind::kNssHosted && finding.hsm == "test" &&
+        finding.what.find("not made in the device") != finding.what.npos)
+      continue;
     ADD_FAILURE() << finding.hsm << " " << Name(finding.kind) << " " << finding.what << " " << finding.label;
+  }
 }
 
 TEST_P(MirrorTest, TheRootKeyOpensInEither) {

@@ -82,6 +82,8 @@ constexpr bool MayBeNull() {
   using T = std::tuple_element_t<i, Tuple>;
   constexpr spec::CallRow row = spec::Row(id);
   if constexpr (std::is_same_v<T, CK_NOTIFY>) return true;
+  // Whose parameter tells the keys needs no phKey; where it is needed the daemon says so.
+  if constexpr (id == CallId::C_DeriveKey && i + 1 == std::tuple_size_v<Tuple>) return true;
   if constexpr (std::is_same_v<T, CK_MECHANISM_PTR>) return row.phase == spec::Phase::kBegin;
   if constexpr (i + 1 < std::tuple_size_v<Tuple>) {
     using Next = std::tuple_element_t<i + 1, Tuple>;

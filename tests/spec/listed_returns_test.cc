@@ -27,6 +27,7 @@ TEST(ListedReturns, KnowOneFunctionFromAnother) {
   EXPECT_TRUE(IsListed(CallId::C_Encrypt, CKR_FUNCTION_FAILED));
   EXPECT_FALSE(IsListed(CallId::C_Encrypt, CKR_PIN_EXPIRED));
   EXPECT_TRUE(IsListed(CallId::C_Login, CKR_PIN_INCORRECT));
+  EXPECT_TRUE(IsListed(CallId::C_DeriveKey, CKR_PUBLIC_KEY_INVALID));
   EXPECT_FALSE(IsListed(CallId::C_Encrypt, CKR_MECHANISM_PARAM_INVALID));
   EXPECT_TRUE(IsListedHere(CallId::C_Encrypt, CKR_MECHANISM_PARAM_INVALID));
   EXPECT_FALSE(IsListedHere(CallId::C_Encrypt, CKR_SIGNATURE_INVALID));
