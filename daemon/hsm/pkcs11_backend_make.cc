@@ -532,8 +532,14 @@ Fallible<Made> Pkcs11Backend::DeriveKey(const CK_MECHANISM& mechanism, const Key
       if (!other.ok()) return other.error().rv;
       *second->handle = *other;
     }
-    return functions()->C_DeriveKey(session.session(), Mutable(mechanism), *key, attributes.data(), attributes.size(),
-                                    made);
+    const auto derive = [&] {
+      return functions()->C_DeriveKey(session.session(), Mutable(mechanism), *key, attributes.data(), attributes.size(),
+                                      made);
+    };
+    // This code says nothing of the call. SoftHSM 2.6.1 gives it for a bad point, and was seen to give it for a good
+    // one on a busy machine, once in some ten thousand: it is asked a second time before anybody is told.
+    const CK_RV rv = derive();
+    return rv == CKR_GENERAL_ERROR ? derive() : rv;
   });
 }
 
