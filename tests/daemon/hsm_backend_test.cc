@@ -9,6 +9,9 @@
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
 #include <set>
 #include <string>
 #include <thread>
@@ -667,8 +670,32 @@ TEST_P(HostedBackendTest, AKilledHostCostsAThreadAtMostOneError) {
 // Token objects, for SoftHSM 2.6.1 that is killed may leave the file of an object that it had just begun: it has a
 // class and defaults, but no id, no CKA_TOKEN and no key, and belongs to nobody. Seen once in twenty kills of a loaded
 // machine.
+// SoftHSM writes its token's own file anew in place, at a login for one; a kill in the middle of that loses the token,
+// as seen once in some hundred of these runs. That is not what is tried here: the file comes back as from a backup.
+class SoftHsmTokenFiles {
+ public:
+  explicit SoftHsmTokenFiles(const std::string& folder) {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+      if (entry.path().filename() != "token.object") continue;
+      std::ifstream file(entry.path(), std::ios::binary);
+      kept_[entry.path()] = {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+    }
+  }
+  // Only those that are damaged: shorter than they were.
+  void Restore() const {
+    for (const auto& [path, content] : kept_) {
+      if (std::filesystem::exists(path) && std::filesystem::file_size(path) >= content.size()) continue;
+      std::ofstream(path, std::ios::binary) << content;
+    }
+  }
+
+ private:
+  std::map<std::filesystem::path, std::string> kept_;
+};
+
 TEST_P(HostedBackendTest, AKilledHostLeavesNoOrphansOfKeysBeingMade) {
   (void)Signer();  // learns how it is kept
+  const SoftHsmTokenFiles token_files(rig_->folder());
   const std::optional<std::size_t> before = bench_->CountTokenObjects();
   ASSERT_TRUE(before.has_value());
   std::atomic<bool> stop{false};
@@ -688,7 +715,9 @@ TEST_P(HostedBackendTest, AKilledHostLeavesNoOrphansOfKeysBeingMade) {
   maker.join();
   // Work after a failure clears up; on a loaded machine the host may still be on its way back.
   const auto deadline = steady_clock::now() + std::chrono::seconds(60);
-  while (bench_->CountTokenObjects() != before && steady_clock::now() < deadline) {
+  for (auto count = bench_->CountTokenObjects(); count != before && steady_clock::now() < deadline;
+       count = bench_->CountTokenObjects()) {
+    if (!count) token_files.Restore();
     std::this_thread::sleep_for(milliseconds(100));
   }
   EXPECT_EQ(bench_->CountTokenObjects(), before);

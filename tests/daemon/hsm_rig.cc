@@ -21,6 +21,7 @@
 #include "daemon/hsm/device.h"
 #include "firmware_sim/firmware_sim.h"
 #include "pkcs11/spec/key_facts.h"
+#include "tests/common/host_processes.h"
 
 namespace cmkd::daemon {
 
@@ -225,21 +226,8 @@ std::unique_ptr<Backend> HsmRig::Start() {
 }
 
 int HsmRig::HostPid() {
-  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-    const std::string pid = entry.path().filename();
-    if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
-    std::ifstream file(entry.path() / "stat");
-    std::string text;
-    std::getline(file, text);
-    const std::size_t end = text.rfind(')');
-    if (end == std::string::npos || text.find("(cmkd-hsm-host") == std::string::npos) continue;
-    char state = 0;
-    int parent = 0;
-    if (std::sscanf(text.c_str() + end + 1, " %c %d", &state, &parent) == 2 && parent == ::getpid() && state != 'Z') {
-      return std::stoi(pid);
-    }
-  }
-  return 0;
+  const std::vector<int> hosts = tests::HostsOf(::getpid());
+  return hosts.empty() ? 0 : hosts.front();
 }
 
 KeyMaterial TestKey::PublicMaterial() const {
