@@ -16,8 +16,11 @@ inline constexpr std::size_t kAttributeBytesMax = std::size_t{1} << 20;
 inline constexpr std::size_t kFindBatchMax = 4096;
 // Bytes of one C_GenerateRandom.
 inline constexpr std::size_t kRandomBytesMax = std::size_t{16} << 20;
-// Sessions and objects an application may bring back after a restart of the daemon.
-inline constexpr std::size_t kResumedSessionsMax = 65536;
+// Sessions of an application, which brings them all back in one frame after a restart of the daemon: 24 bytes each, and
+// half a kilobyte each in the daemon.
+inline constexpr std::size_t kResumedSessionsMax = 262'144;
+// Session objects likewise; sealed they have some hundred bytes each.
+inline constexpr std::size_t kResumedObjectsMax = 65'536;
 // Request and answer of one administrative call.
 inline constexpr std::size_t kAdminBytesMax = std::size_t{8} << 20;
 

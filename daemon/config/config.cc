@@ -344,7 +344,7 @@ void ReadAudit(Section& section, AuditConfig& config) {
 
 void ReadLimits(Section& section, LimitsConfig& config) {
   section.Integer("sessions_per_application", config.sessions_per_application, 1, limits::kResumedSessionsMax);
-  section.Integer("objects_per_application", config.objects_per_application, 1, limits::kResumedSessionsMax);
+  section.Integer("objects_per_application", config.objects_per_application, 1, limits::kResumedObjectsMax);
   section.Integer("key_cache_entries", config.key_cache_entries, 16, 1'000'000);
   section.Integer("login_retry_limit", config.login_retry_limit, 1, 1000);
   section.Integer("trial_versions", config.trial_versions, 1, 64);

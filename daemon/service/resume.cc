@@ -63,7 +63,7 @@ void RestoreSessions(Daemon& daemon, Application& application, wire::Reader& r) 
 
 void RestoreObjects(Daemon& daemon, Application& application, wire::Reader& r) {
   const std::uint32_t objects = r.U32();
-  for (std::uint32_t i = 0; i < objects && r.ok() && i < limits::kResumedSessionsMax; ++i) {
+  for (std::uint32_t i = 0; i < objects && r.ok() && i < limits::kResumedObjectsMax; ++i) {
     (void)r.U64();  // session and handle are in the sealed bytes, too, and those are believed
     (void)r.U64();
     const ByteView sealed = r.Blob();

@@ -1,6 +1,7 @@
 // The record of a customer master key: plain values, no behaviour. Who may change what is decided in lifecycle.h.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -154,9 +155,10 @@ struct Cmk {
 
   // nullptr when there is no such version. Borrowed from this record.
   const KeyVersion* FindVersion(KeyVersionNumber number) const {
-    for (const KeyVersion& version : versions)
-      if (version.number == number) return &version;
-    return nullptr;
+    const auto at =
+        std::lower_bound(versions.begin(), versions.end(), number,
+                         [](const KeyVersion& version, KeyVersionNumber other) { return version.number < other; });
+    return at == versions.end() || at->number != number ? nullptr : &*at;
   }
   KeyVersion* FindVersion(KeyVersionNumber number) {
     return const_cast<KeyVersion*>(static_cast<const Cmk*>(this)->FindVersion(number));

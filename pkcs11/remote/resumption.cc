@@ -44,8 +44,25 @@ void Resumption::Cancelled(CK_SESSION_HANDLE session, CK_FLAGS flags) {
                 [&](const auto& operation) { return (spec::CancelFlag(operation.first) & flags) != 0; });
 }
 
+void Resumption::KeepObject(CK_OBJECT_HANDLE handle, CK_SESSION_HANDLE session, ByteView sealed) {
+  DropObject(handle);
+  by_session_.emplace(session, handle);
+  objects_[handle] = {session, ToBytes(sealed)};
+}
+
+void Resumption::DropObject(CK_OBJECT_HANDLE handle) {
+  const auto it = objects_.find(handle);
+  if (it == objects_.end()) return;
+  by_session_.erase({it->second.session, handle});
+  objects_.erase(it);
+}
+
 void Resumption::DropObjectsOf(CK_SESSION_HANDLE session) {
-  std::erase_if(objects_, [&](const auto& object) { return object.second.session == session; });
+  auto it = by_session_.lower_bound({session, 0});
+  while (it != by_session_.end() && it->first == session) {
+    objects_.erase(it->second);
+    it = by_session_.erase(it);
+  }
 }
 
 void Resumption::Operation::Begin(const spec::CallRow& row, ByteView payload) {
@@ -148,14 +165,14 @@ bool Resumption::ReadTrailers(wire::Reader& r) {
         const ByteView sealed = r.Blob();
         if (!r.ok()) return false;
         const std::lock_guard lock(mutex_);
-        objects_[handle] = {session, ToBytes(sealed)};
+        KeepObject(handle, session, sealed);
         break;
       }
       case wire::TrailerKind::kForgetObject: {
         const CK_OBJECT_HANDLE handle = r.U64();
         if (!r.ok()) return false;
         const std::lock_guard lock(mutex_);
-        objects_.erase(handle);
+        DropObject(handle);
         break;
       }
       default: return false;
@@ -169,7 +186,7 @@ void Resumption::SetTicket(ByteView ticket) {
   ticket_ = ToBytes(ticket);
 }
 
-Bytes Resumption::Encode() const {
+Bytes Resumption::Encode(std::size_t bytes_max) const {
   const std::lock_guard lock(mutex_);
   wire::Buffer buffer;
   wire::Writer w(buffer);
@@ -180,11 +197,21 @@ Bytes Resumption::Encode() const {
     w.U64(session.slot);
     w.U64(session.flags);
   }
-  w.U32(static_cast<std::uint32_t>(objects_.size()));
+  // How many find room is known before the first of them is written. The oldest have it: keys, mostly, of what goes on.
+  // Session and handle, and the length of the blob.
+  constexpr std::size_t kBeside = 2 * sizeof(std::uint64_t) + sizeof(std::uint32_t);
+  std::size_t room = bytes_max - std::min(bytes_max, buffer.size() + sizeof(std::uint32_t));
+  std::uint32_t fit = 0;
   for (const auto& [handle, object] : objects_) {
-    w.U64(object.session);
-    w.U64(handle);
-    w.Blob(object.sealed);
+    if (object.sealed.size() + kBeside > room) break;
+    room -= object.sealed.size() + kBeside;
+    ++fit;
+  }
+  w.U32(fit);
+  for (auto it = objects_.begin(); fit != 0; ++it, --fit) {
+    w.U64(it->second.session);
+    w.U64(it->first);
+    w.Blob(it->second.sealed);
   }
   return ToBytes(buffer.view());
 }
@@ -216,6 +243,7 @@ void Resumption::Forget() {
   const std::lock_guard lock(mutex_);
   sessions_.clear();
   objects_.clear();
+  by_session_.clear();
   ticket_.clear();
   lost_ = 0;
 }

@@ -13,9 +13,12 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
+#include <utility>
 #include <vector>
 
 #include "common/bytes.h"
+#include "common/limits.h"
 #include "pkcs11/spec/call_table.h"
 #include "pkcs11/wire/buffer.h"
 #include "pkcs11/wire/reader.h"
@@ -48,6 +51,8 @@ class Resumption {
   };
   // Input bytes of one operation that are kept for another daemon.
   static constexpr std::size_t kRepeatedBytesMax = 64 * 1024;
+  // A frame less what a hello has beside the resumption.
+  static constexpr std::size_t kEncodedBytesMax = limits::kFrameBytesMax - 4096;
 
   void Opened(CK_SESSION_HANDLE session, CK_SLOT_ID slot, CK_FLAGS flags);
   void Closed(CK_SESSION_HANDLE session);
@@ -77,8 +82,8 @@ class Resumption {
   bool ReadTrailers(wire::Reader& r);
   void SetTicket(ByteView ticket);
 
-  // The resumption of the Hello call.
-  Bytes Encode() const;
+  // The resumption of the Hello call, in at most `bytes_max` (a whole frame): objects that find no room are left out.
+  Bytes Encode(std::size_t bytes_max = kEncodedBytesMax) const;
   // After the daemon took it: the operations to begin again. Operations that were fed are lost from now on.
   std::vector<Begun> TakeBegun();
   // The daemon could not take it: the application starts with nothing.
@@ -107,12 +112,16 @@ class Resumption {
     Bytes sealed;
   };
 
+  void KeepObject(CK_OBJECT_HANDLE handle, CK_SESSION_HANDLE session, ByteView sealed);
+  void DropObject(CK_OBJECT_HANDLE handle);
   void DropObjectsOf(CK_SESSION_HANDLE session);
   bool TakeLost(Session& session, spec::OperationKind kind);
 
   mutable std::mutex mutex_;
   std::map<CK_SESSION_HANDLE, Session> sessions_;
   std::map<CK_OBJECT_HANDLE, Object> objects_;
+  // The same by their session, so that closing one does not look at the objects of all others.
+  std::set<std::pair<CK_SESSION_HANDLE, CK_OBJECT_HANDLE>> by_session_;
   Bytes ticket_;
   std::atomic<std::size_t> lost_{0};
 };

@@ -221,7 +221,8 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"[audit]\ncheckpoint_records = 0", "from 1 to"}, Mistake{"[audit]\nstrict = \"yes\"", "true or false"},
         Mistake{"[limits]\ntrial_versions = 65", "from 1 to 64"},
         Mistake{"[limits]\nlogin_retry_limit = 0", "from 1 to 1000"},
-        Mistake{"[limits]\nsessions_per_application = 65537", "from 1 to 65536"},
+        Mistake{"[limits]\nsessions_per_application = 262145", "from 1 to 262144"},
+        Mistake{"[limits]\nobjects_per_application = 65537", "from 1 to 65536"},
         Mistake{"[limits]\nkey_cache_entries = 15", "from 16 to"},
         Mistake{"[daemon]\nmax_connections = 1024\nmax_connections = 1024", "toml:3:"}));
 

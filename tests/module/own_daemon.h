@@ -24,11 +24,13 @@ inline constexpr char kSoPin[] = "87654321";
 
 class OwnDaemon {
  public:
-  OwnDaemon() {
+  // `more` is added to the configuration file.
+  explicit OwnDaemon(const std::string& more = {}) {
     std::string name = (std::filesystem::temp_directory_path() / "cmkd-module-XXXXXX").string();
     directory_ = ::mkdtemp(name.data());
     std::ofstream(directory_ + "/cmkd.toml")
-        << "[daemon]\nsocket = \"cmkd.sock\"\nstate_directory = \"state\"\nsocket_mode = 0o600\n";
+        << "[daemon]\nsocket = \"cmkd.sock\"\nstate_directory = \"state\"\nsocket_mode = 0o600\n"
+        << more;
     ::setenv("CMKD_SOCKET", socket_path().c_str(), 1);
     ::setenv("CMKD_PIN", kUserPin, 1);
     ::setenv("CMKD_SO_PIN", kSoPin, 1);

@@ -34,6 +34,7 @@ TEST_F(CommandLine, MistakesEndWithStatusTwoAndAHint) {
       {"sandbox"},
       {"sandbox", "--"},
       {"sandbox", "--hsm", "other", "--", "true"},
+      {"sandbox", "--set", "strict", "--", "true"},
       {"sandbox", "--restart-graceful", "--", "true"},
       {"sandbox", "--label", std::string(33, 'x'), "--", "true"},
       {"status", "--unknown"},

@@ -50,5 +50,33 @@ TEST(ConfigText, AnHsmOutsideTheDaemonFindsItsDataByItsEnvironment) {
   EXPECT_EQ(simulator.hsms[0].environment.at("CMKD_FIRMWARE_SIM_DIR"), "/tmp/a \"box\"/hsm");
 }
 
+TEST(ConfigText, SettingsGoIntoTheirTables) {
+  SandboxConfig sandbox{SandboxHsm::kSoftHsm2, "/tmp/box", "/usr/lib/softhsm/libsofthsm2.so"};
+  sandbox.settings = {"limits.sessions_per_application=9000",
+                      "daemon.max_connections=2000",
+                      "audit.strict=true",
+                      "hsm.serialise=true",
+                      "tokens.pin_bytes_min=6",
+                      "audit.contexts=\"none\""};
+  const auto config = ParseConfig(SandboxConfigText(sandbox), "/x/cmkd.toml");
+  ASSERT_TRUE(config) << config.error().Text();
+  EXPECT_EQ(config->limits.sessions_per_application, 9000u);
+  EXPECT_EQ(config->daemon.max_connections, 2000u);
+  EXPECT_TRUE(config->audit.strict);
+  EXPECT_EQ(config->audit.contexts, daemon::AuditContexts::kNone);
+  EXPECT_TRUE(config->hsms.at(0).serialise);
+  EXPECT_EQ(config->tokens.pin_bytes_min, 6u);
+  EXPECT_EQ(config->tokens.default_hsm, "softhsm2");
+}
+
+TEST(ConfigText, WhatIsNoSettingIsKnown) {
+  for (const char* text : {"audit.strict=true", "a.b=\"c = d.e\"", "tokens.pin_bytes_min= 4"})
+    EXPECT_TRUE(IsSetting(text)) << text;
+  for (const char* text : {"", "=", ".", "audit=1", "audit.=1", ".strict=1", "audit.strict",
+                           "audit.strict=", "audit.strict=true\n[daemon]", "[audit].strict=1", "audit.x.y=1",
+                           "Audit.strict=1", "audit.strict =1"})
+    EXPECT_FALSE(IsSetting(text)) << text;
+}
+
 }  // namespace
 }  // namespace cmkd::tools

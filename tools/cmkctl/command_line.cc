@@ -522,6 +522,7 @@ void AddSandbox(CLI::App& app, CommandLine& line) {
       "--list-mechanisms'\n"
       "  cmkctl sandbox --hsm softhsm2 --profile managed -- ./my-tests\n"
       "  cmkctl sandbox --restart-after 200 -- ./my-tests\n"
+      "  cmkctl sandbox --set audit.strict=true -- ./my-tests\n"
       "  cmkctl sandbox --hsm firmware_sim --faults outage.faults -- ./my-tests\n"
       "COMMAND finds P11_MODULE, P11_TOKEN (label), P11_PIN, P11_SO_PIN, CMKD_SOCKET, CMKD_SANDBOX_DIR and\n"
       "CMKD_DAEMON_PID in its environment, and with --faults CMKD_FAULTS, a copy of the script that it may change.\n"
@@ -536,6 +537,12 @@ void AddSandbox(CLI::App& app, CommandLine& line) {
       ->type_name("FILE");
   sandbox->add_option("--hsm-call-seconds", o.hsm_call_seconds, "How long the HSM's process may take for a call (60)")
       ->check(CLI::Range(1, 3600));
+  sandbox->add_option("--set", o.settings, "TABLE.KEY=VALUE of the daemon's configuration (cmkd.toml(5)); repeatable")
+      ->type_name("SETTING")
+      ->allow_extra_args(false)
+      ->check([](const std::string& setting) {
+        return IsSetting(setting) ? std::string() : "'" + setting + "' is not TABLE.KEY=VALUE";
+      });
   sandbox->add_option("--label", o.label, "Label of the token (cmkd-sandbox)")->check([](const std::string& label) {
     return label.empty() || label.size() > kTokenLabelBytesMax ? std::string("a label has 1 to 32 bytes")
                                                                : std::string();

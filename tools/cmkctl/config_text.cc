@@ -2,6 +2,7 @@
 #include "tools/cmkctl/config_text.h"
 
 #include <cstdint>
+#include <map>
 
 namespace cmkd::tools {
 
@@ -60,11 +61,35 @@ std::pair<std::string, std::string> HsmEnvironment(SandboxHsm hsm, const std::st
   return {};
 }
 
+bool IsSetting(std::string_view text) {
+  const std::size_t dot = text.find('.');
+  const std::size_t equals = text.find('=');
+  const auto bare = [](std::string_view word) {
+    return !word.empty() && word.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") == word.npos;
+  };
+  return equals != text.npos && dot < equals && bare(text.substr(0, dot)) &&
+         bare(text.substr(dot + 1, equals - dot - 1)) && equals + 1 < text.size() &&
+         text.find_first_of("\r\n") == text.npos;
+}
+
 std::string SandboxConfigText(const SandboxConfig& config) {
   const std::string base = config.directory + '/';
-  return "# A throw-away daemon of cmkctl sandbox.\n[daemon]\n" + Line("socket", base + kSandboxSocket) +
-         "socket_mode = 0o600\n" + Line("state_directory", base + kSandboxState) + '\n' + HsmTable(config) +
-         "\n[tokens]\n" + Line("default_hsm", HsmName(config.hsm));
+  // A table is begun once; what else is set in it follows there.
+  std::map<std::string, std::string> more;
+  for (const std::string& setting : config.settings) {
+    const std::size_t dot = setting.find('.');
+    more[setting.substr(0, dot)] += setting.substr(dot + 1) + '\n';
+  }
+  const auto take = [&](const char* table) {
+    const auto found = more.extract(table);
+    return found.empty() ? std::string() : found.mapped();
+  };
+  std::string text = "# A throw-away daemon of cmkctl sandbox.\n[daemon]\n" + Line("socket", base + kSandboxSocket) +
+                     "socket_mode = 0o600\n" + Line("state_directory", base + kSandboxState) + take("daemon") + '\n' +
+                     HsmTable(config) + take("hsm") + "\n[tokens]\n" + Line("default_hsm", HsmName(config.hsm)) +
+                     take("tokens");
+  for (const auto& [table, lines] : more) text += "\n[" + table + "]\n" + lines;
+  return text;
 }
 
 std::string PrivateConfig() {

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace cmkd::tools {
 
@@ -23,11 +24,16 @@ enum class SandboxHsm {
 
 struct SandboxConfig {
   SandboxHsm hsm = SandboxHsm::kSoftware;
-  std::string directory;               // of the sandbox
-  std::string hsm_module;              // the PKCS#11 module behind kFirmwareSim and kSoftHsm2
-  bool faults = false;                 // whether kFirmwareSim has a script of faults (kSandboxFaults)
-  std::uint32_t hsm_call_seconds = 0;  // call_seconds of a module; 0: the daemon's own
+  std::string directory;                // of the sandbox
+  std::string hsm_module;               // the PKCS#11 module behind kFirmwareSim and kSoftHsm2
+  bool faults = false;                  // whether kFirmwareSim has a script of faults (kSandboxFaults)
+  std::uint32_t hsm_call_seconds = 0;   // call_seconds of a module; 0: the daemon's own
+  std::vector<std::string> settings{};  // more of the file, each "TABLE.KEY=VALUE" (IsSetting)
 };
+
+// Whether `text` is TABLE.KEY=VALUE, where table and key are bare words and the value one line. The daemon says what it
+// thinks of them.
+bool IsSetting(std::string_view text);
 
 // The names of what a sandbox's directory holds.
 inline constexpr char kSandboxConfigFile[] = "cmkd.toml";

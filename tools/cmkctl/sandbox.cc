@@ -88,9 +88,9 @@ class SandboxRun {
     if (options_.keep) directory_->Keep();
     RETURN_IF_ERROR(SetUpHsm());
     RETURN_IF_ERROR(SetUpFaults());
-    RETURN_IF_ERROR(
-        Write(kSandboxConfigFile, SandboxConfigText({options_.hsm, directory_->path(), hsm_module_,
-                                                     !options_.faults.empty(), options_.hsm_call_seconds})));
+    RETURN_IF_ERROR(Write(kSandboxConfigFile,
+                          SandboxConfigText({options_.hsm, directory_->path(), hsm_module_, !options_.faults.empty(),
+                                             options_.hsm_call_seconds, options_.settings})));
     daemon_.emplace(ServerProcess::Options{{program_, "--config", In(kSandboxConfigFile)},
                                            {},
                                            In(kSandboxSocket),

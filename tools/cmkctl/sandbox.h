@@ -17,6 +17,7 @@ struct SandboxOptions {
   SandboxHsm hsm = SandboxHsm::kSoftware;
   std::string faults;                  // a script for the simulated device; only with kFirmwareSim
   std::uint32_t hsm_call_seconds = 0;  // how long the module may take for a call; 0: the daemon's own
+  std::vector<std::string> settings;   // more of its configuration (IsSetting)
   bool keep = false;
   std::uint32_t restart_after_ms = 0;  // 0: never; otherwise again and again
   bool restart_graceful = false;
