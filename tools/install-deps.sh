@@ -8,6 +8,7 @@
 #   run       what tools/quickstart.sh uses beside cmkd itself
 #   test      GoogleTest and the programs that the tests drive
 #   service   packages that bring a service of their own (SSH and TLS servers, opencryptoki's slot daemon)
+#   bench     what tests/bench/compare.sh compares cmkd with
 #   fuzz      the compiler and runtime of the fuzz targets
 #   develop   compiler cache, formatter, debugger
 #
@@ -24,9 +25,10 @@ packages_of() {
                libnss3-tools openssh-client xxd lmdb-utils procps binutils systemd faketime curl osslsigncode openvpn \
                strongswan-pki libhsm-bin python3-pykcs11 libderby-java libhsqldb-java ;;
     service) echo openssh-server nginx-light stunnel4 opencryptoki ;;
+    bench) echo softhsm2 p11-kit p11-kit-modules libnss3 libnss3-tools opencryptoki python3 ;;
     fuzz) echo clang libclang-rt-14-dev llvm ;;
     develop) echo ccache clang clang-format clang-tidy libclang-rt-14-dev gdb ;;
-    *) echo "install-deps: no group named '$1'; there are build, run, test, service, fuzz, develop" >&2; return 1 ;;
+    *) echo "install-deps: no group named '$1'; there are build, run, test, service, bench, fuzz, develop" >&2; return 1 ;;
   esac
 }
 

@@ -116,6 +116,41 @@ class Find final : public KeyRun {
   std::minstd_rand random_;
 };
 
+// A key with many versions, as an operator's rotations make it (compare.sh); what its first version sealed is in a
+// file.
+class Rotated : public KeyRun {
+ public:
+  Rotated(const Token& token, const CaseOptions& options) : KeyRun(token, 0, {}) {
+    if (options.versions == 0) throw NotOffered("no key was rotated (--versions)");
+    const std::string label = RotatedLabel(options.versions);
+    key_ = FindByLabel(token, session_, CKO_SECRET_KEY, label);
+    if (key_ == CK_INVALID_HANDLE) throw Trouble("there is no key " + label);
+  }
+};
+
+class ManagedEncrypt final : public Rotated {
+ public:
+  using Rotated::Rotated;
+  void Once() override { SealManaged(token_, session_, key_); }
+};
+
+class ManagedDecrypt final : public Rotated {
+ public:
+  ManagedDecrypt(const Token& token, const CaseOptions& options, bool oldest) : Rotated(token, options) {
+    sealed_ = oldest ? ReadWhole(options.old_ciphertext) : SealManaged(token, session_, key_);
+  }
+  void Once() override {
+    CK_MECHANISM mechanism{CKM_CMKD_AES_MANAGED, nullptr, 0};
+    CK_BYTE plain[128];
+    CK_ULONG length = sizeof plain;
+    Check(token_->C_DecryptInit(session_, &mechanism, key_), "C_DecryptInit");
+    Check(token_->C_Decrypt(session_, sealed_.data(), sealed_.size(), plain, &length), "C_Decrypt");
+  }
+
+ private:
+  std::vector<CK_BYTE> sealed_;
+};
+
 class Create final : public KeyRun {
  public:
   explicit Create(const Token& token) : KeyRun(token, 0, {}) {}
@@ -139,29 +174,41 @@ std::unique_ptr<Run> Prepare(const Token& token, const CaseOptions&) {
 }
 
 constexpr Case kCases[] = {
-    {"gcm-32", "AES-256-GCM, 32 bytes, with Init", 32, 0, Prepare<Gcm<32>>},
-    {"gcm-4k", "AES-256-GCM, 4 KiB, with Init", 4096, 0, Prepare<Gcm<4096>>},
-    {"gcm-1m", "AES-256-GCM, 1 MiB, with Init", std::size_t{1} << 20, 0, Prepare<Gcm<std::size_t{1} << 20>>},
-    {"hmac-64", "HMAC-SHA-256, 64 bytes, with Init", 64, 0,
+    {"gcm-32", "AES-256-GCM, 32 bytes, with Init", 32, 0, "", Prepare<Gcm<32>>},
+    {"gcm-4k", "AES-256-GCM, 4 KiB, with Init", 4096, 0, "", Prepare<Gcm<4096>>},
+    {"gcm-1m", "AES-256-GCM, 1 MiB, with Init", std::size_t{1} << 20, 0, "", Prepare<Gcm<std::size_t{1} << 20>>},
+    {"hmac-64", "HMAC-SHA-256, 64 bytes, with Init", 64, 0, "",
      [](const Token& token, const CaseOptions&) -> std::unique_ptr<Run> {
        return std::make_unique<Signing<CKM_SHA256_HMAC, 64>>(token, CKO_SECRET_KEY, kHmacLabel);
      }},
-    {"ecdsa-p256", "ECDSA P-256, sign a digest", 32, 0,
+    {"ecdsa-p256", "ECDSA P-256, sign a digest", 32, 0, "",
      [](const Token& token, const CaseOptions&) -> std::unique_ptr<Run> {
        return std::make_unique<Signing<CKM_ECDSA, 32>>(token, CKO_PRIVATE_KEY, kEcLabel);
      }},
-    {"rsa-2048", "RSA-2048 PKCS #1, sign with SHA-256", 32, 0,
+    {"rsa-2048", "RSA-2048 PKCS #1, sign with SHA-256", 32, 0, "",
      [](const Token& token, const CaseOptions&) -> std::unique_ptr<Run> {
        return std::make_unique<Signing<CKM_SHA256_RSA_PKCS, 32>>(token, CKO_PRIVATE_KEY, kRsaLabel);
      }},
-    {"data-key", "data key: generate, wrap, destroy", 0, 0, Prepare<DataKey>},
-    {"random-32", "random, 32 bytes", 32, 0, Prepare<Random>},
-    {"find-label", "find a key by its label", 0, 0,
+    {"data-key", "data key: generate, wrap, destroy", 0, 0, "", Prepare<DataKey>},
+    {"random-32", "random, 32 bytes", 32, 0, "", Prepare<Random>},
+    {"find-label", "find a key by its label", 0, 0, "keys",
      [](const Token& token, const CaseOptions& options) -> std::unique_ptr<Run> {
        return std::make_unique<Find>(token, options.keys);
      }},
-    {"create", "create an AES key on the token", 0, 400, Prepare<Create>},
-    {"session", "open and close a session", 0, 0, Prepare<OpenSession>},
+    {"create", "create an AES key on the token", 0, 400, "", Prepare<Create>},
+    {"session", "open and close a session", 0, 0, "", Prepare<OpenSession>},
+    {"managed-encrypt", "managed mechanism, encrypt 32 bytes with Init", 32, 0, "versions",
+     [](const Token& token, const CaseOptions& options) -> std::unique_ptr<Run> {
+       return std::make_unique<ManagedEncrypt>(token, options);
+     }},
+    {"managed-decrypt-newest", "managed mechanism, what the newest version encrypted", 32, 0, "versions",
+     [](const Token& token, const CaseOptions& options) -> std::unique_ptr<Run> {
+       return std::make_unique<ManagedDecrypt>(token, options, false);
+     }},
+    {"managed-decrypt-oldest", "managed mechanism, what the first version encrypted", 32, 0, "versions",
+     [](const Token& token, const CaseOptions& options) -> std::unique_ptr<Run> {
+       return std::make_unique<ManagedDecrypt>(token, options, true);
+     }},
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "tests/bench/token.h"
@@ -22,7 +23,9 @@ class Run {
 };
 
 struct CaseOptions {
-  std::size_t keys = 0;  // keys that Fill has made
+  std::size_t keys = 0;        // keys that Fill has made
+  std::size_t versions = 0;    // of the key RotatedLabel(versions), by what the caller says
+  std::string old_ciphertext;  // file with what the first of them sealed
 };
 
 struct Case {
@@ -30,6 +33,7 @@ struct Case {
   const char* title;
   std::size_t bytes;     // that one run works through, 0 where that is no question
   std::size_t runs_max;  // for what leaves something behind; 0: any number
+  const char* needs;     // "keys" or "versions", where there is no case without them
   std::unique_ptr<Run> (*prepare)(const Token&, const CaseOptions&);
 };
 

@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <iostream>
+#include <optional>
 
+#include "tests/bench/idle.h"
 #include "tests/bench/measure.h"
 
 namespace {
@@ -31,11 +33,18 @@ int InChild(const std::function<void()>& work) {
   return status;
 }
 
-void Print(const std::string& name, const Case& which, const Load& load, std::size_t keys, const Figures& f) {
+// Columns of a result, in the order of Print.
+constexpr char kHeader[] =
+    "contender\tcase\tthreads\tprocesses\tkeys\tversions\tidle\truns\tp50\tp90\tp99\tp999\tmax\tslow_share\t"
+    "per_second\tmb_per_second";
+
+void Print(const std::string& name, const Case& which, const Load& load, const CaseOptions& options, std::size_t idle,
+           const Figures& f) {
   const double per_second = static_cast<double>(f.runs) / f.seconds;
-  std::printf("%s\t%s\t%u\t%u\t%zu\t%lu\t%.3f\t%.3f\t%.3f\t%.3f\t%.1f\t%.1f\n", name.c_str(), which.name, load.threads,
-              load.processes, keys, static_cast<unsigned long>(f.runs), f.Quantile(0.5), f.Quantile(0.9),
-              f.Quantile(0.99), f.times.empty() ? 0 : f.times.back(), per_second,
+  std::printf("%s\t%s\t%u\t%u\t%zu\t%zu\t%zu\t%lu\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\t%.6f\t%.1f\t%.1f\n", name.c_str(),
+              which.name, load.threads, load.processes, options.keys, options.versions, idle,
+              static_cast<unsigned long>(f.runs), f.Quantile(0.5), f.Quantile(0.9), f.Quantile(0.99), f.Quantile(0.999),
+              f.times.empty() ? 0 : f.times.back(), f.ShareBeyond(10 * f.Quantile(0.5)), per_second,
               per_second * static_cast<double>(which.bytes) / 1e6);
   std::fflush(stdout);
 }
@@ -49,11 +58,14 @@ int main(int argc, char** argv) {
   std::string name = "module";
   std::vector<std::string> wanted;
   unsigned milliseconds = 200;
+  std::size_t idle = 0;
+  bool only_prepare = false;
   bool header = false;
   bool list = false;
   CLI::App app(
       "Measures a PKCS#11 module. Columns: contender, case, threads, processes, keys, runs, then microseconds "
-      "of one run: p50, p90, p99, max; then runs per second of all together, and MB/s.");
+      "of one run: p50, p90, p99, p99.9, max; the share of runs that took over ten times p50; then runs per second of "
+      "all together, and MB/s.");
   app.add_option("--module", token.module, "Path of the module");
   app.add_option("--token", token.label, "Label of the token (the first that is initialised)");
   app.add_option("--pin", token.pin, "The user's PIN; none: no login");
@@ -65,32 +77,46 @@ int main(int argc, char** argv) {
   app.add_option("--time", milliseconds, "Milliseconds for each case");
   app.add_option("--runs", load.runs_max, "At most so many runs of each case and thread");
   app.add_option("--keys", options.keys, "Keys to find one among; those that are missing are made");
+  app.add_option("--versions", options.versions, "How many versions the key bench-rotated-VERSIONS has");
+  app.add_option("--old", options.old_ciphertext, "File with what its first version sealed; made where it is missing")
+      ->needs(app.get_option("--versions"));
+  app.add_option("--idle", idle, "So many processes are connected and do nothing meanwhile");
+  app.add_flag("--prepare", only_prepare, "Make the keys and the file of --old where they are missing, and end");
   app.add_flag("--header", header, "Print the names of the columns and end");
-  app.add_flag("--list", list, "Print cases and their titles and end");
+  app.add_flag("--list", list, "Print cases, what they need and their titles, and end");
   CLI11_PARSE(app, argc, argv);
   load.time = std::chrono::milliseconds(milliseconds);
   if (header) {
-    std::puts("contender\tcase\tthreads\tprocesses\tkeys\truns\tp50\tp90\tp99\tmax\tper_second\tmb_per_second");
+    std::puts(kHeader);
     return 0;
   }
   if (list) {
-    for (const Case& each : Cases()) std::printf("%s\t%s\n", each.name, each.title);
+    for (const Case& each : Cases()) std::printf("%s\t%s\t%s\n", each.name, each.needs, each.title);
     return 0;
   }
   const auto prepare = [&] {
     const Token opened(token);
     MakeKeys(opened);
     Fill(opened, options.keys);
+    if (!options.old_ciphertext.empty()) KeepSealed(opened, RotatedLabel(options.versions), options.old_ciphertext);
   };
   if (InChild(prepare) != 0) return 1;
+  if (only_prepare) return 0;
   int status = 0;
+  std::optional<IdleClients> others;
+  try {
+    others.emplace(token, idle);
+  } catch (const std::exception& e) {
+    std::cerr << "cmkd-bench: " << name << ": " << e.what() << '\n';
+    return 1;
+  }
   for (const Case& each : Cases()) {
     if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), each.name) == wanted.end()) continue;
     try {
       std::string left_out;
       const auto figures = Measure(token, each, options, load, left_out);
       if (figures)
-        Print(name, each, load, options.keys, *figures);
+        Print(name, each, load, options, idle, *figures);
       else
         std::cerr << "cmkd-bench: " << name << ": " << each.name << " is left out: " << left_out << '\n';
     } catch (const std::exception& e) {

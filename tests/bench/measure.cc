@@ -146,6 +146,12 @@ double Figures::Quantile(double share) const {
   return times[std::min(times.size() - 1, static_cast<std::size_t>(share * static_cast<double>(times.size())))];
 }
 
+double Figures::ShareBeyond(double microseconds) const {
+  if (times.empty()) return 0;
+  const auto beyond = times.end() - std::upper_bound(times.begin(), times.end(), microseconds);
+  return static_cast<double>(beyond) / static_cast<double>(times.size());
+}
+
 std::optional<Figures> Measure(const TokenOptions& token, const Case& which, const CaseOptions& options,
                                const Load& load, std::string& left_out) {
   void* shared = ::mmap(nullptr, sizeof(Gate), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

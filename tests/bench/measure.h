@@ -23,6 +23,8 @@ struct Figures {
   double seconds = 0;         // from the first start to the last end
   std::vector<double> times;  // microseconds of each run, ascending
   double Quantile(double share) const;
+  // Of all runs, those that took longer than this.
+  double ShareBeyond(double microseconds) const;
 };
 
 // Nothing where the module does not offer the case, and why is in `left_out`. Throws Trouble. With more than one

@@ -1,30 +1,65 @@
 #!/usr/bin/env python3
-# Medians over the rounds of results.tsv as a Markdown table and SVG plots.
+# Tables and SVG plots of what compare.sh measured: medians over the rounds.
 #
-#     report.py RESULTS.TSV DIRECTORY
+#     report.py RESULTS.TSV DIRECTORY [DOCS]
 #
-# Writes table.md, single.svg (ratios to the reference, one thread), load.svg (operations per second of all threads and
-# processes) and find.svg (finding a key as keys grow).
+# Writes table.md and the plots single, load, find, versions and clients into DIRECTORY; memory.tsv, store.tsv and
+# facts.tsv are read from beside RESULTS.TSV, where they are there. With DOCS the tables also take the place of what stands
+# between "<!-- bench: NAME -->" and "<!-- /bench -->" in DOCS/performance.md, and the plots that of DOCS/performance-*.svg.
 import csv
 import math
 import os
+import re
 import statistics
 import sys
-from collections import defaultdict
+from collections import defaultdict, namedtuple
 from xml.sax.saxutils import escape
 
 REFERENCE = "softhsm2"
 OURS = "cmkd"
-COLOURS = ["#1b6ca8", "#5fa8d3", "#a9d6e5", "#d1495b", "#edae49", "#66a182"]
+STRICT = "cmkd-strict"  # measured for the table of protection only
+COLOURS = ["#1b6ca8", "#5fa8d3", "#a9d6e5", "#d1495b", "#edae49", "#66a182", "#8d6a9f"]
+LOADED = ("gcm-32", "hmac-64", "ecdsa-p256")
+
+Key = namedtuple("Key", "case threads processes keys versions idle contender")
 
 
-def read(path):
-    rows = defaultdict(list)
+def rows_of(path):
+    if not os.path.exists(path):
+        return []
     with open(path, newline="") as file:
-        for row in csv.DictReader(file, delimiter="\t"):
-            key = (row["case"], int(row["threads"]), int(row["processes"]), int(row["keys"]), row["contender"])
-            rows[key].append({name: float(row[name]) for name in ("p50", "p90", "p99", "per_second", "mb_per_second")})
-    return {key: {name: statistics.median(run[name] for run in runs) for name in runs[0]} for key, runs in rows.items()}
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+class Results:
+    """Medians over the rounds, by everything that says what was measured."""
+
+    def __init__(self, path):
+        runs = defaultdict(list)
+        for row in rows_of(path):
+            where = Key(row["case"], *(int(row[name]) for name in Key._fields[1:6]), row["contender"])
+            runs[where].append({name: float(row[name]) for name in
+                                ("p50", "p90", "p99", "p999", "slow_share", "per_second", "mb_per_second")})
+        self.figures = {where: {name: statistics.median(run[name] for run in rounds) for name in rounds[0]}
+                        for where, rounds in runs.items()}
+        self.contenders = [name for name in in_order(where.contender for where in self.figures) if name != STRICT]
+        beside = os.path.dirname(path)
+        self.memory = {row["what"]: row for row in rows_of(os.path.join(beside, "memory.tsv"))}
+        self.store = {int(row["keys"]): {name: float(value) for name, value in row.items()}
+                      for row in rows_of(os.path.join(beside, "store.tsv"))}
+        self.facts = {row["fact"]: row["value"] for row in rows_of(os.path.join(beside, "facts.tsv"))}
+
+    def get(self, case, contender, threads=1, processes=1, keys=0, versions=0, idle=0):
+        return self.figures.get(Key(case, threads, processes, keys, versions, idle, contender))
+
+    def ratio(self, case, contender, what="p50", **load):
+        mine, reference = self.get(case, contender, **load), self.get(case, REFERENCE, **load)
+        return mine[what] / reference[what] if mine and reference else None
+
+    def values(self, field, **fixed):
+        """What a field of the keys was in the measurements with these others, in their order."""
+        return in_order(getattr(where, field) for where in self.figures
+                        if all(getattr(where, name) == value for name, value in fixed.items()))
 
 
 def in_order(values):
@@ -37,47 +72,211 @@ def number(value):
     return f"{value:.3g}"
 
 
-def tables(figures, contenders):
-    others = [name for name in contenders if name != REFERENCE]
-    lines = ["One thread: p50 in microseconds of the reference, then p50 of each as a ratio to it "
-             "(and p99 as a multiple of its own p50).", "",
-             "| case | " + REFERENCE + " µs | " + " | ".join(others) + " |", "|---|--:|" + "--:|" * len(others)]
-    for case in in_order(k[0] for k in figures if k[1:4] == (1, 1, 0)):
-        reference = figures.get((case, 1, 1, 0, REFERENCE))
-        if reference is None:
-            continue
-        cells = []
+def table(heads, rows, left=1):
+    if not rows:
+        return ""
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * left + "--:|" * (len(heads) - left)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
+
+
+# ---- The tables, by their names in the document
+
+
+def run(results):
+    facts = results.facts
+    if not facts:
+        return ""
+    return (f"Measured on {facts['date']}: {facts['processors']} processors ({facts['model']}), Linux {facts['kernel']}, "
+            f"{facts['system']}, OpenSSL {facts['openssl']}; {facts['rounds']} rounds of {facts['ms']} ms for each case; "
+            f"load of the machine before the run {facts['load_before']}.\n")
+
+
+def single(results):
+    others = [name for name in results.contenders if name != REFERENCE]
+    rows = []
+    for case in results.values("case", threads=1, processes=1, keys=0, versions=0, idle=0, contender=REFERENCE):
+        reference = results.get(case, REFERENCE)
+        cells = [case, f"{number(reference['p50'])} ({reference['p99'] / reference['p50']:.1f})"]
         for name in others:
-            mine = figures.get((case, 1, 1, 0, name))
-            cells.append("" if mine is None else f"{mine['p50'] / reference['p50']:.2f} ({mine['p99'] / mine['p50']:.1f})")
-        lines.append(f"| {case} | {number(reference['p50'])} ({reference['p99'] / reference['p50']:.1f}) | " +
-                     " | ".join(cells) + " |")
-    lines += ["", "Several at once: operations per second of all together, as a ratio to the reference's with the same load, "
-              "and to the contender's own with one thread.", "",
-              "| case | threads × processes | " + " | ".join(contenders) + " |", "|---|---|" + "--:|" * len(contenders)]
-    for case, threads, processes in in_order(k[:3] for k in figures if k[1] * k[2] > 1):
-        reference = figures.get((case, threads, processes, 0, REFERENCE))
-        cells = []
-        for name in contenders:
-            mine = figures.get((case, threads, processes, 0, name))
-            alone = figures.get((case, 1, 1, 0, name))
-            if mine is None or reference is None or alone is None:
-                cells.append("")
-                continue
-            cells.append(f"{mine['per_second'] / reference['per_second']:.2f} "
-                         f"({mine['per_second'] / alone['per_second']:.2f})")
-        lines.append(f"| {case} | {threads} × {processes} | " + " | ".join(cells) + " |")
-    lines += ["", "Growth: p50 with so many keys on the token, as a ratio to the reference's with the most keys that it had.",
-              "", "| case | keys | " + " | ".join(contenders) + " |", "|---|--:|" + "--:|" * len(contenders)]
-    most = max((k[3] for k in figures if k[4] == REFERENCE), default=0)
-    for case, keys in in_order((k[0], k[3]) for k in figures if k[3] > 0):
-        reference = figures.get((case, 1, 1, most, REFERENCE))
-        cells = []
-        for name in contenders:
-            mine = figures.get((case, 1, 1, keys, name))
-            cells.append("" if mine is None or reference is None else f"{mine['p50'] / reference['p50']:.2g}")
-        lines.append(f"| {case} | {keys:,} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+            mine = results.get(case, name)
+            cells.append(f"{mine['p50'] / reference['p50']:.2f} ({mine['p99'] / mine['p50']:.1f})" if mine else "")
+        rows.append(cells)
+    return table(["case", REFERENCE + ", µs"] + others, rows)
+
+
+def loads(results):
+    """(threads, processes) under which the reference was measured too, beside one thread alone."""
+    return in_order((where.threads, where.processes) for where in results.figures
+                    if where.threads * where.processes > 1 and where.contender == REFERENCE)
+
+
+def load(results):
+    order = [OURS] + [name for name in results.contenders if name != OURS]
+    rows = []
+    for threads, processes in loads(results):
+        for case in results.values("case", threads=threads, processes=processes, contender=REFERENCE):
+            cells = [case, f"{threads} × {processes}"]
+            for name in order:
+                mine = results.get(case, name, threads=threads, processes=processes)
+                ratio = results.ratio(case, name, "per_second", threads=threads, processes=processes)
+                alone = results.get(case, name)
+                cells.append(f"{ratio:.2f} ({mine['per_second'] / alone['per_second']:.2f})" if ratio and alone else "")
+            rows.append(cells)
+    return table(["case", "threads × processes"] + order, rows, 2)
+
+
+def most_keys(results):
+    return max(results.values("keys", contender=REFERENCE), default=0)
+
+
+def keys(results):
+    most = most_keys(results)
+    asked = [name for name in results.contenders if set(results.values("keys", contender=name)) - {0}]
+    rows = []
+    for case in ("find-label", "create"):
+        reference = results.get(case, REFERENCE, keys=most)
+        for count in sorted(set(results.values("keys", case=case)) - {0}):
+            figures = [results.get(case, name, keys=count) for name in asked]
+            if reference:
+                rows.append([case, f"{count:,}"] +
+                            [f"{mine['p50'] / reference['p50']:.2g}" if mine else "" for mine in figures])
+    return table(["case", "keys"] + asked, rows, 1)
+
+
+def growing(results, field, cases=None):
+    """Rows of a table in which one field grows: p50 as a ratio to that of its smallest value, in cmkd."""
+    counts = [count for count in results.values(field, contender=OURS, keys=0) if count > 0 or field == "idle"]
+    if not any(counts):
+        return [], []
+    lines = []
+    for case in cases or results.values("case", contender=OURS, **{field: counts[-1]}):
+        figures = [results.get(case, OURS, **{field: count}) for count in counts]
+        if all(figures):
+            lines.append((case, figures))
+    return counts, lines
+
+
+def versions(results):
+    counts, lines = growing(results, "versions")
+    return table(["case", "µs"] + [f"{count:,} version{'s' * (count != 1)}" for count in counts],
+                 [[case, number(figures[0]["p50"])] + [f"{each['p50'] / figures[0]['p50']:.2f}" for each in figures]
+                  for case, figures in lines])
+
+
+def clients(results):
+    counts, lines = growing(results, "idle", LOADED[:2])
+    many = max((where.processes for where in results.figures if where.contender == OURS and where.processes > 8), default=0)
+    rows = []
+    for case, figures in lines:
+        cells = [case, number(figures[0]["p50"])] + [f"{each['p50'] / figures[0]['p50']:.2f}" for each in figures]
+        active = results.get(case, OURS, processes=many)
+        rows.append(cells + ([f"{active['per_second'] / figures[0]['per_second']:.2f}"] if active else []))
+    heads = ["case", "µs"] + [f"{count + 1:,} client{'s' * (count != 0)}" for count in counts]
+    return table(heads + ([f"{many} active, operations"] if many else []), rows)
+
+
+def protection(results):
+    levels = [(OURS, "`software`, audit durable within 100 ms", "a daemon that is killed loses no use that was answered; a "
+               "machine that fails, those of 100 ms"),
+              ("cmkd-firmware-sim", "`firmware_sim` in the host process", "a crash of the device is not one of the daemon; "
+               "two trips more for each call"),
+              ("cmkd-softhsm2", "SoftHSM2 in the host process", "the same, and the module's own time"),
+              (STRICT, "`software`, audit `strict`", "a use that was answered survives the machine: one wait for the disk "
+               "each, shared by those who wait at once")]
+    cases = ("gcm-32", "ecdsa-p256")
+    base = [results.get(case, OURS) for case in cases]
+    if not all(base):
+        return ""
+    rows = []
+    for name, title, meaning in levels:
+        figures = [results.get(case, name) for case in cases]
+        if all(figures):
+            rows.append([title, meaning] + [number(mine["p50"] / one["p50"]) for mine, one in zip(figures, base)])
+    return table(["", ""] + list(cases), rows, 2)
+
+
+def memory(results):
+    rows = []
+    for what, row in results.memory.items():
+        times = [f"{float(row[name + '_last_us']) / float(row[name + '_first_us']):.2f}"
+                 if float(row[name + "_first_us"]) > 0 else "" for name in ("begin", "end")]
+        bound = ", ".join(f"`{name.strip()}`" for name in row["bound"].split(","))
+        rows.append([what, f"{int(row['count']):,}", f"{float(row['bytes_each']):,.0f}", f"{float(row['kept_each']):,.0f}",
+                     times[0], times[1], bound])
+    return table(["", "number", "bytes each", "left when they are gone", "last tenth to first: begin", "end", "bounded by"],
+                 rows)
+
+
+def store(results):
+    sizes = sorted(results.store)
+    if len(sizes) < 2:
+        return ""
+    few, many = results.store[sizes[0]], results.store[sizes[-1]]
+    asked = [("find by label", "label_us"), ("find by id", "id_us"), ("find by unique id", "unique_id_us"),
+             ("read one key", "read_us"), ("a page of 100 keys from anywhere", "page_100_us"),
+             ("which keys are due (none is)", "due_us"), ("change one key, durably", "commit_us"),
+             ("make one key, of 5,000 in a transaction", "make_us")]
+    rows = [[title, f"{number(few[name])} µs", f"{many[name] / few[name]:.1f}"] for title, name in asked]
+    rows += [[title, f"{number(few[name])} s", f"{number(many[name])} s"] for title, name in
+             (("open", "open_s"), ("the first search and use after it", "first_use_s"),
+              ("everything checked, in the background", "check_rest_s"), ("read whole, for comparison", "open_full_s"))]
+    return table(["asked of the store", f"{sizes[0]:,} keys", f"{sizes[-1]:,} keys"], rows)
+
+
+def aims(results):
+    def ratios(pairs):
+        return [(f"{value:.2g}" if value < 0.1 else f"{value:.2f}", value) for value in pairs if value is not None]
+
+    def at_most(limit, values):
+        return ["; ".join(text for text, _ in values), "yes" if all(value <= limit for _, value in values) else "no"]
+
+    def at_least(limit, values):
+        return ["; ".join(text for text, _ in values), "yes" if all(value >= limit for _, value in values) else "no"]
+
+    def to_two_threads(load):
+        found = [(results.get(case, OURS, **load), results.get(case, OURS, threads=2)) for case in LOADED]
+        return ratios(mine["per_second"] / two["per_second"] for mine, two in found if mine and two)
+
+    rows = []
+
+    def aim(title, limit, cells):
+        if cells[0]:
+            rows.append([title, limit] + cells)
+
+    for title, case, limit in (("GCM 32 B, p50", "gcm-32", 0.30), ("GCM 4 KiB, p50", "gcm-4k", 0.55),
+                               ("HMAC 64 B, p50", "hmac-64", 0.30), ("ECDSA P-256, p50", "ecdsa-p256", 0.60),
+                               ("RSA-2048, p50", "rsa-2048", 0.55), ("data key, p50", "data-key", 0.30),
+                               ("durable creation, p50", "create", 0.05)):
+        aim(title, f"≤ {limit:.2f}", at_most(limit, ratios([results.ratio(case, OURS)])))
+    aim("GCM 1 MiB, throughput", "≥ 1.9", at_least(1.9, ratios([results.ratio("gcm-1m", OURS, "mb_per_second")])))
+    most = most_keys(results)
+    aim(f"find by label among {most:,} keys", "≤ 0.001",
+        at_most(0.001, ratios([results.ratio("find-label", OURS, keys=most)])))
+    random = results.get("random-32", OURS)
+    aim("random 32 B", "≤ 2 µs", at_most(2, [(f"{random['p50']:.2f} µs", random["p50"])] if random else []))
+    aim("two threads, operations to SoftHSM2's (" + ", ".join(LOADED) + ")", "≥ 2",
+        at_least(2, ratios(results.ratio(case, OURS, "per_second", threads=2) for case in LOADED)))
+    aim("eight threads, operations to two threads' (the same)", "≥ 1", at_least(1, to_two_threads({"threads": 8})))
+    aim("eight processes, operations to two threads' (the same)", "≥ 1", at_least(1, to_two_threads({"processes": 8})))
+    tails = [(case, results.get(case, OURS)) for case in ("gcm-32", "hmac-64")]
+    aim("p99 to p50 (" + ", ".join(case for case, _ in tails) + ")", "≤ 4",
+        at_most(4, [(f"{mine['p99'] / mine['p50']:.1f}", mine["p99"] / mine["p50"]) for _, mine in tails if mine]))
+    idle = results.memory.get("client")
+    if idle:
+        megabytes = 1000 * float(idle["bytes_each"]) / 1e6
+        aim("1,000 idle clients", "< 100 MB", at_most(100, [(f"{megabytes:.0f} MB", megabytes)]))
+    if results.store:
+        size = max(results.store)
+        aim(f"start with {size:,} keys: the store", "< 1 s",
+            at_most(1, [(f"{results.store[size]['open_s']:.2f} s", results.store[size]["open_s"])]))
+    return table(["aim", "asked", "here", "reached"], rows, 2)
+
+
+TABLES = {"run": run, "single": single, "aims": aims, "load": load, "keys": keys, "store": store, "versions": versions,
+          "clients": clients, "memory": memory, "protection": protection}
+
+
+# ---- The plots
 
 
 class Svg:
@@ -104,13 +303,13 @@ class Svg:
             file.write("\n".join(self.parts + ["</svg>"]) + "\n")
 
 
-def bars(path, title, groups, contenders, unit_at_one):
-    """Horizontal bars on a logarithmic scale; groups: (label, {contender: value})."""
+def bars(path, title, groups, contenders):
+    """Horizontal bars on a logarithmic scale, with a line at 1; groups: (label, {contender: value})."""
     values = [v for _, row in groups for v in row.values() if v > 0]
     if not values:
         return
     low, high = min(values + [1]) / 1.5, max(values + [1]) * 1.5
-    left, width, step = 190, 640, 13
+    left, width, step = 190, 800, 13
     height = 60 + sum(step * len(row) + 12 for _, row in groups)
     svg = Svg(left + width + 70, height + 20, title)
 
@@ -130,67 +329,107 @@ def bars(path, title, groups, contenders, unit_at_one):
             svg.text(at(row[name]) + 4, y + 10, number(row[name]))
             y += step
         y += 12
-    if unit_at_one:
-        svg.line([(at(1), 48), (at(1), height)], "#444", "4 3")
+    svg.line([(at(1), 48), (at(1), height)], "#444", "4 3")
     svg.write(path)
 
 
-def growth(path, figures, contenders):
-    lines = {name: sorted((k[3], v["p50"]) for k, v in figures.items() if k[0] == "find-label" and k[4] == name)
-             for name in contenders}
-    points = [p for line in lines.values() for p in line]
-    reference = max(lines.get(REFERENCE) or [(1, 1)])[1]
+def growth(path, title, lines):
+    """Lines over a growing number, both scales logarithmic; lines: {name: [(number, value)]}."""
+    lines = {name: sorted(points) for name, points in lines.items() if points}
+    points = [point for line in lines.values() for point in line]
     if not points:
         return
     left, top, width, height = 70, 50, 560, 300
     x_low, x_high = math.log(min(p[0] for p in points)), math.log(max(p[0] for p in points) * 1.01)
-    y_low, y_high = math.log(min(p[1] for p in points) / reference / 2), math.log(2)
-    svg = Svg(left + width + 150, top + height + 40, "Find by label: time as keys grow (SoftHSM2 with the most keys = 1)")
+    low = min(0.5, min(p[1] for p in points) / 2)
+    high = max(2, max(p[1] for p in points) * 1.5)
+    svg = Svg(left + width + 200, top + height + 40, title)
 
-    def place(keys, value):
-        return (left + width * (math.log(keys) - x_low) / (x_high - x_low),
-                top + height * (y_high - math.log(value / reference)) / (y_high - y_low))
+    def place(count, value):
+        return (left + width * (math.log(count) - x_low) / max(x_high - x_low, 1e-9),
+                top + height * (math.log(high) - math.log(value)) / (math.log(high) - math.log(low)))
 
     svg.line([(left, top), (left, top + height), (left + width, top + height)], "#444")
-    for i, name in enumerate(contenders):
-        if not lines[name]:
-            continue
-        at = [place(*p) for p in lines[name]]
+    used = []
+    for i, (name, line) in enumerate(lines.items()):
+        at = [place(*point) for point in line]
         svg.line(at, COLOURS[i % len(COLOURS)])
-        svg.text(at[-1][0] + 6, at[-1][1] + 4, name)
-    for keys in in_order(sorted(p[0] for p in points)):
-        svg.text(place(keys, reference)[0], top + height + 18, f"{keys:,}", anchor="middle")
-    for value in (1, 0.1, 0.01, 0.001, 0.0001):
-        y = place(1, value * reference)[1] if x_high > x_low else top
-        if top <= y <= top + height:
-            svg.text(left - 6, y + 4, f"{value:g}", anchor="end")
+        # Names whose lines end together stand below each other.
+        y = at[-1][1] + 4
+        while any(abs(y - other) < 13 for other in used):
+            y += 13
+        used.append(y)
+        svg.bar(at[-1][0] + 8, y - 8, 8, 8, COLOURS[i % len(COLOURS)])
+        svg.text(at[-1][0] + 20, y, name)
+    for count in sorted({point[0] for point in points}):
+        svg.text(place(count, high)[0], top + height + 18, f"{count:,}", anchor="middle")
+    for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
+        for value in (10.0 ** power, 2 * 10.0 ** power, 5 * 10.0 ** power) if high / low < 30 else (10.0 ** power,):
+            if low <= value <= high:
+                svg.text(left - 6, place(math.exp(x_low), value)[1] + 4, f"{value:g}", anchor="end")
     svg.write(path)
+
+
+def plots(results, out):
+    def file(name):
+        return os.path.join(out, name + ".svg")
+
+    contenders = results.contenders
+    groups = []
+    for case in results.values("case", threads=1, processes=1, keys=0, versions=0, idle=0, contender=REFERENCE):
+        ratios = {name: results.ratio(case, name) for name in contenders}
+        groups.append((case, {name: ratio for name, ratio in ratios.items() if ratio}))
+    bars(file("single"), "One thread: time of one run, SoftHSM2 in process = 1 (shorter is better)", groups, contenders)
+    groups = []
+    for threads, processes in loads(results):
+        for case in results.values("case", threads=threads, processes=processes, contender=REFERENCE):
+            ratios = {name: results.ratio(case, name, "per_second", threads=threads, processes=processes)
+                      for name in contenders}
+            groups.append((f"{case}, {threads} × {processes}", {name: ratio for name, ratio in ratios.items() if ratio}))
+    bars(file("load"), "Threads × processes: operations a second, SoftHSM2 = 1 (longer is better)", groups, contenders)
+    reference = results.get("find-label", REFERENCE, keys=most_keys(results))
+    found = {name: [(count, results.get("find-label", name, keys=count)["p50"] / reference["p50"])
+                    for count in results.values("keys", case="find-label", contender=name)]
+             for name in contenders} if reference else {}
+    growth(file("find"), "Find by label: time as keys grow (SoftHSM2 with the most keys = 1)", found)
+    counts, lines = growing(results, "versions")
+    growth(file("versions"), "Time as versions of a key grow (one version = 1)",
+           {case: [(count, each["p50"] / figures[0]["p50"]) for count, each in zip(counts, figures)]
+            for case, figures in lines})
+    counts, lines = growing(results, "idle", LOADED[:2])
+    growth(file("clients"), "Time of one client as idle ones grow (alone = 1)",
+           {case: [(count + 1, each["p50"] / figures[0]["p50"]) for count, each in zip(counts, figures)]
+            for case, figures in lines})
+
+
+def into_document(texts, out, docs):
+    path = os.path.join(docs, "performance.md")
+    with open(path) as file:
+        document = file.read()
+    for name, text in texts.items():
+        block = re.compile(rf"(<!-- bench: {name} -->\n).*?(<!-- /bench -->)", re.DOTALL)
+        if len(block.findall(document)) != 1:
+            sys.exit(f"report.py: {path} has no single place for the table {name}")
+        if text:
+            document = block.sub(lambda found: found[1] + text + found[2], document)
+    with open(path, "w") as file:
+        file.write(document)
+    for name in ("single", "load", "find", "versions", "clients"):
+        plot = os.path.join(out, name + ".svg")
+        if os.path.exists(plot):
+            with open(plot) as source, open(os.path.join(docs, f"performance-{name}.svg"), "w") as target:
+                target.write(source.read())
 
 
 def main():
     source, out = sys.argv[1], sys.argv[2]
-    figures = read(source)
-    contenders = in_order(k[4] for k in figures)
+    results = Results(source)
+    texts = {name: make(results) for name, make in TABLES.items()}
     with open(os.path.join(out, "table.md"), "w") as file:
-        file.write(tables(figures, contenders))
-    single = []
-    for case in in_order(k[0] for k in figures if k[1:4] == (1, 1, 0)):
-        reference = figures.get((case, 1, 1, 0, REFERENCE))
-        if reference:
-            single.append((case, {n: figures[(case, 1, 1, 0, n)]["p50"] / reference["p50"] for n in contenders
-                                  if (case, 1, 1, 0, n) in figures}))
-    bars(os.path.join(out, "single.svg"), "One thread: time of one run, SoftHSM2 in process = 1 (shorter is better)", single,
-         contenders, True)
-    load = []
-    for case, threads, processes in in_order(k[:3] for k in figures if k[1] * k[2] > 1):
-        reference = figures.get((case, threads, processes, 0, REFERENCE))
-        if reference:
-            load.append((f"{case}, {threads} × {processes}",
-                         {n: figures[(case, threads, processes, 0, n)]["per_second"] / reference["per_second"]
-                          for n in contenders if (case, threads, processes, 0, n) in figures}))
-    bars(os.path.join(out, "load.svg"), "Threads × processes: operations a second, SoftHSM2 = 1 (longer is better)", load,
-         contenders, True)
-    growth(os.path.join(out, "find.svg"), figures, contenders)
+        file.write("\n".join(f"{name}\n\n{text}" for name, text in texts.items() if text))
+    plots(results, out)
+    if len(sys.argv) > 3:
+        into_document(texts, out, sys.argv[3])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <fstream>
 #include <iterator>
 #include <thread>
 
@@ -78,20 +79,28 @@ Token::Token(const TokenOptions& options) {
   const auto list = reinterpret_cast<CK_C_GetFunctionList>(::dlsym(library_, "C_GetFunctionList"));
   if (list == nullptr) throw Trouble(options.module + " is no PKCS#11 module");
   Check(list(&functions_), "C_GetFunctionList");
-  // SoftHSM2 may see no token while another process begins to use it.
+  // SoftHSM2 may see no token, or one without a PIN, while another process begins to use it.
   constexpr int kTries = 100;
   for (int i = 1;; ++i) {
     Initialize(options.init_string);
-    if (FindSlot(options.label)) break;
+    const bool found = FindSlot(options.label);
+    const CK_RV rv = found ? LogIn(options.pin) : CKR_OK;
+    if (found && rv != CKR_USER_PIN_NOT_INITIALIZED) {
+      Check(rv, "C_Login");
+      return;
+    }
     functions_->C_Finalize(nullptr);
-    if (i == kTries) throw Trouble("there is no token " + options.label);
+    if (i == kTries) throw Trouble("there is no token " + options.label + " with a PIN");
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
-  if (options.pin.empty()) return;
+}
+
+CK_RV Token::LogIn(const std::string& pin) {
+  if (pin.empty()) return CKR_OK;
   const CK_SESSION_HANDLE session = OpenSession();  // stays open: it holds the login
-  auto* pin = reinterpret_cast<CK_UTF8CHAR_PTR>(const_cast<char*>(options.pin.data()));
-  const CK_RV rv = functions_->C_Login(session, CKU_USER, pin, options.pin.size());
-  if (rv != CKR_USER_ALREADY_LOGGED_IN) Check(rv, "C_Login");
+  auto* bytes = reinterpret_cast<CK_UTF8CHAR_PTR>(const_cast<char*>(pin.data()));
+  const CK_RV rv = functions_->C_Login(session, CKU_USER, bytes, pin.size());
+  return rv == CKR_USER_ALREADY_LOGGED_IN ? CKR_OK : rv;
 }
 
 void Token::Initialize(const std::string& init_string) {
@@ -149,10 +158,11 @@ CK_OBJECT_HANDLE FindByLabel(const Token& token, CK_SESSION_HANDLE session, CK_O
   return count == 0 ? CK_INVALID_HANDLE : found;
 }
 
-CK_OBJECT_HANDLE MakeAesKey(const Token& token, CK_SESSION_HANDLE session, std::string_view label, bool wrapping) {
+CK_OBJECT_HANDLE MakeAesKey(const Token& token, CK_SESSION_HANDLE session, std::string_view label, bool wrapping,
+                            bool on_token) {
   CK_MECHANISM mechanism{CKM_AES_KEY_GEN, nullptr, 0};
   CK_ULONG bytes = 32;
-  CK_ATTRIBUTE attributes[] = {Value(CKA_TOKEN, g_true),
+  CK_ATTRIBUTE attributes[] = {Value(CKA_TOKEN, on_token ? g_true : g_false),
                                Text(CKA_LABEL, label),
                                Value(CKA_VALUE_LEN, bytes),
                                Value(CKA_PRIVATE, g_true),
@@ -195,6 +205,37 @@ void Fill(const Token& token, std::size_t count) {
   }
   for (; have < count; ++have) MakeAesKey(token, session, FillLabel(have));
   token->C_CloseSession(session);
+}
+
+std::vector<CK_BYTE> SealManaged(const Token& token, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE key) {
+  CK_MECHANISM mechanism{CKM_CMKD_AES_MANAGED, nullptr, 0};
+  CK_BYTE plain[32] = {1, 2, 3};
+  std::vector<CK_BYTE> sealed(sizeof plain + CMKD_MANAGED_OVERHEAD);
+  CK_ULONG length = sealed.size();
+  Check(token->C_EncryptInit(session, &mechanism, key), "C_EncryptInit");
+  Check(token->C_Encrypt(session, plain, sizeof plain, sealed.data(), &length), "C_Encrypt");
+  sealed.resize(length);
+  return sealed;
+}
+
+std::string RotatedLabel(std::size_t versions) { return "bench-rotated-" + std::to_string(versions); }
+
+void KeepSealed(const Token& token, const std::string& label, const std::string& path) {
+  if (std::ifstream(path).good()) return;
+  const CK_SESSION_HANDLE session = token.OpenSession();
+  const CK_OBJECT_HANDLE key = FindByLabel(token, session, CKO_SECRET_KEY, label);
+  if (key == CK_INVALID_HANDLE) throw Trouble("there is no key " + label);
+  const std::vector<CK_BYTE> sealed = SealManaged(token, session, key);
+  token->C_CloseSession(session);
+  std::ofstream file(path, std::ios::binary);
+  file.write(reinterpret_cast<const char*>(sealed.data()), static_cast<std::streamsize>(sealed.size()));
+  if (!file.flush()) throw Trouble("cannot write " + path);
+}
+
+std::vector<CK_BYTE> ReadWhole(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw Trouble("cannot read " + path);
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 }  // namespace cmkd::bench

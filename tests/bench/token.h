@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "pkcs11/spec/cryptoki.h"
+#include "pkcs11/spec/vendor.h"
 
 namespace cmkd::bench {
 
@@ -44,6 +44,7 @@ class Token {
  private:
   void Initialize(const std::string& init_string);
   bool FindSlot(const std::string& label);
+  CK_RV LogIn(const std::string& pin);
 
   void* library_ = nullptr;
   CK_FUNCTION_LIST_PTR functions_ = nullptr;
@@ -54,9 +55,9 @@ class Token {
 CK_OBJECT_HANDLE FindByLabel(const Token& token, CK_SESSION_HANDLE session, CK_OBJECT_CLASS object_class,
                              std::string_view label);
 
-// An AES key of 32 bytes on the token with this label, either for data or for wrapping.
+// An AES key of 32 bytes with this label, either for data or for wrapping, on the token or of the session.
 CK_OBJECT_HANDLE MakeAesKey(const Token& token, CK_SESSION_HANDLE session, std::string_view label,
-                            bool wrapping = false);
+                            bool wrapping = false, bool on_token = true);
 
 // The keys that the cases use, made where they are missing.
 void MakeKeys(const Token& token);
@@ -64,10 +65,18 @@ void MakeKeys(const Token& token);
 void Fill(const Token& token, std::size_t count);
 std::string FillLabel(std::size_t number);
 
+// 32 bytes sealed by CKM_CMKD_AES_MANAGED, and the same in a file, unless it is there: of the version that is now the
+// newest of that key.
+std::vector<CK_BYTE> SealManaged(const Token& token, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE key);
+void KeepSealed(const Token& token, const std::string& label, const std::string& path);
+std::vector<CK_BYTE> ReadWhole(const std::string& path);
+
 inline constexpr std::string_view kAesLabel = "bench-aes";
 inline constexpr std::string_view kWrapLabel = "bench-wrap";
 inline constexpr std::string_view kHmacLabel = "bench-hmac";
 inline constexpr std::string_view kEcLabel = "bench-ec";
 inline constexpr std::string_view kRsaLabel = "bench-rsa";
+// Of the key that has so many versions.
+std::string RotatedLabel(std::size_t versions);
 
 }  // namespace cmkd::bench
