@@ -33,7 +33,8 @@ void GeneratesKey(Trial& t, const Offer& offer) {
   Template sensitive = Wanted(*offer.row);
   sensitive.Bool(CKA_SENSITIVE, true).Bool(CKA_EXTRACTABLE, false);
   if (!t.Expect(Generate(t, offer.type, sensitive, key), {CKR_OK}, "C_GenerateKey")) return;
-  t.Check(Number(t, key, CKA_CLASS) == CKO_SECRET_KEY, "the class is CKO_SECRET_KEY");
+  const CK_OBJECT_CLASS object_class = offer.row->key_type == CKK_HOTP ? CKO_OTP_KEY : CKO_SECRET_KEY;
+  t.Check(Number(t, key, CKA_CLASS) == object_class, "the class is that of such keys");
   t.Check(Number(t, key, CKA_KEY_TYPE) == offer.row->key_type, "the key type is the mechanism's");
   t.Check(Number(t, key, CKA_KEY_GEN_MECHANISM) == offer.type, "CKA_KEY_GEN_MECHANISM is the mechanism");
   t.Check(IsTrue(t, key, CKA_LOCAL), "CKA_LOCAL is true");

@@ -135,7 +135,8 @@ Result<MadeKey, std::string> Keys::Make(CK_SESSION_HANDLE session, CK_KEY_TYPE t
       rv = p11_->C_GenerateKeyPair(session, &mechanism, first.data(), first.size(), second.data(), second.size(),
                                    &made.first, &made.second);
     } else {
-      common.Ulong(CKA_CLASS, CKO_SECRET_KEY).Ulong(CKA_KEY_TYPE, recipe.made_as).Add(wanted);
+      const CK_OBJECT_CLASS object_class = recipe.made_as == CKK_HOTP ? CKO_OTP_KEY : CKO_SECRET_KEY;
+      common.Ulong(CKA_CLASS, object_class).Ulong(CKA_KEY_TYPE, recipe.made_as).Add(wanted);
       common.Add(Usage(purpose, true, true)).Add(NoUsage(purpose, true, true)).Add(more);
       rv = p11_->C_GenerateKey(session, &mechanism, common.data(), common.size(), &made.first);
       made.second = made.first;

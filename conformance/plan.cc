@@ -12,6 +12,7 @@ Plan MakePlan(const Survey& survey) {
   AddCipher(plan);
   AddDigest(plan);
   AddSignature(plan);
+  AddOneTimePasswords(plan);
   AddDual(plan);
   AddMessage(plan);
   AddKeyManagement(plan);

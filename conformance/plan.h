@@ -56,6 +56,7 @@ void AddObject(Plan& plan);
 void AddCipher(Plan& plan);
 void AddDigest(Plan& plan);
 void AddSignature(Plan& plan);
+void AddOneTimePasswords(Plan& plan);
 void AddDual(Plan& plan);
 void AddMessage(Plan& plan);
 void AddKeyManagement(Plan& plan);

@@ -71,6 +71,8 @@ Fallible<spec::Attributes> DescribeObject(const Context& context, spec::Template
     RETURN_IF_ERROR(Limit(attributes, taken, taken.rest));
     return attributes;
   }
+  if (rules.object_class == CKO_OTP_KEY)
+    return Fail(CKR_ATTRIBUTE_VALUE_INVALID, "the device has no counters for one-time passwords");
   rules.so = context.device.May(Service::kTrust);
   RETURN_IF_ERROR(spec::CheckTemplate(rules, given));
   spec::Attributes attributes = spec::Complete(rules, given, key_gen_mechanism);

@@ -137,7 +137,18 @@ void Application::ReplaceObject(std::shared_ptr<Object> object) {
   const auto it = objects_.find(object->handle);
   if (it == objects_.end()) return;
   if (object->is_key()) spec::SetRole(spec::RoleOf(it->second->attributes), object->attributes);
+  spec::KeepOtpCounter(it->second->attributes, object->attributes);
   it->second = std::move(object);
+}
+
+Fallible<std::uint64_t> Application::TakeOtpCounter(CK_OBJECT_HANDLE handle, const spec::OtpRequest& request) {
+  const std::lock_guard lock(mutex_);
+  const auto it = objects_.find(handle);
+  if (it == objects_.end()) return Fail(CKR_KEY_HANDLE_INVALID, "the key is gone");
+  auto changed = std::make_shared<Object>(*it->second);
+  ASSIGN_OR_RETURN(const std::uint64_t counter, spec::TakeOtpCounter(request, changed->attributes));
+  it->second = std::move(changed);
+  return counter;
 }
 
 std::vector<ObjectPtr> Application::DecideRole(const Object& key, spec::KeyRole& role) {

@@ -13,6 +13,7 @@
 #include "daemon/client/operation.h"
 #include "daemon/system/peer.h"
 #include "pkcs11/spec/key_role.h"
+#include "pkcs11/spec/otp.h"
 
 namespace cmkd::daemon {
 
@@ -81,11 +82,13 @@ class Application {
   // False when the limit is reached or the handle is taken.
   bool AddObject(ObjectPtr object, std::size_t objects_max);
   ObjectPtr FindObject(CK_OBJECT_HANDLE handle) const;
-  // A role that was decided meanwhile stays.
+  // A role that was decided meanwhile stays, and so does a counter.
   void ReplaceObject(std::shared_ptr<Object> object);
   // Decides the role of a session key and of the other half of its pair, unless one of them has one: then `role`
   // becomes that. The objects that were changed.
   std::vector<ObjectPtr> DecideRole(const Object& key, spec::KeyRole& role);
+  // Takes a counter of a one-time password key (spec::TakeOtpCounter): no two calls get the same.
+  Fallible<std::uint64_t> TakeOtpCounter(CK_OBJECT_HANDLE handle, const spec::OtpRequest& request);
   ObjectPtr RemoveObject(CK_OBJECT_HANDLE handle);
   // Ascending by handle.
   std::vector<ObjectPtr> Objects(const cmk::TokenId& token) const;

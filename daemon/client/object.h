@@ -7,6 +7,7 @@
 
 #include "daemon/hsm/backend.h"
 #include "keystore/cmk/cmk.h"
+#include "pkcs11/spec/attribute_table.h"
 #include "pkcs11/spec/attributes.h"
 
 namespace cmkd::daemon {
@@ -33,14 +34,12 @@ struct Object {
 
   bool is_token() const { return handle < kSessionObjectBase || handle >= kBuiltInObjectBase; }
   bool is_private() const { return attributes.Bool(CKA_PRIVATE); }
-  bool is_key() const {
-    return object_class == CKO_SECRET_KEY || object_class == CKO_PRIVATE_KEY || object_class == CKO_PUBLIC_KEY;
-  }
+  bool is_key() const { return has_material() || object_class == CKO_PUBLIC_KEY; }
   // The wrapping key of import parameters, private or public: it belongs to the key that the material is for, and to
   // none of its versions. What it is good for is C_UnwrapKey, and only there (service/import_by_unwrap.h).
   bool is_import_key() const { return cmk && version && version->value == 0; }
   // Keys whose material is secret.
-  bool has_material() const { return object_class == CKO_SECRET_KEY || object_class == CKO_PRIVATE_KEY; }
+  bool has_material() const { return spec::IsSecretKeyClass(object_class) || object_class == CKO_PRIVATE_KEY; }
 
   // Takes class and type from the attributes.
   void Describe() {

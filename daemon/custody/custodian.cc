@@ -286,9 +286,9 @@ Status Custodian::Update(const Object& object, const spec::Attributes& attribute
   STORE_OR_RETURN(const Txn txn, store_.BeginWrite("object.update"));
   STORE_OR_RETURN(const auto record, txn->GetObject({object.handle}));
   Object changed = *DecodeObject(record);
-  const spec::KeyRole role = spec::RoleOf(changed.attributes);
-  changed.attributes = attributes;
-  if (changed.is_key()) spec::SetRole(role, changed.attributes);
+  const spec::Attributes before = std::exchange(changed.attributes, attributes);
+  if (changed.is_key()) spec::SetRole(spec::RoleOf(before), changed.attributes);
+  spec::KeepOtpCounter(before, changed.attributes);
   RETURN_IF_STORE_ERROR(txn->PutObject(EncodeObject(changed)));
   if (changed.cmk && changed.has_material()) {
     STORE_OR_RETURN(cmk::Cmk key, txn->GetCmk(*changed.cmk));
@@ -341,6 +341,16 @@ Fallible<spec::KeyRole> Custodian::DecideSessionRole(ByteView name, spec::KeyRol
   RETURN_IF_STORE_ERROR(txn->PutRequest(mark, now));
   RETURN_IF_STORE_ERROR(txn->Commit());
   return wanted;
+}
+
+Fallible<std::uint64_t> Custodian::TakeOtpCounter(const Object& key, const spec::OtpRequest& request) {
+  STORE_OR_RETURN(const Txn txn, store_.BeginWrite("key.otp"));
+  STORE_OR_RETURN(const auto record, txn->GetObject({key.handle}));
+  Object changed = *DecodeObject(record);
+  ASSIGN_OR_RETURN(const std::uint64_t counter, spec::TakeOtpCounter(request, changed.attributes));
+  RETURN_IF_STORE_ERROR(txn->PutObject(EncodeObject(changed)));
+  RETURN_IF_STORE_ERROR(txn->Commit());
+  return counter;
 }
 
 Status Custodian::Destroy(const Object& object) {

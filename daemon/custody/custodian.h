@@ -19,6 +19,7 @@
 #include "keystore/cmk/lifecycle.h"
 #include "keystore/store/store.h"
 #include "pkcs11/spec/key_role.h"
+#include "pkcs11/spec/otp.h"
 
 namespace cmkd::daemon {
 
@@ -144,6 +145,9 @@ class Custodian {
   // `session_name`: that it wraps is remembered for as long as a request is, so that an application which brings it
   // back after a restart cannot bring back that it was undecided. The role it has from now on.
   Fallible<spec::KeyRole> DecideRole(const Object& key, ByteView session_name, spec::KeyRole wanted);
+  // Takes a counter of a one-time password key on the token (spec::TakeOtpCounter). Durable before it is told: who is
+  // killed in between skips one, and no two calls ever get the same.
+  Fallible<std::uint64_t> TakeOtpCounter(const Object& key, const spec::OtpRequest& request);
   // C_DestroyObject of a token object. A managed CMK is scheduled for deletion; everything else goes at once.
   Status Destroy(const Object& object);
 

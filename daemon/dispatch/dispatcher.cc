@@ -243,6 +243,7 @@ bool ClientConversation::Serve(const wire::FrameHeader& header, ByteView payload
     for (const Trailer& trailer : invocation.trailers) {
       writer.U8(static_cast<std::uint8_t>(trailer.kind));
       if (trailer.kind == wire::TrailerKind::kSessionObject) writer.U64(trailer.session);
+      if (trailer.kind == wire::TrailerKind::kOtpSignature) continue;
       if (trailer.kind != wire::TrailerKind::kTicket) writer.U64(trailer.object);
       if (trailer.kind != wire::TrailerKind::kForgetObject) writer.Blob(trailer.sealed);
     }

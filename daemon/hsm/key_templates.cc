@@ -113,7 +113,11 @@ void ObjectTemplate::AddBytes(CK_ATTRIBUTE_TYPE type, ByteView value) {
 }
 
 CK_KEY_TYPE DeviceKeyType(CK_KEY_TYPE type) {
-  return spec::KeyTypeBit(type) == spec::kForGeneric ? CKK_GENERIC_SECRET : type;
+  return spec::KeyTypeBit(type) == spec::kForGeneric || type == CKK_HOTP ? CKK_GENERIC_SECRET : type;
+}
+
+CK_OBJECT_CLASS DeviceClass(CK_OBJECT_CLASS object_class) {
+  return spec::IsSecretKeyClass(object_class) ? CKO_SECRET_KEY : object_class;
 }
 
 std::size_t KindIndex(CK_OBJECT_CLASS object_class, CK_KEY_TYPE type) {

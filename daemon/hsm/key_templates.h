@@ -60,6 +60,9 @@ void FillTemplate(const ObjectPlan& plan, Generosity generosity, ObjectTemplate&
 // every HMAC mechanism takes those (3.2, "HMAC").
 CK_KEY_TYPE DeviceKeyType(CK_KEY_TYPE type);
 
+// The class by which devices know a key: to them one that makes one-time passwords is a generic secret, too.
+CK_OBJECT_CLASS DeviceClass(CK_OBJECT_CLASS object_class);
+
 // The attributes that say what a key is and are no secret: CKA_MODULUS, CKA_EC_POINT, CKA_VALUE_LEN, … as a device
 // may show them.
 std::span<const CK_ATTRIBUTE_TYPE> PublicAttributes(CK_OBJECT_CLASS object_class, CK_KEY_TYPE type);

@@ -39,10 +39,10 @@ Fallible<CachedKey> Pkcs11Backend::LoadInHome(const KeyName& name, const KeyMate
     if (is_public) return CreatePublic(session, key);
     if (key.material.kind == cmk::Material::Kind::kResident) {
       cached.owned = false;
-      return link_.device().FindOne(session, key.object_class, key.material.blob);
+      return link_.device().FindOne(session, DeviceClass(key.object_class), key.material.blob);
     }
     ObjectPlan plan;
-    plan.object_class = key.object_class;
+    plan.object_class = DeviceClass(key.object_class);
     plan.key_type = key.key_type;
     plan.extractable = key.extractable;
     return UnwrapBlob(session, generation, key.material.blob, plan);

@@ -448,7 +448,7 @@ Fallible<Made> Pkcs11Backend::Import(const spec::Attributes& key, const Wrapping
   const auto type = key.Ulong(CKA_KEY_TYPE);
   if (!object_class || !type) return Fail(CKR_TEMPLATE_INCOMPLETE, "a key to import has a class and a key type");
   ObjectPlan plan;
-  plan.object_class = *object_class;
+  plan.object_class = DeviceClass(*object_class);
   plan.key_type = *type;
   plan.parts = &key;
   return MakeKey(plan, under, [&](Session& session, ObjectTemplate& attributes, CK_OBJECT_HANDLE* made) {
@@ -462,10 +462,10 @@ Fallible<cmk::Material> Pkcs11Backend::Rewrap(const KeyName& name, const KeyMate
   if (key.material.kind == cmk::Material::Kind::kResident) {
     const std::string label = ResidentLabel(under);
     RETURN_IF_ERROR(KeepResident(
-        key.object_class,
+        DeviceClass(key.object_class),
         [&](Session& session, ByteView id) -> Status {
           ASSIGN_OR_RETURN(const CK_OBJECT_HANDLE from,
-                           link_.device().FindOne(session.session(), key.object_class, key.material.blob));
+                           link_.device().FindOne(session.session(), DeviceClass(key.object_class), key.material.blob));
           ObjectTemplate changed;
           changed.AddBytes(CKA_ID, id);
           changed.AddBytes(CKA_LABEL, AsBytes(label));
@@ -478,7 +478,7 @@ Fallible<cmk::Material> Pkcs11Backend::Rewrap(const KeyName& name, const KeyMate
     return material;
   }
   ObjectPlan plan;
-  plan.object_class = key.object_class;
+  plan.object_class = DeviceClass(key.object_class);
   plan.key_type = DeviceKeyType(key.key_type);
   plan.extractable = true;
   RETURN_IF_ERROR(Attempt([&](Session& session) -> Status {
@@ -500,7 +500,7 @@ Fallible<Made> Pkcs11Backend::UnwrapKey(const CK_MECHANISM& mechanism, const Key
                                         ByteView wrapped, CK_OBJECT_CLASS object_class, CK_KEY_TYPE type,
                                         CK_ULONG value_bytes, const WrappingKey& under) {
   ObjectPlan plan;
-  plan.object_class = object_class;
+  plan.object_class = DeviceClass(object_class);
   plan.key_type = type;
   if (NeedsLength(mechanism.mechanism)) plan.value_bytes = value_bytes;
   return MakeKey(plan, under, [&](Session& session, ObjectTemplate& attributes, CK_OBJECT_HANDLE* made) -> CK_RV {
@@ -586,7 +586,7 @@ Fallible<Made> Pkcs11Backend::UnwrapKeyAuthenticated(const CK_MECHANISM& mechani
                                                      CK_KEY_TYPE type, const WrappingKey& under) {
   if (functions_3_2_ == nullptr) return Fail(CKR_FUNCTION_NOT_SUPPORTED, "the device knows no PKCS#11 3.2");
   ObjectPlan plan;
-  plan.object_class = object_class;
+  plan.object_class = DeviceClass(object_class);
   plan.key_type = type;
   return MakeKey(plan, under, [&](Session& session, ObjectTemplate& attributes, CK_OBJECT_HANDLE* made) -> CK_RV {
     const Fallible<CK_OBJECT_HANDLE> key = session.Load(name, with);
@@ -606,7 +606,7 @@ Fallible<spec::Attributes> Pkcs11Backend::ReadSecret(const KeyName& name, const 
     // One that the device would not have wrapped whole; it says CKR_ATTRIBUTE_SENSITIVE unless it was made to be read.
     RETURN_IF_ERROR(Attempt([&](Session& session) -> Status {
       ASSIGN_OR_RETURN(const CK_OBJECT_HANDLE kept,
-                       link_.device().FindOne(session.session(), key.object_class, key.material.blob));
+                       link_.device().FindOne(session.session(), DeviceClass(key.object_class), key.material.blob));
       ASSIGN_OR_RETURN(read, link_.device().ReadAttributes(session.session(), kept, types));
       return {};
     }));
@@ -615,7 +615,7 @@ Fallible<spec::Attributes> Pkcs11Backend::ReadSecret(const KeyName& name, const 
     return read;
   }
   ObjectPlan plan;
-  plan.object_class = key.object_class;
+  plan.object_class = DeviceClass(key.object_class);
   plan.key_type = DeviceKeyType(key.key_type);
   plan.sensitive = false;
   plan.extractable = true;

@@ -170,6 +170,8 @@ std::optional<CK_MECHANISM_TYPE> MechanismOnDevice(const Backend& backend, const
   if (row.recipe == spec::Recipe::kHkdfData) return if_all({CKM_HKDF_DERIVE});
   if (row.recipe == spec::Recipe::kTlsKeyMaterial) return if_all({CKM_TLS_KDF, CKM_EXTRACT_KEY_FROM_KEY});
   if (row.recipe == spec::Recipe::kTlsPrf) return if_all({CKM_TLS_KDF});
+  if (row.recipe == spec::Recipe::kHotpKeyGen) return if_all({CKM_GENERIC_SECRET_KEY_GEN, CKM_SHA_1_HMAC});
+  if (row.recipe == spec::Recipe::kHotp) return if_all({CKM_SHA_1_HMAC});
   if (row.recipe == spec::Recipe::kDomainGen || row.recipe == spec::Recipe::kPublicFromPrivate) return row.type;
   if (backend.FindMechanism(row.type) != nullptr) return row.type;
   const bool made_of_two = row.recipe == spec::Recipe::kEcdsa && row.digest != 0 &&
@@ -212,10 +214,11 @@ CK_FLAGS ServedOperations(const Backend& backend, const spec::MechanismRow& row)
   constexpr CK_FLAGS kOurs = CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT | CKF_MESSAGE_SIGN | CKF_MESSAGE_VERIFY |
                              CKF_SIGN_RECOVER | CKF_VERIFY_RECOVER | CKF_ENCAPSULATE | CKF_DECAPSULATE;
   CK_FLAGS served = row.operations & (device->flags | ~kDevices) & ~kOurs;
-  // Every signature can be that of a message.
+  // Every signature can be that of a message; a one-time password is of none.
   CK_FLAGS listed = row.operations;
-  if ((listed & CKF_SIGN) != 0) listed |= CKF_MESSAGE_SIGN;
-  if ((listed & CKF_VERIFY) != 0) listed |= CKF_MESSAGE_VERIFY;
+  const bool of_data = row.recipe != spec::Recipe::kHotp;
+  if (of_data && (listed & CKF_SIGN) != 0) listed |= CKF_MESSAGE_SIGN;
+  if (of_data && (listed & CKF_VERIFY) != 0) listed |= CKF_MESSAGE_VERIFY;
   for (const Built& built : kBuilt) {
     if ((listed & built.operation) != 0 && (served & built.of) != 0) served |= built.operation;
   }
@@ -283,7 +286,7 @@ Fallible<spec::Attributes> ReadSecretParts(const Invocation& invocation, const O
   // A device that wraps secrets by RFC 3394 alone fills them up with zeros.
   const auto bytes = key.attributes.Ulong(CKA_VALUE_LEN);
   const Bytes* value = read.Find(CKA_VALUE);
-  if (key.object_class == CKO_SECRET_KEY && bytes && value != nullptr && value->size() > *bytes) {
+  if (spec::IsSecretKeyClass(key.object_class) && bytes && value != nullptr && value->size() > *bytes) {
     const Bytes cut(value->begin(), value->begin() + static_cast<std::ptrdiff_t>(*bytes));
     read.Set(CKA_VALUE, cut);
   }

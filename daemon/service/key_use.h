@@ -39,8 +39,8 @@ Fallible<Candidate> VersionCandidate(const Invocation& invocation, const Object&
 
 // The mechanism by which the device does this one: itself, or CKM_ECDSA for a signature over a digest that the device
 // cannot make in one go; then the digest is made before, by the same device (operation_run.h); or CKM_AES_GCM for the
-// managed mechanism (managed_cipher.h). What the daemon makes without any device (public_objects.h) is itself, whether
-// or not the device has it, too. Empty: the device cannot do it.
+// managed mechanism (managed_cipher.h), CKM_SHA_1_HMAC for one-time passwords (hotp.h). What the daemon makes without
+// any device (public_objects.h) is itself, whether or not the device has it, too. Empty: the device cannot do it.
 std::optional<CK_MECHANISM_TYPE> MechanismOnDevice(const Backend& backend, const spec::MechanismRow& row);
 
 // Whether tokens of this profile offer the mechanism at all: it is in the table, the device has it, and legacy ones

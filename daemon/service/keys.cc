@@ -13,6 +13,7 @@
 #include "daemon/service/tls_keys.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/mechanism_parameters.h"
+#include "pkcs11/spec/otp.h"
 
 namespace cmkd::daemon {
 
@@ -36,14 +37,17 @@ Fallible<CK_KEY_TYPE> GeneratedType(const spec::MechanismRow& row, std::span<con
   return Fail(CKR_TEMPLATE_INCONSISTENT, "the template names another key type than the mechanism makes");
 }
 
-// What a mechanism makes of one length only need not be said (3.2, "Pre-master key generation").
+// What a mechanism makes of one length only need not be said (3.2, "Pre-master key generation"), nor what it
+// contributes by itself ("HOTP key generation").
 std::vector<CK_ATTRIBUTE> WithImplicitLength(const spec::MechanismRow& row, CK_KEY_TYPE type,
                                              std::span<const CK_ATTRIBUTE> given) {
-  static const CK_ULONG kBytes = 48;
+  static const CK_ULONG kPreMaster = 48, kHotp = spec::kHotpSecretBytes;
   std::vector<CK_ATTRIBUTE> all(given.begin(), given.end());
   const bool named = std::any_of(all.begin(), all.end(), [](const auto& a) { return a.type == CKA_VALUE_LEN; });
-  if (row.recipe == spec::Recipe::kTlsPreMaster && type == CKK_GENERIC_SECRET && !named)
-    all.push_back({CKA_VALUE_LEN, const_cast<CK_ULONG*>(&kBytes), sizeof kBytes});
+  const bool pre_master = row.recipe == spec::Recipe::kTlsPreMaster && type == CKK_GENERIC_SECRET;
+  const bool hotp = row.recipe == spec::Recipe::kHotpKeyGen;
+  if ((pre_master || hotp) && !named)
+    all.push_back({CKA_VALUE_LEN, const_cast<CK_ULONG*>(hotp ? &kHotp : &kPreMaster), sizeof(CK_ULONG)});
   return all;
 }
 
@@ -128,8 +132,9 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GenerateKey>& call) {
     ASSIGN_OR_RETURN(*call.key.value, GenerateDomain(invocation, *row, call.attributes.view()));
     return {};
   }
-  ASSIGN_OR_RETURN(const CK_KEY_TYPE type, GeneratedType(*row, call.attributes.view(), CKO_SECRET_KEY));
-  const spec::TemplateContext context = ContextFor(invocation, *token, spec::Verb::kGenerate, CKO_SECRET_KEY, type);
+  const CK_OBJECT_CLASS object_class = row->key_type == CKK_HOTP ? CKO_OTP_KEY : CKO_SECRET_KEY;
+  ASSIGN_OR_RETURN(const CK_KEY_TYPE type, GeneratedType(*row, call.attributes.view(), object_class));
+  const spec::TemplateContext context = ContextFor(invocation, *token, spec::Verb::kGenerate, object_class, type);
   const std::vector<CK_ATTRIBUTE> given = WithImplicitLength(*row, type, call.attributes.view());
   RETURN_IF_ERROR(spec::CheckTemplate(context, given));
   spec::Attributes attributes = spec::Complete(context, given, mechanism.mechanism);
@@ -138,8 +143,10 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GenerateKey>& call) {
   RETURN_IF_ERROR(CheckNewObject(invocation, *token, attributes));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
   ASSIGN_OR_RETURN(const Custodian::Under under, UnderFor(invocation, attributes));
+  CK_MECHANISM on_device = mechanism;
+  on_device.mechanism = MechanismOnDevice(*backend, *row).value_or(mechanism.mechanism);
   ASSIGN_OR_RETURN(Made made,
-                   backend->GenerateKey(mechanism, type, attributes.Ulong(CKA_VALUE_LEN).value_or(0), under));
+                   backend->GenerateKey(on_device, type, attributes.Ulong(CKA_VALUE_LEN).value_or(0), under));
   ASSIGN_OR_RETURN(*call.key.value, KeepKey(invocation, std::move(attributes), std::move(made), cmk::Origin::kLocal));
   invocation.audit.object_handle = *call.key.value;
   return {};

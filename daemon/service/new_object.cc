@@ -111,6 +111,7 @@ std::string SpecName(const spec::Attributes& attributes) {
     }
     case CKK_SM2: return "SM2";
     case CKK_SM4: return "SM4";
+    case CKK_HOTP: return "HOTP-" + bits;
     default: return "HMAC-" + bits;
   }
 }

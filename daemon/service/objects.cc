@@ -28,7 +28,7 @@ spec::TemplateContext ContextOf(const Invocation& invocation, const store::Token
 }
 
 bool IsSecretClass(CK_OBJECT_CLASS object_class) {
-  return object_class == CKO_SECRET_KEY || object_class == CKO_PRIVATE_KEY;
+  return spec::IsSecretKeyClass(object_class) || object_class == CKO_PRIVATE_KEY;
 }
 
 }  // namespace
@@ -74,6 +74,8 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_CopyObject>& call) {
   if (source->cmk && source->has_material() && token->profile == cmk::TokenProfile::kManaged) {
     return Fail(CKR_ACTION_PROHIBITED, "a CMK is not copied", spec::kDenied);
   }
+  if (source->object_class == CKO_OTP_KEY)
+    return Fail(CKR_ACTION_PROHIBITED, "a copy of a HOTP key would make its passwords again", spec::kDenied);
   spec::TemplateContext context = ContextOf(invocation, *token, spec::Verb::kCopy);
   context.object_class = source->object_class;
   context.key_type = source->key_type;

@@ -35,6 +35,8 @@ Status CheckWrapping(Invocation& invocation, const spec::MechanismRow& row, cons
   RETURN_IF_ERROR(CheckTypeFits(invocation, row, wrapping, CKA_WRAP, CKR_WRAPPING_KEY_TYPE_INCONSISTENT));
   if (!key.has_material()) return Fail(CKR_KEY_NOT_WRAPPABLE, "only secret and private keys are wrapped");
   if (!key.attributes.Bool(CKA_EXTRACTABLE)) return Fail(CKR_KEY_UNEXTRACTABLE, "the key never leaves the HSM");
+  if (key.object_class == CKO_OTP_KEY)
+    return Fail(CKR_KEY_NOT_WRAPPABLE, "a HOTP key that comes back would make its passwords again", spec::kDenied);
   if (key.handle == wrapping.handle) return Fail(CKR_KEY_NOT_WRAPPABLE, "a key does not wrap itself");
   if (key.attributes.Bool(CKA_WRAP_WITH_TRUSTED) && !wrapping.attributes.Bool(CKA_TRUSTED)) {
     return Fail(CKR_KEY_NOT_WRAPPABLE, "the key may only be wrapped by a trusted key");

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "daemon/service/hotp.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/mechanism_output.h"
 
@@ -181,6 +182,7 @@ Status VerifyDigested(Invocation& invocation, Operation& operation, ByteView dat
 }
 
 Status VerifyOnce(Invocation& invocation, Operation& operation, ByteView input, ByteView signature) {
+  if (operation.row->recipe == spec::Recipe::kHotp) return VerifyHotp(invocation, operation, input, signature);
   ASSIGN_OR_RETURN(const ByteView data, Digested(invocation, operation, input));
   return VerifyDigested(invocation, operation, data, signature);
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "daemon/service/hotp.h"
 #include "daemon/service/key_role.h"
 #include "daemon/service/managed_cipher.h"
 #include "daemon/service/operation_device.h"
@@ -43,6 +44,8 @@ Status BeginOperation(Invocation& invocation, OperationKind which, const CK_MECH
     ASSIGN_OR_RETURN(operation->key, FindVisible(invocation, key_handle, CKR_KEY_HANDLE_INVALID));
     RecordKey(invocation, *operation->key, mechanism->mechanism);
     RETURN_IF_ERROR(CheckKeyUse(invocation, *operation->row, *operation->key, kind.usage));
+    if (operation->row->recipe == spec::Recipe::kHotp)
+      RETURN_IF_ERROR(CheckHotp(*mechanism, *operation->key, IsVerification(*operation)));
     if (which == OperationKind::kEncrypt) RETURN_IF_ERROR(CheckCallersIv(*operation->row, *operation->key));
     // The rules of use are asked now and again at every data call.
     ASSIGN_OR_RETURN([[maybe_unused]] const auto candidates,
@@ -155,6 +158,7 @@ Status TransformWhole(Invocation& invocation, Operation& operation, ByteView inp
     return query ? Status{} : TooSmall();
   }
   if (operation.row->recipe == spec::Recipe::kManaged) return TransformManaged(invocation, operation, input, output);
+  if (operation.row->recipe == spec::Recipe::kHotp) return SignHotp(invocation, operation, input, output);
   // Straight into the answer when it is sure to fit; otherwise beside it, to see how long it is. Some devices want room
   // for the whole input, although what comes out of a padding is shorter.
   const std::size_t room = LengthIsExact(operation) ? length : std::max(length, input.size());

@@ -127,6 +127,9 @@ void RenewTicket(Invocation& invocation) {
 }
 
 void SendSealed(Invocation& invocation, const Object& object) {
+  // Answers may overtake each other, so the newest that the client has need not be the last: brought back, the key
+  // would make a password again.
+  if (object.object_class == CKO_OTP_KEY) return;
   const ApplicationId& id = invocation.application->id();
   auto sealed = invocation.daemon.object_sealer.Seal({id.data(), id.size()}, PackObject(object));
   if (!sealed.ok()) return;

@@ -95,7 +95,7 @@ Fallible<Made> UnwrapWithRsaHere(Invocation& invocation, Backend& backend, const
     return backend.UnwrapKey(mechanism, candidate.name, candidate.material, input, object_class, type, value_bytes,
                              under);
   }
-  if (object_class != CKO_SECRET_KEY)
+  if (!spec::IsSecretKeyClass(object_class))
     return Fail(CKR_WRAPPED_KEY_INVALID, "a private key does not fit into an RSA block");
   auto opened = DecryptRsaHere(invocation, row, mechanism, unwrapping, candidate, input);
   if (!opened.ok()) {

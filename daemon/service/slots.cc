@@ -144,8 +144,9 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GetMechanismInfo>& ca
   const spec::MechanismRow* row = spec::FindMechanism(call.type.value);
   if (row == nullptr || !slot.offers(*row))
     return Fail(CKR_MECHANISM_INVALID, "the token does not have this mechanism");
+  const bool alone = spec::IsMadeHere(*row) && row->recipe != spec::Recipe::kHotp;
   const CK_MECHANISM_INFO* device =
-      spec::IsMadeHere(*row) ? nullptr : slot.backend->FindMechanism(*MechanismOnDevice(*slot.backend, *row));
+      alone ? nullptr : slot.backend->FindMechanism(*MechanismOnDevice(*slot.backend, *row));
   const std::uint32_t unit = row->shown_in == spec::SizeUnit::kBytes ? 8 : 1;
   CK_MECHANISM_INFO& info = *call.info.value;
   info.ulMinKeySize = row->shown_in == spec::SizeUnit::kNone ? 0 : row->key_bits_min / unit;

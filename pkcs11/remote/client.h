@@ -15,6 +15,7 @@
 #include "pkcs11/lane/link.h"
 #include "pkcs11/remote/resumption.h"
 #include "pkcs11/spec/calls.h"
+#include "pkcs11/spec/otp.h"
 #include "pkcs11/wire/codec.h"
 
 namespace cmkd::remote {
@@ -191,7 +192,12 @@ CK_RV Client::Answer(Call& call) {
     }
   }
   if (landing.landed == 0) decoded = wire::DecodeResults(reader, call, answer);
-  if (!decoded || !resumption_.ReadTrailers(reader)) return CKR_DEVICE_ERROR;
+  bool otp = false;
+  if (!decoded || !resumption_.ReadTrailers(reader, otp)) return CKR_DEVICE_ERROR;
+  if constexpr (Call::kId == spec::CallId::C_Sign || Call::kId == spec::CallId::C_SignFinal) {
+    const bool given = otp && answer == CKR_OK && call.output.data != nullptr;
+    if (given && !spec::PointIntoOtpSignature({call.output.data, *call.output.length})) return CKR_DEVICE_ERROR;
+  }
   if (options_.resumes) {
     if constexpr (Call::kId == spec::CallId::C_OpenSession) {
       if (answer == CKR_OK) resumption_.Opened(*call.session.value, call.slot.value, call.flags.value);

@@ -150,7 +150,7 @@ bool Resumption::TakeLost(const spec::CallRow& row, CK_SESSION_HANDLE session) {
   return (first || second) && row.phase != Phase::kBegin;
 }
 
-bool Resumption::ReadTrailers(wire::Reader& r) {
+bool Resumption::ReadTrailers(wire::Reader& r, bool& otp) {
   while (r.ok() && !r.AtEnd()) {
     switch (static_cast<wire::TrailerKind>(r.U8())) {
       case wire::TrailerKind::kEnd: return r.AtEnd();
@@ -175,6 +175,7 @@ bool Resumption::ReadTrailers(wire::Reader& r) {
         DropObject(handle);
         break;
       }
+      case wire::TrailerKind::kOtpSignature: otp = true; break;
       default: return false;
     }
   }

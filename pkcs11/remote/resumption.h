@@ -78,8 +78,9 @@ class Resumption {
   // True, once, when the operation that this call would go on with died with the daemon.
   bool TakeLost(const spec::CallRow& row, CK_SESSION_HANDLE session);
 
-  // Reads the trailers behind a call's results. False when they are malformed.
-  bool ReadTrailers(wire::Reader& r);
+  // Reads the trailers behind a call's results. False when they are malformed. `otp`: whether one of them says that the
+  // output is a one-time password, in which offsets are to become pointers.
+  bool ReadTrailers(wire::Reader& r, bool& otp);
   void SetTicket(ByteView ticket);
 
   // The resumption of the Hello call, in at most `bytes_max` (a whole frame): objects that find no room are left out.

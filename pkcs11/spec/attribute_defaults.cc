@@ -6,6 +6,7 @@
 #include "pkcs11/spec/attribute_values.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/mechanism_table.h"
+#include "pkcs11/spec/otp.h"
 #include "pkcs11/spec/template_codec.h"
 
 namespace cmkd::spec {
@@ -16,7 +17,7 @@ using Template = std::span<const CK_ATTRIBUTE>;
 constexpr std::uint8_t kF4[] = {0x01, 0x00, 0x01};  // 65537
 
 bool IsHidden(CK_OBJECT_CLASS object_class) {
-  return object_class == CKO_SECRET_KEY || object_class == CKO_PRIVATE_KEY;
+  return IsSecretKeyClass(object_class) || object_class == CKO_PRIVATE_KEY;
 }
 
 // A usage flag, the operation in mechanism rows that it stands for, and the group it belongs to.
@@ -150,7 +151,7 @@ Attributes TableDefaults(const TemplateContext& context) {
 // What can be told of the material without computing on it.
 void AddSizes(const TemplateContext& context, Attributes& object) {
   const Bytes* value = object.Find(CKA_VALUE);
-  if (context.object_class == CKO_SECRET_KEY && value != nullptr) object.SetUlong(CKA_VALUE_LEN, value->size());
+  if (IsSecretKeyClass(context.object_class) && value != nullptr) object.SetUlong(CKA_VALUE_LEN, value->size());
   const Bytes* modulus = object.Find(CKA_MODULUS);
   if (context.object_class == CKO_PUBLIC_KEY && modulus != nullptr)
     object.SetUlong(CKA_MODULUS_BITS, BitLength(*modulus));
@@ -169,6 +170,7 @@ void AddKeyDefaults(const TemplateContext& context, bool usages_named, CK_MECHAN
   AddUsages(context, usages_named, object);
   AddHistory(context, key_gen_mechanism, object);
   AddSizes(context, object);
+  if (context.object_class == CKO_OTP_KEY) AddOtpDefaults(object);
   const bool made_rsa = context.verb == Verb::kGenerate && context.key_type == CKK_RSA;
   if (made_rsa && context.object_class == CKO_PUBLIC_KEY && !object.Has(CKA_PUBLIC_EXPONENT)) {
     object.Set(CKA_PUBLIC_EXPONENT, kF4);

@@ -8,6 +8,7 @@
 #include "pkcs11/spec/attribute_values.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/mechanism_table.h"
+#include "pkcs11/spec/otp.h"
 #include "pkcs11/spec/template_codec.h"
 
 namespace cmkd::spec {
@@ -54,7 +55,8 @@ Status CheckKeyKind(const TemplateContext& context) {
   if (context.key_type == CK_UNAVAILABLE_INFORMATION) return Fail(CKR_TEMPLATE_INCOMPLETE, "no CKA_KEY_TYPE");
   if (key_type == 0) return Fail(CKR_ATTRIBUTE_VALUE_INVALID, "CKA_KEY_TYPE is none that this token has");
   const bool secret_type = (key_type & kForSecrets) != 0;
-  if (secret_type != (context.object_class == CKO_SECRET_KEY)) {
+  const bool otp_type = key_type == kForHotp;
+  if (secret_type != IsSecretKeyClass(context.object_class) || otp_type != (context.object_class == CKO_OTP_KEY)) {
     return Fail(CKR_TEMPLATE_INCONSISTENT, "CKA_KEY_TYPE does not go with CKA_CLASS");
   }
   return {};
@@ -100,7 +102,7 @@ Status CheckCurrent(const TemplateContext& context) {
 // What single values may be
 
 Status CheckMaterialLength(const TemplateContext& context, const AttributeRow& row, const CK_ATTRIBUTE& attribute) {
-  if (context.object_class != CKO_SECRET_KEY) {
+  if (!IsSecretKeyClass(context.object_class)) {
     const bool private_key = context.object_class == CKO_PRIVATE_KEY;
     if (private_key && attribute.ulValueLen == 0) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID, row, "is empty");
     return {};
@@ -187,7 +189,7 @@ Status CheckMeaning(const TemplateContext& context, const AttributeRow& row, con
     case CKA_PRIVATE_EXPONENT:
       if (BitLength(ValueOf(attribute)) < 2) return Refuse(CKR_ATTRIBUTE_VALUE_INVALID, row, "is no private exponent");
       return {};
-    default: return {};
+    default: return (row.classes & kOnOtpKey) != 0 ? CheckOtpAttribute(row, attribute) : Status();
   }
 }
 
@@ -347,7 +349,8 @@ Status CheckCut(const TemplateContext& context, const Attributes& object) {
 // source.
 Status CheckManaged(const TemplateContext& context, const Attributes& object) {
   if (!object.Has(CKA_SENSITIVE)) return {};
-  const bool from_secret = context.current != nullptr && context.current->Ulong(CKA_CLASS) == CKO_SECRET_KEY;
+  const bool from_secret =
+      context.current != nullptr && IsSecretKeyClass(context.current->Ulong(CKA_CLASS).value_or(CKO_DATA));
   if (context.inherits_secrecy || from_secret) RETURN_IF_ERROR(CheckInherited(context, object));
   RETURN_IF_ERROR(CheckCut(context, object));
   if (context.profile != Profile::kManaged) return {};
@@ -367,6 +370,7 @@ Status CheckTogether(const TemplateContext& context, Template attributes) {
   if (object.Bool(CKA_ALWAYS_AUTHENTICATE) && !object.Bool(CKA_PRIVATE)) {
     return Contradiction("CKA_ALWAYS_AUTHENTICATE needs CKA_PRIVATE");
   }
+  if (context.object_class == CKO_OTP_KEY && !IsChange(context.verb)) RETURN_IF_ERROR(CheckOtpKey(object));
   const CK_ATTRIBUTE* length = Find(attributes, CKA_VALUE_LEN);
   if (length != nullptr && object.Has(CKA_VALUE) && UlongOf(*length) != object.View(CKA_VALUE).size()) {
     return Contradiction("CKA_VALUE_LEN is not the length of CKA_VALUE");

@@ -108,7 +108,7 @@ constexpr std::array kRows = {
   AttributeRow{CMKD_NAMED(SUBPRIME_BITS),              K::kUlong,         kOnDomain,      kForX942, D::kComputed, kForbiddenOnCreate | kRequiredOnGenerate, kClient},
   AttributeRow{CMKD_NAMED(VALUE_BITS),                 K::kUlong,         kOnPrivateKey,  kForDh, D::kComputed, kForbiddenOnCreate | kForbiddenOnUnwrap, kClient},
   AttributeRow{CMKD_NAMED(VALUE_LEN),                  K::kUlong,         kOnSecretKey,   kForFixed, D::kComputed, kMustFitMaterial, kClient},
-  AttributeRow{CMKD_NAMED(VALUE_LEN),                  K::kUlong,         kOnSecretKey,   kForAes | kForGeneric, D::kComputed, kRequiredOnGenerate | kMustFitMaterial, kClient},
+  AttributeRow{CMKD_NAMED(VALUE_LEN),                  K::kUlong,         kOnSecretKey,   kForAes | kForGeneric | kForHotp, D::kComputed, kRequiredOnGenerate | kMustFitMaterial, kClient},
   AttributeRow{CMKD_NAMED(EXTRACTABLE),                K::kBool,          kOnHidden,      kForAny, D::kByRule,   kModifiable | kTokenDefault | kLatchesFalse, kClient},
   AttributeRow{CMKD_NAMED(LOCAL),                      K::kBool,          kOnKeys | kOnDomain,        kForAny, D::kByRule,   kNeverGiven, kToken},
   AttributeRow{CMKD_NAMED(NEVER_EXTRACTABLE),          K::kBool,          kOnHidden,      kForAny, D::kByRule,   kNeverGiven, kToken},
@@ -124,6 +124,21 @@ constexpr std::array kRows = {
   AttributeRow{CMKD_NAMED(EC_POINT),                   K::kBytes,         kOnPrivateKey,  kForCurves, D::kComputed, kForbiddenOnGenerate | kMustFitMaterial, kClient},
   AttributeRow{CMKD_NAMED(ALWAYS_AUTHENTICATE),        K::kBool,          kOnPrivateKey,  kForAny, D::kFalse,    kNoRules, kClient},
   AttributeRow{CMKD_NAMED(WRAP_WITH_TRUSTED),          K::kBool,          kOnHidden,      kForAny, D::kFalse,    kModifiable | kLatchesTrue, kClient},
+  // Decimal is the one format that RFC 4226 defines. None of these may be changed, the counter above all.
+  AttributeRow{CMKD_NAMED(OTP_FORMAT),                 K::kUlong,         kOnOtpKey,      kForAny, D::kZero,     kNoRules, kClient},
+  AttributeRow{CMKD_NAMED(OTP_LENGTH),                 K::kUlong,         kOnOtpKey,      kForAny, D::kByRule,   kTokenDefault, kClient},
+  AttributeRow{CMKD_NAMED(OTP_TIME_INTERVAL),          K::kUlong,         kOnOtpKey,      kForAny, D::kAbsent,   kNoRules, kClient},
+  AttributeRow{CMKD_NAMED(OTP_USER_FRIENDLY_MODE),     K::kBool,          kOnOtpKey,      kForAny, D::kTrue,     kTokenDefault, kClient},
+  AttributeRow{CMKD_NAMED(OTP_CHALLENGE_REQUIREMENT),  K::kUlong,         kOnOtpKey,      kForAny, D::kZero,     kTokenDefault, kClient},
+  AttributeRow{CMKD_NAMED(OTP_TIME_REQUIREMENT),       K::kUlong,         kOnOtpKey,      kForAny, D::kZero,     kTokenDefault, kClient},
+  AttributeRow{CMKD_NAMED(OTP_COUNTER_REQUIREMENT),    K::kUlong,         kOnOtpKey,      kForAny, D::kByRule,   kTokenDefault, kClient},
+  AttributeRow{CMKD_NAMED(OTP_PIN_REQUIREMENT),        K::kUlong,         kOnOtpKey,      kForAny, D::kZero,     kTokenDefault, kClient},
+  AttributeRow{CMKD_NAMED(OTP_USER_IDENTIFIER),        K::kText,          kOnOtpKey,      kForAny, D::kEmpty,    kNoRules, kClient},
+  AttributeRow{CMKD_NAMED(OTP_SERVICE_IDENTIFIER),     K::kText,          kOnOtpKey,      kForAny, D::kEmpty,    kNoRules, kClient},
+  AttributeRow{CMKD_NAMED(OTP_SERVICE_LOGO),           K::kBytes,         kOnOtpKey,      kForAny, D::kEmpty,    kNoRules, kClient},
+  AttributeRow{CMKD_NAMED(OTP_SERVICE_LOGO_TYPE),      K::kText,          kOnOtpKey,      kForAny, D::kEmpty,    kNoRules, kClient},
+  AttributeRow{CMKD_NAMED(OTP_COUNTER),                K::kBytes,         kOnOtpKey,      kForAny, D::kByRule,   kNoRules, kClient},
+  AttributeRow{CMKD_NAMED(OTP_TIME),                   K::kText,          kOnOtpKey,      kForAny, D::kEmpty,    kNoRules, kClient},
   AttributeRow{CMKD_NAMED(MECHANISM_TYPE),             K::kUlong,         kOnMechanism,   kForAny, D::kComputed, kNeverGiven, kToken},
   AttributeRow{CMKD_NAMED(PROFILE_ID),                 K::kUlong,         kOnProfile,     kForAny, D::kComputed, kNeverGiven, kToken},
   AttributeRow{CMKD_NAMED(OBJECT_VALIDATION_FLAGS),    K::kUlong,         kOnKeys,        kForAny, D::kZero,     kNeverGiven | kTokenDefault, kToken},
@@ -219,6 +234,7 @@ ClassSet ClassBit(CK_OBJECT_CLASS object_class) {
     case CKO_PUBLIC_KEY: return kOnPublicKey;
     case CKO_PRIVATE_KEY: return kOnPrivateKey;
     case CKO_SECRET_KEY: return kOnSecretKey;
+    case CKO_OTP_KEY: return kOnSecretKey | kOnOtpKey;
     case CKO_DOMAIN_PARAMETERS: return kOnDomain;
     case CKO_TRUST: return kOnTrust;
     case CKO_PROFILE: return kOnProfile;
@@ -238,6 +254,7 @@ KeyTypeSet KeyTypeBit(CK_KEY_TYPE key_type) {
     case CKK_DH: return kForDh;
     case CKK_X9_42_DH: return kForX942;
     case CKK_SM2: return kForSm2;
+    case CKK_HOTP: return kForHotp;
     case CKK_AES_XTS:
     case CKK_AES: return kForAes;
     case CKK_DES:

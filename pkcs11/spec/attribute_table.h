@@ -36,6 +36,8 @@ inline constexpr ClassSet kOnTrust = 64;
 inline constexpr ClassSet kOnProfile = 128;
 inline constexpr ClassSet kOnMechanism = 256;
 inline constexpr ClassSet kOnValidation = 512;
+// What one-time password keys have beside all that secret keys have (3.2, "OTP key objects").
+inline constexpr ClassSet kOnOtpKey = 1024;
 inline constexpr ClassSet kOnBuiltIn = kOnProfile | kOnMechanism | kOnValidation;
 inline constexpr ClassSet kOnKeyPair = kOnPublicKey | kOnPrivateKey;
 inline constexpr ClassSet kOnKeys = kOnKeyPair | kOnSecretKey;
@@ -54,9 +56,10 @@ inline constexpr KeyTypeSet kForSm2 = 128;
 inline constexpr KeyTypeSet kForDsa = 256;
 inline constexpr KeyTypeSet kForDh = 512;     // PKCS #3
 inline constexpr KeyTypeSet kForX942 = 1024;  // X9.42
+inline constexpr KeyTypeSet kForHotp = 2048;  // the one type of CKO_OTP_KEY
 inline constexpr KeyTypeSet kForCurves = kForEc | kForEdwards | kForMontgomery | kForSm2;
 inline constexpr KeyTypeSet kForDiscreteLog = kForDsa | kForDh | kForX942;
-inline constexpr KeyTypeSet kForSecrets = kForAes | kForGeneric | kForFixed;
+inline constexpr KeyTypeSet kForSecrets = kForAes | kForGeneric | kForFixed | kForHotp;
 inline constexpr KeyTypeSet kForAny = 0;  // not tied to key types
 
 // What the attribute is when the template does not say.
@@ -113,7 +116,13 @@ const AttributeRow* FindAttribute(CK_ATTRIBUTE_TYPE type);
 // The row that holds for objects of this class and key type (which counts for keys and domain parameters), or nullptr.
 const AttributeRow* FindAttribute(CK_ATTRIBUTE_TYPE type, CK_OBJECT_CLASS object_class, CK_KEY_TYPE key_type);
 
-// The bit of a class or key type; 0 for one that this project has no objects of.
+// Whether objects of this class are secret keys: CKO_SECRET_KEY, or CKO_OTP_KEY, which inherits all of it.
+constexpr bool IsSecretKeyClass(CK_ULONG object_class) {
+  return object_class == CKO_SECRET_KEY || object_class == CKO_OTP_KEY;
+}
+
+// The bits of a class (a class that inherits has those of the other, too) or key type; 0 for one that this project has
+// no objects of.
 ClassSet ClassBit(CK_OBJECT_CLASS object_class);
 KeyTypeSet KeyTypeBit(CK_KEY_TYPE key_type);
 

@@ -56,9 +56,16 @@ struct SecretKind {
 // Generic secrets and all types that HMAC takes: up to 4096 bytes, far above every block size.
 constexpr SecretKind kGenericKind = {CKK_GENERIC_SECRET, 1, 4096, 1, 0};
 constexpr std::array kSecretKinds = {
-    SecretKind{CKK_AES, 16, 32, 8, 16},     SecretKind{CKK_AES_XTS, 32, 64, 32, 0}, SecretKind{CKK_SM4, 16, 16, 1, 16},
-    SecretKind{CKK_DES, 8, 8, 1, 8},        SecretKind{CKK_DES2, 16, 16, 1, 8},     SecretKind{CKK_DES3, 24, 24, 1, 8},
-    SecretKind{CKK_CHACHA20, 32, 32, 1, 0}, SecretKind{CKK_POLY1305, 32, 32, 1, 0},
+    SecretKind{CKK_AES, 16, 32, 8, 16},
+    SecretKind{CKK_AES_XTS, 32, 64, 32, 0},
+    SecretKind{CKK_SM4, 16, 16, 1, 16},
+    SecretKind{CKK_DES, 8, 8, 1, 8},
+    SecretKind{CKK_DES2, 16, 16, 1, 8},
+    SecretKind{CKK_DES3, 24, 24, 1, 8},
+    SecretKind{CKK_CHACHA20, 32, 32, 1, 0},
+    SecretKind{CKK_POLY1305, 32, 32, 1, 0},
+    // RFC 4226 section 4, requirement 6: at least 128 bits.
+    SecretKind{CKK_HOTP, 16, 4096, 1, 0},
 };
 
 const SecretKind* FindSecretKind(CK_KEY_TYPE type) {
@@ -138,7 +145,7 @@ std::size_t CipherBlockBytes(CK_KEY_TYPE key_type) {
 
 std::optional<std::size_t> KeyBits(const Attributes& key) {
   const std::optional<CK_ULONG> key_type = key.Ulong(CKA_KEY_TYPE);
-  if (key.Ulong(CKA_CLASS) == CKO_SECRET_KEY) {
+  if (IsSecretKeyClass(key.Ulong(CKA_CLASS).value_or(CK_UNAVAILABLE_INFORMATION))) {
     const std::size_t fixed = FixedSecretBytes(key_type.value_or(CKK_GENERIC_SECRET));
     return fixed != 0 ? fixed * 8 : SecretBits(key);
   }

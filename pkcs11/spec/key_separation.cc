@@ -2,6 +2,7 @@
 #include <bit>
 
 #include "pkcs11/spec/attribute_rules.h"
+#include "pkcs11/spec/attribute_table.h"
 
 namespace cmkd::spec {
 namespace {
@@ -49,7 +50,7 @@ Status CheckSeparation(Profile profile, const Attributes& merged) {
   if (!merged.Has(CKA_KEY_TYPE)) return {};
   if (profile == Profile::kGeneral) {
     // A public key of somebody else is what the SO's trust is for; a secret one of somebody else is a trap.
-    return merged.Ulong(CKA_CLASS) == CKO_SECRET_KEY ? CheckTrust(merged) : Status{};
+    return IsSecretKeyClass(merged.Ulong(CKA_CLASS).value_or(CKO_DATA)) ? CheckTrust(merged) : Status{};
   }
   RETURN_IF_ERROR(CheckOneUsage(UsagesOf(merged)));
   RETURN_IF_ERROR(CheckWrapping(merged));

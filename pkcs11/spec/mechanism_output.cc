@@ -5,6 +5,7 @@
 
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/mechanism_parameters.h"
+#include "pkcs11/spec/otp.h"
 #include "pkcs11/spec/vendor.h"
 
 namespace cmkd::spec {
@@ -119,6 +120,7 @@ std::optional<std::size_t> OutputLength(const MechanismRow& row, const CK_MECHAN
     case OutputRule::kSubprime: return 2 * ((key_bits + 7) / 8);
     case OutputRule::kSm2: return encrypting ? input_bytes + kSm2Overhead : Less(input_bytes, kSm2Overhead);
     case OutputRule::kManaged: return Managed(input_bytes, encrypting);
+    case OutputRule::kOtp: return kOtpSignatureBytes;
     case OutputRule::kEnvelope: return Envelope(row, key_bits, input_bytes, encrypting);
   }
   return std::nullopt;

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "pkcs11/spec/mechanism_output.h"
+#include "pkcs11/spec/otp.h"
 #include "pkcs11/spec/vendor.h"
 
 namespace cmkd::spec {
@@ -31,6 +32,7 @@ constexpr std::uint32_t kPrime = 2048;           // a public Diffie-Hellman valu
 constexpr std::uint32_t kRandom = 1024;          // the randoms of TLS, session hashes, feedback IVs
 constexpr std::uint32_t kPassword = 65536;       // what RFC 8018 derives a key from
 constexpr std::uint32_t kDataParams = 64;        // parts of the input of an SP 800-108 PRF
+constexpr std::uint32_t kOtpParams = 16;         // parameters of a one-time password
 constexpr std::uint32_t kTlsOutput = 4096;       // what a TLS PRF is asked for
 constexpr std::uint16_t kTlsIv = 64;             // an IV of TLS, at most
 constexpr CK_ULONG kIterationsMax = 10'000'000;  // some seconds of work
@@ -249,6 +251,13 @@ constexpr std::array kTlsPrfFields = {
     CMKD_BUFFER(CK_TLS_PRF_PARAMS, pLabel, ulLabelLen, kRandom),
     CMKD_BUFFER_INOUT(kRoom, CK_TLS_PRF_PARAMS, pOutput, pulOutputLen, kTlsOutput, kOut),
 };
+constexpr std::array kOtpParamFields = {
+    CMKD_ULONG(CK_OTP_PARAM, type),
+    CMKD_BUFFER(CK_OTP_PARAM, pValue, ulValueLen, kRandom),
+};
+constexpr std::array kOtpParamsFields = {
+    CMKD_STRUCTS(CK_OTP_PARAMS, pParams, ulCount, kOtpParams, CK_OTP_PARAM, kOtpParamFields),
+};
 constexpr std::array kManagedFields = {CMKD_BUFFER(CK_CMKD_MANAGED_PARAMS, pContext, ulContextLen, CMKD_CONTEXT_MAX)};
 constexpr std::array kUlongFields = {ParameterField{FieldKind::kUlong, "value", 0}};
 
@@ -339,6 +348,7 @@ constexpr std::array kLayouts = {
     KindAndLayout{P::kTlsKdf, Of<CK_TLS_KDF_PARAMS>(kTlsKdfFields)},
     KindAndLayout{P::kTlsMac, Of<CK_TLS_MAC_PARAMS>(kTlsMacFields)},
     KindAndLayout{P::kTlsPrf, Of<CK_TLS_PRF_PARAMS>(kTlsPrfFields)},
+    KindAndLayout{P::kOtp, Of<CK_OTP_PARAMS>(kOtpParamsFields)},
     KindAndLayout{P::kManaged, Flat(0)},
     KindAndLayout{P::kManaged, Of<CK_CMKD_MANAGED_PARAMS>(kManagedFields)},
     KindAndLayout{P::kEddsa, Flat(0)},
@@ -681,6 +691,7 @@ Status CheckValues(const MechanismRow& row, const ParameterLayout& layout, const
     case P::kDhPublic:
       if (mechanism.ulParameterLen == 0) return Invalid("no public value of the other side");
       return {};
+    case P::kOtp: return CheckOtpParameter(mechanism);
     case P::kManaged:
     case P::kKeyHandle:
     case P::kStringData:

@@ -11,6 +11,7 @@
 #include "pkcs11/spec/mechanism_rows_des.h"
 #include "pkcs11/spec/mechanism_rows_digests.h"
 #include "pkcs11/spec/mechanism_rows_discrete_log.h"
+#include "pkcs11/spec/mechanism_rows_otp.h"
 #include "pkcs11/spec/mechanism_rows_rsa.h"
 
 namespace cmkd::spec {
@@ -37,7 +38,7 @@ constexpr auto Together(const Families&... families) {
 constexpr auto kRows =
     Together(DigestFamilyRows(), rows::kOtherDigestRows, rows::kRsaRows, rows::kCurveRows, rows::kSm2Rows,
              rows::kDiscreteLogRows, rows::kAesRows, rows::kChachaRows, rows::kSm4Rows, rows::kDesRows,
-             rows::kGenericRows, rows::kDerivationRows, rows::kTlsRows);
+             rows::kGenericRows, rows::kDerivationRows, rows::kTlsRows, rows::kOtpRows);
 
 constexpr bool StrictlySorted() {
   return std::adjacent_find(kRows.begin(), kRows.end(), [](const auto& a, const auto& b) { return !Before(a, b); }) ==

@@ -50,6 +50,7 @@ enum class ParameterKind : std::uint8_t {
   kTlsKdf,            // CK_TLS_KDF_PARAMS
   kTlsMac,            // CK_TLS_MAC_PARAMS
   kTlsPrf,            // CK_TLS_PRF_PARAMS
+  kOtp,               // CK_OTP_PARAMS
   kManaged,           // absent, or CK_CMKD_MANAGED_PARAMS
   kBytes,             // any flat bytes: vendor mechanisms and those whose parameter has no pointers
   kCount
@@ -130,6 +131,9 @@ enum class Recipe : std::uint8_t {
   // Made of kTlsKdf and kExtractBits, and of kTlsKdf (daemon/service/tls_keys.h).
   kTlsKeyMaterial,
   kTlsPrf,
+  // Made of HMAC-SHA-1 and a counter in the store (daemon/service/hotp.h), with a generic secret in the device.
+  kHotpKeyGen,
+  kHotp,
   // The daemon makes it of kAesGcm and kEcb (daemon/service/managed_cipher.h), as it makes kHkdfData, kDomainGen and
   // kPublicFromPrivate (daemon/service/public_objects.h).
   kManaged,
@@ -155,6 +159,7 @@ enum class OutputRule : std::uint8_t {
   kSubprime,      // two numbers of DSA's second prime
   kSm2,           // a point, a digest and the input
   kManaged,       // input plus header and tag, up to its limit
+  kOtp,           // CK_OTP_SIGNATURE_INFO and what it leads to
   kEnvelope,      // what carries a temporary AES key to the recipient, and the key wrapped under it
 };
 
@@ -213,7 +218,7 @@ constexpr bool FindsVersions(VersionSearch search) {
 constexpr bool IsMadeHere(const MechanismRow& row) {
   return row.recipe == Recipe::kManaged || row.recipe == Recipe::kHkdfData || row.recipe == Recipe::kDomainGen ||
          row.recipe == Recipe::kPublicFromPrivate || row.recipe == Recipe::kTlsKeyMaterial ||
-         row.recipe == Recipe::kTlsPrf;
+         row.recipe == Recipe::kTlsPrf || row.recipe == Recipe::kHotpKeyGen || row.recipe == Recipe::kHotp;
 }
 
 // Whether what a recipe derives takes over the base key's secrecy whatever the template says: anybody could compute one

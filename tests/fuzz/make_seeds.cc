@@ -89,6 +89,7 @@ void WriteReplies() {
   w.Blob(Bytes(30, 2));
   w.U8(static_cast<std::uint8_t>(wire::TrailerKind::kForgetObject));
   w.U64(2);
+  w.U8(static_cast<std::uint8_t>(wire::TrailerKind::kOtpSignature));
   w.U8(static_cast<std::uint8_t>(wire::TrailerKind::kEnd));
   Bytes head = Head(spec::CallId::C_CloseSession);
   head.push_back(0);

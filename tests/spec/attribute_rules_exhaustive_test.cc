@@ -41,12 +41,19 @@ bool IsManagedTrap(const Case& c) {
   return clear_import || opened;
 }
 
+// A key for one-time passwords does nothing else.
+bool IsOtherUsage(const Case& c) {
+  constexpr std::array kOther = {CKA_ENCRYPT, CKA_DECRYPT, CKA_WRAP, CKA_UNWRAP, CKA_DERIVE};
+  const bool asked = c.asked.value_or(false) && c.kind.object_class == CKO_OTP_KEY;
+  return asked && std::find(kOther.begin(), kOther.end(), c.row.type) != kOther.end();
+}
+
 CK_RV ExpectedWhenMaking(const Case& c) {
   if (c.row.set_by == SetBy::kToken) return CKR_ATTRIBUTE_READ_ONLY;
   if (HasRule(c.row, ForbiddenBy(c.verb))) return CKR_TEMPLATE_INCONSISTENT;
   if (c.row.type == CKA_TRUSTED && *c.asked && !c.so) return CKR_ATTRIBUTE_READ_ONLY;
   if (c.row.type == CKA_URL) return CKR_TEMPLATE_INCONSISTENT;  // without the hashes that go with it
-  return IsManagedTrap(c) ? CKR_TEMPLATE_INCONSISTENT : CKR_OK;
+  return IsManagedTrap(c) || IsOtherUsage(c) ? CKR_TEMPLATE_INCONSISTENT : CKR_OK;
 }
 
 bool IsUsageFlag(const AttributeRow& row) {

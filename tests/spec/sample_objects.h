@@ -8,6 +8,7 @@
 
 #include "pkcs11/spec/attribute_rules.h"
 #include "pkcs11/spec/key_facts.h"
+#include "pkcs11/spec/otp.h"
 #include "tests/spec/template_builder.h"
 
 namespace cmkd::spec::test {
@@ -34,11 +35,12 @@ inline constexpr std::array kKinds = {
     Kind{CKO_SECRET_KEY, CKK_SHA256_HMAC, "HMAC"},
     Kind{CKO_TRUST, CK_UNAVAILABLE_INFORMATION, "trust"},
     Kind{CKO_DOMAIN_PARAMETERS, CKK_DSA, "DSA parameters"},
+    Kind{CKO_OTP_KEY, CKK_HOTP, "HOTP"},
 };
 
 inline bool IsKey(const Kind& kind) { return (ClassBit(kind.object_class) & kOnKeys) != 0; }
 inline bool IsHidden(const Kind& kind) {
-  return kind.object_class == CKO_PRIVATE_KEY || kind.object_class == CKO_SECRET_KEY;
+  return kind.object_class == CKO_PRIVATE_KEY || IsSecretKeyClass(kind.object_class);
 }
 
 inline TemplateContext ContextOf(const Kind& kind, Verb verb, Profile profile = Profile::kGeneral, bool so = false) {
@@ -68,6 +70,13 @@ inline Bytes SampleValue(const AttributeRow& row, const Kind& kind) {
     case CKA_TRUST_IPSEC_IKE:
     case CKA_TRUST_TIME_STAMPING:
     case CKA_TRUST_OCSP_SIGNING: return ulong(CKT_NOT_TRUSTED);  // the others need a hash beside them
+    case CKA_OTP_FORMAT:
+    case CKA_OTP_CHALLENGE_REQUIREMENT:
+    case CKA_OTP_TIME_REQUIREMENT:
+    case CKA_OTP_PIN_REQUIREMENT: return ulong(0);  // decimal, and ignored
+    case CKA_OTP_LENGTH: return ulong(8);
+    case CKA_OTP_COUNTER: return Bytes(kOtpCounterBytes, 'x');
+    case CKA_OTP_TIME: return {};
     case CKA_EC_PARAMS:
       for (const Curve& curve : Curves()) {
         if (curve.key_type == kind.key_type) return ToBytes(AsBytes(curve.oid));
