@@ -206,6 +206,7 @@ each_round() { # FUNCTION: it measures everybody once
 
 single_and_load() {
   local name load
+  if part single; then "$bench" --name floor --floor 3 "${limits[@]}" >> "$results"; fi
   for name in "${contenders[@]}"; do
     part single || break
     case $name in

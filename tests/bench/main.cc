@@ -9,6 +9,7 @@
 #include <iostream>
 #include <optional>
 
+#include "tests/bench/floor.h"
 #include "tests/bench/idle.h"
 #include "tests/bench/measure.h"
 
@@ -59,6 +60,7 @@ int main(int argc, char** argv) {
   std::vector<std::string> wanted;
   unsigned milliseconds = 200;
   std::size_t idle = 0;
+  std::optional<unsigned> floor_us;
   bool only_prepare = false;
   bool header = false;
   bool list = false;
@@ -82,6 +84,9 @@ int main(int argc, char** argv) {
       ->needs(app.get_option("--versions"));
   app.add_option("--idle", idle, "So many processes are connected and do nothing meanwhile");
   app.add_flag("--prepare", only_prepare, "Make the keys and the file of --old where they are missing, and end");
+  app.add_option("--floor", floor_us,
+                 "No module: two processes that hand each other a word, so many microseconds of computing between")
+      ->check(CLI::Range(0u, 1000u));
   app.add_flag("--header", header, "Print the names of the columns and end");
   app.add_flag("--list", list, "Print cases, what they need and their titles, and end");
   CLI11_PARSE(app, argc, argv);
@@ -92,6 +97,12 @@ int main(int argc, char** argv) {
   }
   if (list) {
     for (const Case& each : Cases()) std::printf("%s\t%s\t%s\n", each.name, each.needs, each.title);
+    return 0;
+  }
+  if (floor_us) {
+    const Case ping_pong{"ping-pong", "", 0, 0, "", nullptr};
+    constexpr std::chrono::microseconds kSpin{50};
+    Print(name, ping_pong, load, options, idle, PingPong(std::chrono::nanoseconds(*floor_us * 1000), kSpin, load));
     return 0;
   }
   const auto prepare = [&] {

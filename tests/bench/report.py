@@ -18,6 +18,7 @@ from xml.sax.saxutils import escape
 REFERENCE = "softhsm2"
 OURS = "cmkd"
 STRICT = "cmkd-strict"  # measured for the table of protection only
+FLOOR = "floor"  # the machine itself: cmkd-bench --floor
 COLOURS = ["#1b6ca8", "#5fa8d3", "#a9d6e5", "#d1495b", "#edae49", "#66a182", "#8d6a9f"]
 LOADED = ("gcm-32", "hmac-64", "ecdsa-p256")
 
@@ -42,7 +43,7 @@ class Results:
                                 ("p50", "p90", "p99", "p999", "slow_share", "per_second", "mb_per_second")})
         self.figures = {where: {name: statistics.median(run[name] for run in rounds) for name in rounds[0]}
                         for where, rounds in runs.items()}
-        self.contenders = [name for name in in_order(where.contender for where in self.figures) if name != STRICT]
+        self.contenders = [name for name in in_order(where.contender for where in self.figures) if name not in (STRICT, FLOOR)]
         beside = os.path.dirname(path)
         self.memory = {row["what"]: row for row in rows_of(os.path.join(beside, "memory.tsv"))}
         self.store = {int(row["keys"]): {name: float(value) for name, value in row.items()}
@@ -102,6 +103,15 @@ def single(results):
             cells.append(f"{mine['p50'] / reference['p50']:.2f} ({mine['p99'] / mine['p50']:.1f})" if mine else "")
         rows.append(cells)
     return table(["case", REFERENCE + ", µs"] + others, rows)
+
+
+def floor(results):
+    figures = results.get("ping-pong", FLOOR)
+    if not figures:
+        return ""
+    return (f"Two processes that hand each other a word, with 3 µs of computing between (`cmkd-bench --floor 3`), in the same run: "
+            f"p50 {figures['p50']:.1f} µs, p99 {figures['p99'] / figures['p50']:.1f} times that, p99.9 "
+            f"{figures['p999'] / figures['p50']:.1f} times. No call that leaves its process has shorter tails here.\n")
 
 
 def loads(results):
@@ -272,7 +282,7 @@ def aims(results):
     return table(["aim", "asked", "here", "reached"], rows, 2)
 
 
-TABLES = {"run": run, "single": single, "aims": aims, "load": load, "keys": keys, "store": store, "versions": versions,
+TABLES = {"run": run, "single": single, "floor": floor, "aims": aims, "load": load, "keys": keys, "store": store, "versions": versions,
           "clients": clients, "memory": memory, "protection": protection}
 
 
