@@ -83,9 +83,14 @@ def table(heads, rows, left=1):
 # ---- The tables, by their names in the document
 
 
+def is_whole(results):
+    """Whether it is more than single parts of a run, so that it may say what all tables are from."""
+    return bool(results.ratio("gcm-32", OURS) and loads(results))
+
+
 def run(results):
     facts = results.facts
-    if not facts:
+    if not facts or not is_whole(results):
         return ""
     return (f"Measured on {facts['date']}: {facts['processors']} processors ({facts['model']}), Linux {facts['kernel']}, "
             f"{facts['system']}, OpenSSL {facts['openssl']}; {facts['rounds']} rounds of {facts['ms']} ms for each case; "
@@ -247,6 +252,8 @@ def aims(results):
         found = [(results.get(case, OURS, **load), results.get(case, OURS, threads=2)) for case in LOADED]
         return ratios(mine["per_second"] / two["per_second"] for mine, two in found if mine and two)
 
+    if not is_whole(results):
+        return ""
     rows = []
 
     def aim(title, limit, cells):
