@@ -7,13 +7,13 @@
 #include <CLI/CLI.hpp>
 #include <sys/types.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <functional>
 #include <iostream>
 #include <iterator>
-#include <numeric>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -60,12 +60,13 @@ std::vector<double> Times(std::size_t count, const std::function<void(std::size_
   return times;
 }
 
-// The mean of the first or last tenth.
+// The median of the first or last tenth.
 double Tenth(const std::vector<double>& times, bool last) {
-  const std::size_t tenth = std::max<std::size_t>(times.size() / 10, 1);
-  if (times.size() < tenth) return 0;
-  const auto begin = last ? times.end() - static_cast<std::ptrdiff_t>(tenth) : times.begin();
-  return std::accumulate(begin, begin + static_cast<std::ptrdiff_t>(tenth), 0.0) / static_cast<double>(tenth);
+  const auto tenth = static_cast<std::ptrdiff_t>(std::max<std::size_t>(times.size() / 10, 1));
+  if (times.empty()) return 0;
+  std::vector<double> part(last ? times.end() - tenth : times.begin(), last ? times.end() : times.begin() + tenth);
+  std::nth_element(part.begin(), part.begin() + tenth / 2, part.end());
+  return part[static_cast<std::size_t>(tenth / 2)];
 }
 
 class Measurement {
