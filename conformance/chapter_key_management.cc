@@ -158,6 +158,45 @@ void GeneratesDomain(Trial& t, const Offer& offer) {
   if (offer.row->key_type != CKK_DH) t.Check(Read(t, domain, CKA_SUBPRIME).has_value(), "there is a subprime");
 }
 
+// DSA's primes and the seed that they came of, and the base that follows from both.
+void GeneratesSeededPrimes(Trial& t, const Offer& offer) {
+  Bytes seed(96);
+  CK_DSA_PARAMETER_GEN_PARAM parameter{CKM_SHA256, seed.data(), seed.size(), 1};
+  CK_MECHANISM mechanism{offer.type, &parameter, sizeof parameter};
+  Template wanted = Template().Bool(CKA_TOKEN, false).Ulong(CKA_PRIME_BITS, 2048).Ulong(CKA_SUBPRIME_BITS, 256);
+  CK_OBJECT_HANDLE primes = 0, domain = 0;
+  NEED(t, CKR_OK, t.p11->C_GenerateKey(t.session, &mechanism, wanted.data(), wanted.size(), &primes));
+  t.Check(Number(t, primes, CKA_CLASS) == CKO_DOMAIN_PARAMETERS, "the class is CKO_DOMAIN_PARAMETERS");
+  t.Check(seed != Bytes(96), "there is a seed");
+  const auto prime = Read(t, primes, CKA_PRIME), subprime = Read(t, primes, CKA_SUBPRIME);
+  if (!t.Check(prime && prime->size() == 256 && subprime && subprime->size() == 32, "the sizes are those asked for"))
+    return;
+  const Offer* generator = t.survey.Find(CKM_DSA_FIPS_G_GEN);
+  if (generator == nullptr || !generator->Does(CKF_GENERATE)) return;
+  mechanism.mechanism = CKM_DSA_FIPS_G_GEN;
+  Template given = Template().Bool(CKA_TOKEN, false).Raw(CKA_PRIME, *prime).Raw(CKA_SUBPRIME, *subprime);
+  std::vector<std::optional<Bytes>> bases;
+  for (const CK_ULONG index : {CK_ULONG{1}, CK_ULONG{1}, CK_ULONG{2}}) {
+    parameter.ulIndex = index;
+    NEED(t, CKR_OK, t.p11->C_GenerateKey(t.session, &mechanism, given.data(), given.size(), &domain));
+    bases.push_back(Read(t, domain, CKA_BASE));
+  }
+  t.Check(bases[0] && bases[0] == bases[1] && bases[0] != bases[2], "the base follows from seed and index");
+}
+
+// Without a parameter, and without the primes.
+void SeededDomainRefuses(Trial& t, const Offer& offer) {
+  CK_OBJECT_HANDLE domain = 0;
+  t.Expect(Generate(t, offer.type, Template().Bool(CKA_TOKEN, false).Ulong(CKA_PRIME_BITS, 2048), domain),
+           {CKR_MECHANISM_PARAM_INVALID}, "C_GenerateKey");
+  Bytes seed(96);
+  CK_DSA_PARAMETER_GEN_PARAM parameter{CKM_SHA256, seed.data(), seed.size(), 1};
+  CK_MECHANISM mechanism{offer.type, &parameter, sizeof parameter};
+  Template nothing = Template().Bool(CKA_TOKEN, false);
+  WANT(t, CKR_TEMPLATE_INCOMPLETE,
+       t.p11->C_GenerateKey(t.session, &mechanism, nothing.data(), nothing.size(), &domain));
+}
+
 void DomainRefuses(Trial& t, const Offer& offer) {
   CK_OBJECT_HANDLE domain = 0;
   t.Expect(Generate(t, offer.type, Template().Bool(CKA_TOKEN, false), domain), {CKR_TEMPLATE_INCOMPLETE},
@@ -187,6 +226,13 @@ void AddGenerators(Plan& plan) {
   for (const Offer& offer : plan.survey().mechanisms) {
     if (offer.row == nullptr) continue;
     const bool domain = offer.row->recipe == spec::Recipe::kDomainGen;
+    if (domain && offer.Does(CKF_GENERATE) && offer.row->parameter != spec::ParameterKind::kNone) {
+      const std::string name = MechanismName(offer.type);
+      if (offer.row->parameter == spec::ParameterKind::kDsaSeedOut)
+        plan.AddFor(name, "C_GenerateKey", "makes-parameters", [offer](Trial& t) { GeneratesSeededPrimes(t, offer); });
+      plan.AddFor(name, "C_GenerateKey", "refuses", [offer](Trial& t) { SeededDomainRefuses(t, offer); });
+      continue;
+    }
     if (domain && offer.Does(CKF_GENERATE)) {
       const std::string name = MechanismName(offer.type);
       plan.AddFor(name, "C_GenerateKey", "makes-parameters", [offer](Trial& t) { GeneratesDomain(t, offer); });

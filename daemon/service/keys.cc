@@ -129,7 +129,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GenerateKey>& call) {
   ASSIGN_OR_RETURN(const auto token, TokenOf(invocation));
   ASSIGN_OR_RETURN(const spec::MechanismRow* row, CheckMechanism(invocation, mechanism, CKF_GENERATE));
   if (row->recipe == spec::Recipe::kDomainGen) {
-    ASSIGN_OR_RETURN(*call.key.value, GenerateDomain(invocation, *row, call.attributes.view()));
+    ASSIGN_OR_RETURN(*call.key.value, GenerateDomain(invocation, *row, mechanism, call.attributes.view()));
     return {};
   }
   const CK_OBJECT_CLASS object_class = row->key_type == CKK_HOTP ? CKO_OTP_KEY : CKO_SECRET_KEY;

@@ -3,6 +3,7 @@
 
 #include "daemon/crypto/domain_parameters.h"
 #include "daemon/crypto/public_key.h"
+#include "daemon/crypto/seeded_domain.h"
 #include "daemon/service/derived_bytes.h"
 #include "daemon/service/key_use.h"
 #include "daemon/service/new_object.h"
@@ -85,7 +86,69 @@ bool IsOpen(const spec::Attributes& key) { return !key.Bool(CKA_SENSITIVE, true)
 
 }  // namespace
 
-Fallible<CK_OBJECT_HANDLE> GenerateDomain(Invocation& invocation, const spec::MechanismRow& row, Template given) {
+namespace {
+
+// The library's name of a hash that CheckParameter has let pass.
+const char* HashName(CK_MECHANISM_TYPE hash) {
+  switch (hash) {
+    case CKM_SHA_1: return "SHA1";
+    case CKM_SHA224: return "SHA224";
+    case CKM_SHA256: return "SHA256";
+    case CKM_SHA384: return "SHA384";
+    default: return "SHA512";
+  }
+}
+
+Status CheckHash(const CK_DSA_PARAMETER_GEN_PARAM& given, std::size_t subprime_bits) {
+  if (8 * spec::DigestLength(given.hash) >= subprime_bits) return {};
+  return Fail(CKR_MECHANISM_PARAM_INVALID, "the hash is shorter than the subprime");
+}
+
+// CKM_DSA_PROBABILISTIC_PARAMETER_GEN and CKM_DSA_SHAWE_TAYLOR_PARAMETER_GEN: primes, and the seed that they came of.
+Fallible<DomainParameters> PrimesOfASeed(const CK_MECHANISM& mechanism, std::size_t prime_bits,
+                                         std::size_t subprime_bits) {
+  const auto& given = *static_cast<const CK_DSA_PARAMETER_GEN_PARAM*>(mechanism.pParameter);
+  RETURN_IF_ERROR(CheckHash(given, subprime_bits));
+  const bool provable = mechanism.mechanism == CKM_DSA_SHAWE_TAYLOR_PARAMETER_GEN;
+  const std::size_t parts = provable ? 3 : 1;
+  if (given.ulSeedLen % parts != 0 || 8 * given.ulSeedLen / parts < subprime_bits)
+    return Fail(CKR_MECHANISM_PARAM_INVALID, "not a length of such a seed");
+  const auto make = provable ? MakeProvablePrimes : MakeProbablePrimes;
+  auto made = make(prime_bits, subprime_bits, HashName(given.hash), given.ulSeedLen / parts);
+  if (!made || made->seed.size() != given.ulSeedLen)
+    return Fail(CKR_FUNCTION_FAILED, "the domain parameters could not be made");
+  std::copy(made->seed.begin(), made->seed.end(), given.pSeed);
+  return DomainParameters{std::move(made->prime), std::move(made->subprime), {}};
+}
+
+// CKM_DSA_FIPS_G_GEN: the generator for primes that the template has.
+Fallible<CK_OBJECT_HANDLE> GenerateBase(Invocation& invocation, const CK_MECHANISM& mechanism, Template given) {
+  const auto& parameter = *static_cast<const CK_DSA_PARAMETER_GEN_PARAM*>(mechanism.pParameter);
+  spec::Attributes fixed;
+  fixed.SetUlong(CKA_CLASS, CKO_DOMAIN_PARAMETERS);
+  fixed.SetUlong(CKA_KEY_TYPE, CKK_DSA);
+  ASSIGN_OR_RETURN(spec::Attributes whole, Merge(fixed, given));
+  const ByteView prime = whole.View(CKA_PRIME), subprime = whole.View(CKA_SUBPRIME);
+  if (prime.empty() || subprime.empty()) return Fail(CKR_TEMPLATE_INCOMPLETE, "CKA_PRIME or CKA_SUBPRIME is missing");
+  if (whole.Has(CKA_BASE)) return Fail(CKR_TEMPLATE_INCONSISTENT, "CKA_BASE is made by this call");
+  const std::size_t subprime_bits = spec::BitLength(subprime);
+  if (!MakesDomain(DomainKind::kDsa, spec::BitLength(prime), subprime_bits))
+    return Fail(CKR_KEY_SIZE_RANGE, "no sizes of DSA");
+  RETURN_IF_ERROR(CheckHash(parameter, subprime_bits));
+  const auto base = MakeBase(prime, subprime, HashName(parameter.hash), {parameter.pSeed, parameter.ulSeedLen},
+                             static_cast<std::uint8_t>(parameter.ulIndex));
+  if (!base) return Fail(CKR_ATTRIBUTE_VALUE_INVALID, "CKA_PRIME and CKA_SUBPRIME are no primes of DSA");
+  whole.Set(CKA_BASE, *base);
+  spec::Attributes computed;
+  computed.SetBool(CKA_LOCAL, true);
+  return Create(invocation, CKO_DOMAIN_PARAMETERS, CKK_DSA, whole, computed);
+}
+
+}  // namespace
+
+Fallible<CK_OBJECT_HANDLE> GenerateDomain(Invocation& invocation, const spec::MechanismRow& row,
+                                          const CK_MECHANISM& mechanism, Template given) {
+  if (row.parameter == spec::ParameterKind::kDsaSeed) return GenerateBase(invocation, mechanism, given);
   ASSIGN_OR_RETURN(const auto token, TokenOf(invocation));
   auto context = ContextFor(invocation, *token, spec::Verb::kGenerate, CKO_DOMAIN_PARAMETERS, row.key_type);
   RETURN_IF_ERROR(spec::CheckTemplate(context, given));
@@ -98,15 +161,26 @@ Fallible<CK_OBJECT_HANDLE> GenerateDomain(Invocation& invocation, const spec::Me
                           : row.key_type == CKK_DH ? DomainKind::kSafePrime
                                                    : DomainKind::kX942;
   if (!MakesDomain(kind, prime_bits, subprime_bits)) return Fail(CKR_KEY_SIZE_RANGE, "no sizes that are made here");
-  const auto made = MakeDomain(kind, prime_bits, subprime_bits);
-  if (!made) return Fail(CKR_FUNCTION_FAILED, "the domain parameters could not be made");
-  attributes.Set(CKA_PRIME, made->prime);
-  attributes.Set(CKA_BASE, made->base);
+  DomainParameters made;
+  if (row.parameter == spec::ParameterKind::kDsaSeedOut) {
+    ASSIGN_OR_RETURN(made, PrimesOfASeed(mechanism, prime_bits, subprime_bits));
+  } else if (auto fresh = MakeDomain(kind, prime_bits, subprime_bits)) {
+    made = std::move(*fresh);
+  } else {
+    return Fail(CKR_FUNCTION_FAILED, "the domain parameters could not be made");
+  }
+  attributes.Set(CKA_PRIME, made.prime);
+  if (!made.base.empty()) attributes.Set(CKA_BASE, made.base);
   if (kind != DomainKind::kSafePrime) {
-    attributes.Set(CKA_SUBPRIME, made->subprime);
+    attributes.Set(CKA_SUBPRIME, made.subprime);
     attributes.SetUlong(CKA_SUBPRIME_BITS, subprime_bits);
   }
-  return Keep(invocation, std::move(attributes));
+  ASSIGN_OR_RETURN(const CK_OBJECT_HANDLE handle, Keep(invocation, std::move(attributes)));
+  // The object of a request that is repeated is the first attempt's, and this seed is not its seed.
+  ASSIGN_OR_RETURN(const ObjectPtr kept, FindVisible(invocation, handle, CKR_OBJECT_HANDLE_INVALID));
+  if (row.parameter == spec::ParameterKind::kDsaSeedOut && !Equal(kept->attributes.View(CKA_PRIME), made.prime))
+    return Fail(CKR_FUNCTION_FAILED, "the primes were made, and their seed is lost");
+  return handle;
 }
 
 Fallible<CK_OBJECT_HANDLE> PublicFromPrivate(Invocation& invocation, const Object& base, Template given) {

@@ -11,7 +11,7 @@ namespace cmkd::daemon {
 // X9.42 parameters; for PKCS #3 the group of RFC 7919 of that size, as SP 800-56A asks for. Errors: those of a
 // template; CKR_KEY_SIZE_RANGE for sizes that are not made.
 Fallible<CK_OBJECT_HANDLE> GenerateDomain(Invocation& invocation, const spec::MechanismRow& row,
-                                          std::span<const CK_ATTRIBUTE> given);
+                                          const CK_MECHANISM& mechanism, std::span<const CK_ATTRIBUTE> given);
 
 // CKM_PUB_KEY_FROM_PRIV_KEY: what everybody may know of the key, as an object. It takes no use of the key (its
 // CKA_DERIVE does not matter) and asks the device nothing. Errors: those of a template; CKR_TEMPLATE_INCONSISTENT when

@@ -316,7 +316,7 @@ template <CallId id>
 struct GenerateKey {
   static constexpr CallId kId = id;
   Ulong session;
-  Mechanism mechanism;
+  DerivingMechanism mechanism;
   TemplateIn attributes;
   UlongOut key;
   auto Fields() { return std::tie(session, mechanism, attributes, key); }

@@ -32,6 +32,7 @@ constexpr std::uint32_t kPrime = 2048;           // a public Diffie-Hellman valu
 constexpr std::uint32_t kRandom = 1024;          // the randoms of TLS, session hashes, feedback IVs
 constexpr std::uint32_t kPassword = 65536;       // what RFC 8018 derives a key from
 constexpr std::uint32_t kDataParams = 64;        // parts of the input of an SP 800-108 PRF
+constexpr std::uint32_t kSeed = 192;             // of DSA's domain parameters
 constexpr std::uint32_t kOtpParams = 16;         // parameters of a one-time password
 constexpr std::uint32_t kTlsOutput = 4096;       // what a TLS PRF is asked for
 constexpr std::uint16_t kTlsIv = 64;             // an IV of TLS, at most
@@ -251,6 +252,16 @@ constexpr std::array kTlsPrfFields = {
     CMKD_BUFFER(CK_TLS_PRF_PARAMS, pLabel, ulLabelLen, kRandom),
     CMKD_BUFFER_INOUT(kRoom, CK_TLS_PRF_PARAMS, pOutput, pulOutputLen, kTlsOutput, kOut),
 };
+constexpr std::array kDsaSeedFields = {
+    CMKD_ULONG(CK_DSA_PARAMETER_GEN_PARAM, hash),
+    CMKD_BUFFER(CK_DSA_PARAMETER_GEN_PARAM, pSeed, ulSeedLen, kSeed),
+    CMKD_ULONG(CK_DSA_PARAMETER_GEN_PARAM, ulIndex),
+};
+constexpr std::array kDsaSeedOutFields = {
+    CMKD_ULONG(CK_DSA_PARAMETER_GEN_PARAM, hash),
+    CMKD_BUFFER_INOUT(kBytesWithLength, CK_DSA_PARAMETER_GEN_PARAM, pSeed, ulSeedLen, kSeed, kOut),
+    CMKD_ULONG(CK_DSA_PARAMETER_GEN_PARAM, ulIndex),
+};
 constexpr std::array kOtpParamFields = {
     CMKD_ULONG(CK_OTP_PARAM, type),
     CMKD_BUFFER(CK_OTP_PARAM, pValue, ulValueLen, kRandom),
@@ -348,6 +359,8 @@ constexpr std::array kLayouts = {
     KindAndLayout{P::kTlsKdf, Of<CK_TLS_KDF_PARAMS>(kTlsKdfFields)},
     KindAndLayout{P::kTlsMac, Of<CK_TLS_MAC_PARAMS>(kTlsMacFields)},
     KindAndLayout{P::kTlsPrf, Of<CK_TLS_PRF_PARAMS>(kTlsPrfFields)},
+    KindAndLayout{P::kDsaSeed, Of<CK_DSA_PARAMETER_GEN_PARAM>(kDsaSeedFields)},
+    KindAndLayout{P::kDsaSeedOut, Of<CK_DSA_PARAMETER_GEN_PARAM>(kDsaSeedOutFields)},
     KindAndLayout{P::kOtp, Of<CK_OTP_PARAMS>(kOtpParamsFields)},
     KindAndLayout{P::kManaged, Flat(0)},
     KindAndLayout{P::kManaged, Of<CK_CMKD_MANAGED_PARAMS>(kManagedFields)},
@@ -651,6 +664,17 @@ Status CheckTlsMac(const MechanismRow& row, const CK_MECHANISM& mechanism) {
   return CheckTlsPrf(given.prfHashMechanism);
 }
 
+// How long a seed must be the sizes say, which are in the template; for an index there is one byte (FIPS 186-4 appendix
+// A.2.3).
+Status CheckDsaSeed(const CK_MECHANISM& mechanism) {
+  const auto& given = *static_cast<const CK_DSA_PARAMETER_GEN_PARAM*>(mechanism.pParameter);
+  constexpr std::array kHashes = {CKM_SHA_1, CKM_SHA224, CKM_SHA256, CKM_SHA384, CKM_SHA512};
+  if (std::find(kHashes.begin(), kHashes.end(), given.hash) == kHashes.end()) return Invalid("unknown hash");
+  if (given.ulSeedLen == 0) return Invalid("no seed");
+  if (mechanism.mechanism == CKM_DSA_FIPS_G_GEN && given.ulIndex > 0xFF) return Invalid("the index is not of 8 bits");
+  return {};
+}
+
 Status CheckEddsa(const ParameterLayout& layout, const void* parameter) {
   if (layout.flat) return {};
   if (Value(layout, parameter, "phFlag") > CK_TRUE) return Invalid("phFlag is no boolean");
@@ -692,6 +716,8 @@ Status CheckValues(const MechanismRow& row, const ParameterLayout& layout, const
       if (mechanism.ulParameterLen == 0) return Invalid("no public value of the other side");
       return {};
     case P::kOtp: return CheckOtpParameter(mechanism);
+    case P::kDsaSeed:
+    case P::kDsaSeedOut: return CheckDsaSeed(mechanism);
     case P::kManaged:
     case P::kKeyHandle:
     case P::kStringData:
@@ -854,6 +880,11 @@ std::array<MutableBytes, 3> ResultsIn(const MechanismRow& row, const CK_MECHANIS
     constexpr std::size_t kHandles = offsetof(CK_SSL3_KEY_MAT_OUT, pIVClient);
     return {MutableBytes(reinterpret_cast<std::uint8_t*>(given.out), kHandles), iv(given.out->pIVClient),
             iv(given.out->pIVServer)};
+  }
+  if (row.parameter == P::kDsaSeedOut) {
+    const auto& given = *static_cast<const CK_DSA_PARAMETER_GEN_PARAM*>(mechanism.pParameter);
+    if (given.pSeed == nullptr || given.ulSeedLen > kSeed) return {};
+    return {MutableBytes(given.pSeed, given.ulSeedLen)};
   }
   for (const ParameterField& field : layout->fields) {
     const bool alone = field.kind == FieldKind::kRoom || field.kind == FieldKind::kBytesOfFixedLength;

@@ -16,14 +16,18 @@ constexpr MechanismRow Dh(Name name, P parameter, CK_KEY_TYPE key_type, CK_FLAGS
           operations, O::kNone,  kOne,      V::kOwnObject, kLegacy,    recipe, 0,    kKnown};
 }
 
-constexpr MechanismRow Domain(Name name, CK_KEY_TYPE key_type, std::uint32_t bits_min, std::uint32_t bits_max) {
-  return {name.type,    name.text, P::kNone, key_type,      kNoKeyType, bits_min,      bits_max, SizeUnit::kBits,
-          CKF_GENERATE, O::kNone,  kOne,     V::kOwnObject, kLegacy,    R::kDomainGen, 0,        "functions_test"};
+constexpr MechanismRow Domain(Name name, CK_KEY_TYPE key_type, std::uint32_t bits_min, std::uint32_t bits_max,
+                              P parameter = P::kNone) {
+  return {name.type,    name.text, parameter, key_type,      kNoKeyType, bits_min,      bits_max, SizeUnit::kBits,
+          CKF_GENERATE, O::kNone,  kOne,      V::kOwnObject, kLegacy,    R::kDomainGen, 0,        "functions_test"};
 }
 
 // clang-format off
 inline constexpr std::array kDiscreteLogRows = {
     Domain(CMKD_NAMED(DSA_PARAMETER_GEN), CKK_DSA, 1024, 3072),
+    Domain(CMKD_NAMED(DSA_PROBABILISTIC_PARAMETER_GEN), CKK_DSA, 1024, 3072, P::kDsaSeedOut),
+    Domain(CMKD_NAMED(DSA_SHAWE_TAYLOR_PARAMETER_GEN), CKK_DSA, 1024, 3072, P::kDsaSeedOut),
+    Domain(CMKD_NAMED(DSA_FIPS_G_GEN), CKK_DSA, 1024, 3072, P::kDsaSeed),
     Domain(CMKD_NAMED(DH_PKCS_PARAMETER_GEN), CKK_DH, 2048, 8192),
     Domain(CMKD_NAMED(X9_42_DH_PARAMETER_GEN), CKK_X9_42_DH, 2048, 2048),
     Dsa(CMKD_NAMED(DSA_KEY_PAIR_GEN), kPairs, O::kNone, kOne, R::kDsaKeyPairGen, 0),

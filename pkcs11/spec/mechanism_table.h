@@ -51,6 +51,8 @@ enum class ParameterKind : std::uint8_t {
   kTlsMac,            // CK_TLS_MAC_PARAMS
   kTlsPrf,            // CK_TLS_PRF_PARAMS
   kOtp,               // CK_OTP_PARAMS
+  kDsaSeed,           // CK_DSA_PARAMETER_GEN_PARAM whose seed is read
+  kDsaSeedOut,        // the same, whose seed the token gives, as long as the caller says
   kManaged,           // absent, or CK_CMKD_MANAGED_PARAMS
   kBytes,             // any flat bytes: vendor mechanisms and those whose parameter has no pointers
   kCount

@@ -99,8 +99,8 @@ inline CK_RV CheckAttributes(const CK_ATTRIBUTE* list, CK_ULONG count) {
   return CKR_OK;
 }
 
-// A mechanism through whose parameter C_DeriveKey may give results (ResultsIn in mechanism_parameters.h): the version
-// of a TLS master secret, TLS keys and IVs.
+// A mechanism through whose parameter C_DeriveKey and C_GenerateKey may give results (ResultsIn in
+// mechanism_parameters.h): the version of a TLS master secret, TLS keys and IVs, the seed of domain parameters.
 struct DerivingMechanism : Mechanism {
   static constexpr const char* kName = "DerivingMechanism";
   static DerivingMechanism FromArgs(CK_MECHANISM_PTR m) { return {{m}}; }

@@ -182,6 +182,11 @@ class ResultDescriber final : public Describer {
     } else if (m.mechanism == CKM_TLS_PRF && given(sizeof(CK_TLS_PRF_PARAMS))) {
       const auto& prf = *static_cast<const CK_TLS_PRF_PARAMS*>(m.pParameter);
       if (prf.pOutput != nullptr) Data(prf.pOutput, *prf.pulOutputLen);
+    } else if ((m.mechanism == CKM_DSA_PROBABILISTIC_PARAMETER_GEN ||
+                m.mechanism == CKM_DSA_SHAWE_TAYLOR_PARAMETER_GEN) &&
+               given(sizeof(CK_DSA_PARAMETER_GEN_PARAM))) {
+      const auto& domain = *static_cast<const CK_DSA_PARAMETER_GEN_PARAM*>(m.pParameter);
+      if (domain.pSeed != nullptr) Data(domain.pSeed, domain.ulSeedLen);
     } else if (m.mechanism == CKM_TLS12_MASTER_KEY_DERIVE && given(sizeof(CK_TLS12_MASTER_KEY_DERIVE_PARAMS))) {
       const CK_VERSION* version = static_cast<const CK_TLS12_MASTER_KEY_DERIVE_PARAMS*>(m.pParameter)->pVersion;
       if (version != nullptr) Data(version, 2);

@@ -266,6 +266,68 @@ TEST_F(ObjectsTest, GeneratedDsaParametersMakeKeysThatSign) {
   EXPECT_EQ(Verify(M(CKM_DSA), pair.public_key, digest, Sign(M(CKM_DSA), pair.private_key, digest)), CKR_OK);
 }
 
+// The seed comes out of one call, and leads another to the base.
+TEST_F(ObjectsTest, DsaParametersOfASeedCanBeMadeAgain) {
+  const struct {
+    CK_MECHANISM_TYPE type;
+    std::size_t seed_bytes;
+  } kinds[] = {{CKM_DSA_PROBABILISTIC_PARAMETER_GEN, 32}, {CKM_DSA_SHAWE_TAYLOR_PARAMETER_GEN, 3 * 20}};
+  const auto sizes = [] { return Template().Ulong(CKA_PRIME_BITS, 1024).Ulong(CKA_SUBPRIME_BITS, 160); };
+  for (const auto& kind : kinds) {
+    Bytes seed(kind.seed_bytes);
+    CK_DSA_PARAMETER_GEN_PARAM parameter{CKM_SHA256, seed.data(), seed.size(), 0};
+    CK_MECHANISM make{kind.type, &parameter, sizeof parameter};
+    const auto generate = [&](Template t, CK_OBJECT_HANDLE& made) {
+      return f_->C_GenerateKey(s_, &make, t.data(), t.size(), &made);
+    };
+    CK_OBJECT_HANDLE primes = 0, domain = 0, again = 0, other = 0;
+    ASSERT_EQ(generate(sizes().Bool(CKA_TOKEN, kind.seed_bytes == 32), primes), CKR_OK) << std::hex << kind.type;
+    EXPECT_NE(seed, Bytes(kind.seed_bytes));
+    const Bytes prime = Get(primes, CKA_PRIME), subprime = Get(primes, CKA_SUBPRIME);
+    EXPECT_EQ(Number(primes, CKA_PRIME_BITS), 1024u);
+    EXPECT_EQ(Number(primes, CKA_SUBPRIME_BITS), 160u);
+    EXPECT_EQ(Get(primes, CKA_LOCAL), Bytes{CK_TRUE});
+    CK_ATTRIBUTE no_base{CKA_BASE, nullptr, 0};
+    EXPECT_EQ(f_->C_GetAttributeValue(s_, primes, &no_base, 1), CKR_ATTRIBUTE_TYPE_INVALID);
+    EXPECT_EQ(f_->C_DestroyObject(s_, primes), CKR_OK);
+
+    const auto given = [&] { return Template().Raw(CKA_PRIME, prime).Raw(CKA_SUBPRIME, subprime); };
+    make.mechanism = CKM_DSA_FIPS_G_GEN;
+    parameter.ulIndex = 1;
+    ASSERT_EQ(generate(given(), domain), CKR_OK);
+    ASSERT_EQ(generate(given(), again), CKR_OK);
+    parameter.ulIndex = 2;
+    ASSERT_EQ(generate(given(), other), CKR_OK);
+    const Bytes base = Get(domain, CKA_BASE);
+    ExpectGroup(prime, subprime, base);
+    EXPECT_EQ(Get(again, CKA_BASE), base);
+    EXPECT_NE(Get(other, CKA_BASE), base);
+    EXPECT_EQ(Get(domain, CKA_LOCAL), Bytes{CK_TRUE});
+    EXPECT_EQ(generate(Template().Raw(CKA_PRIME, prime), domain), CKR_TEMPLATE_INCOMPLETE);
+    EXPECT_EQ(generate(given().Raw(CKA_BASE, base), domain), CKR_TEMPLATE_INCONSISTENT);
+    EXPECT_EQ(generate(Template().Raw(CKA_PRIME, Bytes(128, 0xff)).Raw(CKA_SUBPRIME, subprime), domain),
+              CKR_ATTRIBUTE_VALUE_INVALID);
+    EXPECT_EQ(generate(Template().Raw(CKA_PRIME, {7}).Raw(CKA_SUBPRIME, {3}), domain), CKR_KEY_SIZE_RANGE);
+    parameter.ulIndex = 256;
+    EXPECT_EQ(generate(given(), domain), CKR_MECHANISM_PARAM_INVALID);
+
+    make.mechanism = kind.type;
+    parameter.ulIndex = 0;
+    EXPECT_EQ(generate(Template().Ulong(CKA_PRIME_BITS, 1000), domain), CKR_KEY_SIZE_RANGE);
+    EXPECT_EQ(generate(Template(), domain), CKR_TEMPLATE_INCOMPLETE);
+    parameter.ulSeedLen = 19;
+    EXPECT_EQ(generate(sizes(), domain), CKR_MECHANISM_PARAM_INVALID);
+    parameter.ulSeedLen = 193;
+    EXPECT_EQ(generate(sizes(), domain), CKR_MECHANISM_PARAM_INVALID);
+    parameter = {CKM_MD5, seed.data(), seed.size(), 0};
+    EXPECT_EQ(generate(sizes(), domain), CKR_MECHANISM_PARAM_INVALID);
+    parameter = {CKM_SHA_1, seed.data(), seed.size(), 0};
+    EXPECT_EQ(generate(Template().Ulong(CKA_PRIME_BITS, 2048), domain), CKR_MECHANISM_PARAM_INVALID);
+    parameter = {CKM_SHA256, nullptr, seed.size(), 0};
+    EXPECT_EQ(generate(sizes(), domain), CKR_MECHANISM_PARAM_INVALID);
+  }
+}
+
 TEST_F(ObjectsTest, GeneratedX942ParametersHaveASubgroup) {
   CK_OBJECT_HANDLE object = 0;
   const auto sizes = Template().Ulong(CKA_PRIME_BITS, 2048).Ulong(CKA_SUBPRIME_BITS, 256);

@@ -68,7 +68,7 @@ std::vector<const ParameterLayout*> AllLayouts() {
 }
 
 TEST(Layouts, SpeakOfEachByteOnceSaveForPadding) {
-  ASSERT_EQ(AllLayouts().size(), 46u + 3u);
+  ASSERT_EQ(AllLayouts().size(), 48u + 3u);
   for (const ParameterLayout* layout : AllLayouts()) {
     if (layout->flat) continue;
     std::size_t silent = 0;
