@@ -54,7 +54,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/cmkd-bench.XXXXXX")
 servers=() sandboxes=()
 finish() {
   local pid
-  touch "$work/done"
+  if [ -n "${hold:-}" ]; then exec {hold}>&-; fi
   for pid in "${servers[@]}"; do kill "$pid" 2>/dev/null || true; done
   for pid in "${servers[@]}" "${sandboxes[@]}"; do wait "$pid" 2>/dev/null || true; done
   rm -rf "$work"
@@ -76,12 +76,15 @@ ready() { # NAME VARIABLE... COMMAND... : the environment and what it runs in, t
 room=(--set daemon.max_connections=4000 --set daemon.max_connections_per_uid=4000
       --set limits.sessions_per_application=110000)
 declare -A socket_of
+# Sandboxes stay as long as this pipe has a writer, and that is this script: one that looked again and again would be measured.
+mkfifo "$work/hold"
+exec {hold}<> "$work/hold"
 sandbox() { # NAME HSM [OPTIONS OF THE SANDBOX...]
   local name=$1 dir=$work/$1 i
   mkdir "$dir"
   "$cmkctl" sandbox "${room[@]}" --hsm "$2" "${@:3}" -- sh -c '
     env | grep -E "^(P11_MODULE|P11_TOKEN|P11_PIN|CMKD_SOCKET)=" > "$0/env.new" && mv "$0/env.new" "$0/env"
-    while [ -d "$0" ] && [ ! -e "$1" ]; do sleep 0.2; done' "$dir" "$work/done" > "$dir/log" 2>&1 &
+    read -r _ < "$1"; true' "$dir" "$work/hold" > "$dir/log" 2>&1 {hold}>&- &
   local pid=$!
   sandboxes+=("$pid")
   for i in $(seq 300); do
@@ -224,7 +227,7 @@ single_and_load() {
     done
   done
 }
-each_round single_and_load
+if part single || part load; then each_round single_and_load; fi
 
 # Only cmkd has versions, and clients beside the one that is measured.
 control() { CMKD_SOCKET=${socket_of[cmkd]} "$cmkctl" "$@" > "$work/control.log" || { cat "$work/control.log" >&2; failed=1; }; }

@@ -98,8 +98,8 @@ contexts = "clear"
 segment_bytes = 1048576
 checkpoint_records = 10
 [limits]
-sessions_per_application = 1
-objects_per_application = 2
+sessions_per_application = 262144
+objects_per_application = 65536
 key_cache_entries = 16
 login_retry_limit = 3
 trial_versions = 64
@@ -126,7 +126,7 @@ trial_versions = 64
   expected.tokens = {"two", TokenProfile::kManaged, BoundsProfile::kAws, 7, 12, 3, 9, false, 1, false, 8,
                      CryptoProfile::kSm};
   expected.audit = {true, AuditContexts::kClear, 1048576, 10};
-  expected.limits = {1, 2, 16, 3, 64};
+  expected.limits = {262144, 65536, 16, 3, 64};
   EXPECT_TRUE(config == expected);
 }
 
