@@ -49,6 +49,8 @@ struct WrappingKey {
   std::uint32_t epoch = 0;
   Bytes reference;       // its CKA_ID
   bool session = false;  // for session objects: what resides in the device instead is labelled so
+  // What GenerateKey makes next may be wrapped by others, and is likely to be: it stays loaded (Made::loaded_as).
+  bool stays_loaded = false;
 };
 
 // A random CKA_ID for a wrapping key that is to be made.
@@ -59,6 +61,8 @@ Bytes NewReference();
 struct Made {
   cmk::Material material;
   spec::Attributes computed;
+  // The id by which it is loaded already, as extractable; it costs one unwrapping less when its owner takes this name.
+  std::optional<std::array<std::uint8_t, 16>> loaded_as{};
 };
 struct MadePair {
   cmk::Material material;

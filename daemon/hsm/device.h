@@ -74,6 +74,8 @@ class TemporaryObject {
 
   CK_OBJECT_HANDLE handle() const { return handle_; }
   CK_OBJECT_HANDLE* out() { return &handle_; }
+  // It is somebody else's from now on.
+  CK_OBJECT_HANDLE Release() { return std::exchange(handle_, CK_INVALID_HANDLE); }
   CK_RV Destroy() {
     if (handle_ == CK_INVALID_HANDLE) return CKR_OK;
     const CK_OBJECT_HANDLE handle = handle_;

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <span>
 
+#include "daemon/hsm/backend.h"
 #include "pkcs11/spec/attributes.h"
 
 namespace cmkd::daemon {
@@ -44,6 +45,7 @@ struct ObjectPlan {
   ByteView resident_label;                  // and this CKA_LABEL
   CK_ULONG value_bytes = 0;                 // not 0: CKA_VALUE_LEN
   const spec::Attributes* parts = nullptr;  // the material or parameters to give, borrowed; nullptr: none
+  const KeyName* stays_as = nullptr;        // it was made in this name's home session and stays in the cache, borrowed
 };
 
 // How much of what a key can do is asked for. Some devices refuse keys that may do too much.

@@ -135,6 +135,12 @@ class Pkcs11Backend final : public Backend {
   Fallible<CK_OBJECT_HANDLE> UnwrapBlob(CK_SESSION_HANDLE session, std::uint64_t generation, ByteView blob,
                                         ObjectPlan plan);
   void DestroyCached(const CachedKey& key);
+  // Which home session the key's object belongs to.
+  static std::uint32_t HomeOf(const KeyName& name) { return name.id[1]; }
+  // Makes an object that outlives `session`'s work: in the home session of `name`, alone there.
+  CK_RV MakeInHome(const Session& session, const KeyName& name, const std::function<CK_RV(CK_SESSION_HANDLE)>& make);
+  // An object that was made there takes its place in the cache.
+  Status KeepLoaded(const KeyName& name, CachedKey key);
 
   // ---- pkcs11_backend_make.cc: keys out of it
   static constexpr CK_ULONG kWrappingKeyBytes = 32;

@@ -5,12 +5,6 @@
 
 namespace cmkd::daemon {
 
-namespace {
-
-std::uint32_t HomeOf(const KeyName& name) { return name.id[1]; }
-
-}  // namespace
-
 Fallible<CachedKey> Pkcs11Backend::LoadKey(const KeyName& name, const KeyMaterial& key, std::uint64_t generation) {
   Fallible<CachedKey> loaded = LoadInHome(name, key, generation);
   if (!loaded.ok() && loaded.error().rv == CKR_DEVICE_MEMORY) {
@@ -86,6 +80,19 @@ Fallible<CK_OBJECT_HANDLE> Pkcs11Backend::UnwrapBlob(CK_SESSION_HANDLE session, 
   });
   if (rv != CKR_OK) return DeviceRefused("C_UnwrapKey", rv);
   return handle;
+}
+
+CK_RV Pkcs11Backend::MakeInHome(const Session& session, const KeyName& name,
+                                const std::function<CK_RV(CK_SESSION_HANDLE)>& make) {
+  const Fallible<CK_RV> rv = link_.InHome(HomeOf(name), session.generation(),
+                                          [&](CK_SESSION_HANDLE home) -> Fallible<CK_RV> { return make(home); });
+  return rv.ok() ? *rv : rv.error().rv;
+}
+
+Status Pkcs11Backend::KeepLoaded(const KeyName& name, CachedKey key) {
+  const auto kept = cache_.FindOrLoad(name, key.generation, key.extractable, [&] { return std::move(key); });
+  if (!kept.ok()) return Failure<Error>{kept.error()};
+  return {};
 }
 
 void Pkcs11Backend::DestroyCached(const CachedKey& key) {

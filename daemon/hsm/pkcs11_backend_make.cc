@@ -158,6 +158,7 @@ Fallible<Made> Pkcs11Backend::MakeKey(ObjectPlan plan, const WrappingKey& under,
       plan.object_class,
       [&](Session& session, ByteView id) {
         ObjectPlan resident = plan;
+        resident.stays_as = nullptr;
         resident.resident_id = id;
         resident.resident_label = AsBytes(label);
         // Who can log in to the device could unwrap any key that it wraps so that it may be read; this one is no worse.
@@ -187,8 +188,9 @@ Status Pkcs11Backend::MakeWrapped(Session& session, ObjectPlan plan, const Wrapp
   Status status = WrapUnder(session, plan, key.handle(), under, made.material);
   if (status.ok()) status = CheckWrapped(session, plan, made.material);
   // SoftHSM 2.6.1 fills a secret up with zeros to a multiple of eight bytes and does not note how long it was.
-  const CK_ULONG bytes =
-      plan.object_class == CKO_SECRET_KEY ? LengthOf(functions(), session.session(), key.handle()) : 0;
+  CK_ULONG bytes = plan.value_bytes;
+  if (plan.object_class == CKO_SECRET_KEY && bytes == 0)
+    bytes = LengthOf(functions(), session.session(), key.handle());
   if (status.ok() && bytes % 8 != 0) {
     ObjectPlan again;
     again.object_class = plan.object_class;
@@ -204,6 +206,11 @@ Status Pkcs11Backend::MakeWrapped(Session& session, ObjectPlan plan, const Wrapp
     status = ReadComputed(session, plan, key.handle(), made.computed);
   }
   if (status.ok()) status = CompleteSecret(session, plan, key.handle(), made.material, made.computed);
+  if (status.ok() && plan.stays_as != nullptr) {
+    made.loaded_as = plan.stays_as->id;
+    return KeepLoaded(*plan.stays_as, {key.Release(), session.generation(), HomeOf(*plan.stays_as), true,
+                                       plan.extractable, under.reference});
+  }
   // What does not go by itself goes with its session.
   if (key.Destroy() != CKR_OK) session.Break();
   return status;
@@ -366,8 +373,16 @@ Fallible<Made> Pkcs11Backend::GenerateKey(const CK_MECHANISM& mechanism, CK_KEY_
   ObjectPlan plan;
   plan.key_type = type;
   plan.value_bytes = value_bytes;
+  KeyName name;
+  if (under.stays_loaded) {
+    name.id = RandomId();
+    plan.stays_as = &name;
+  }
   return MakeKey(plan, under, [&](Session& session, ObjectTemplate& attributes, CK_OBJECT_HANDLE* key) {
-    return functions()->C_GenerateKey(session.session(), Mutable(mechanism), attributes.data(), attributes.size(), key);
+    const auto make = [&](CK_SESSION_HANDLE where) {
+      return functions()->C_GenerateKey(where, Mutable(mechanism), attributes.data(), attributes.size(), key);
+    };
+    return under.stays_loaded ? MakeInHome(session, name, make) : make(session.session());
   });
 }
 

@@ -33,18 +33,19 @@ bool CanRotate(const spec::Attributes& attributes) {
   return true;
 }
 
-Fallible<CK_OBJECT_HANDLE> KeepInSession(Invocation& invocation, spec::Attributes attributes, cmk::Material material) {
+Fallible<CK_OBJECT_HANDLE> KeepInSession(Invocation& invocation, spec::Attributes attributes, Made made) {
   Object object;
   object.handle = invocation.application->NextHandle();
   object.token = invocation.session->token;
   object.session = invocation.session->handle;
-  object.name = RandomId();
-  object.material = std::move(material);
+  object.name = made.loaded_as ? *made.loaded_as : RandomId();
+  object.material = std::move(made.material);
   attributes.SetText(CKA_UNIQUE_ID, Hex(object.name));
   object.attributes = std::move(attributes);
   object.Describe();
   const auto kept = std::make_shared<const Object>(std::move(object));
   if (!invocation.application->AddObject(kept, invocation.daemon.config.limits.objects_per_application)) {
+    Release(invocation.daemon, {kept});
     return Fail(CKR_DEVICE_MEMORY, "too many session objects", spec::kLimitReached);
   }
   SendSealed(invocation, *kept);
@@ -60,8 +61,13 @@ Fallible<std::vector<CK_OBJECT_HANDLE>> Store(Invocation& invocation, NewObjects
 }  // namespace
 
 Fallible<Custodian::Under> UnderFor(const Invocation& invocation, const spec::Attributes& attributes) {
-  const auto keep = IsTokenObject(attributes) ? Custodian::Keep::kToken : Custodian::Keep::kSession;
-  return invocation.daemon.custodian.WrappingKeyFor(invocation.session->token, keep);
+  const bool session = !IsTokenObject(attributes);
+  ASSIGN_OR_RETURN(Custodian::Under under,
+                   invocation.daemon.custodian.WrappingKeyFor(
+                       invocation.session->token, session ? Custodian::Keep::kSession : Custodian::Keep::kToken));
+  // A data key: it is wrapped for its owner next. What may not be wrapped is loaded so that the device knows it.
+  under.key.stays_loaded = session && attributes.Bool(CKA_EXTRACTABLE);
+  return under;
 }
 
 RequestName NameOfRequest(const Invocation& invocation) {
@@ -182,7 +188,7 @@ Fallible<CK_OBJECT_HANDLE> KeepKey(Invocation& invocation, spec::Attributes attr
   RemoveSecretParts(made.computed);
   attributes.Merge(made.computed);
   HideCheckValue(attributes);
-  if (!IsTokenObject(attributes)) return KeepInSession(invocation, std::move(attributes), std::move(made.material));
+  if (!IsTokenObject(attributes)) return KeepInSession(invocation, std::move(attributes), std::move(made));
   NewObjects objects;
   objects.key = NewCmk(attributes, std::move(made.material), origin, invocation.daemon.clock.Now());
   objects.objects.push_back(std::move(attributes));
