@@ -101,11 +101,9 @@ Limits LimitsOf(const spec::Attributes& attributes) {
 }
 
 void TakeOutMaterial(spec::Attributes& attributes) {
-  for (const PartRow& row : kParts) attributes.Remove(row.type);
-  for (const CK_ATTRIBUTE_TYPE type : kComputed) {
-    // An empty check value is a wish: there shall be none.
-    if (type != CKA_CHECK_VALUE) attributes.Remove(type);
-  }
+  // An empty check value is a wish: there shall be none.
+  attributes.RemoveIf(
+      [](CK_ATTRIBUTE_TYPE type) { return IsPart(type) || (IsComputed(type) && type != CKA_CHECK_VALUE); });
 }
 
 }  // namespace
@@ -164,9 +162,9 @@ Fallible<Bytes> Object::Reveal(CK_ATTRIBUTE_TYPE type) const {
   const bool counted = usage_ != nullptr && usage_->limits().any();
   if (type == CKA_CMKD_USES && counted) return UlongBytes(usage_->spent().uses);
   if (type == CKA_CMKD_BYTES && counted) return UlongBytes(usage_->spent().bytes);
-  const Bytes* value = attributes_.Find(type);
+  const ShortBytes* value = attributes_.Find(type);
   if (value == nullptr) return Fail(CKR_ATTRIBUTE_TYPE_INVALID, "the object has no such attribute");
-  return *value;
+  return ToBytes(*value);
 }
 
 spec::Attributes Object::All() const {
@@ -243,7 +241,9 @@ Status CheckMaterial(const Object& object, std::span<const CK_ATTRIBUTE> given) 
     Wipe(*value);
   };
   for (const CK_ATTRIBUTE_TYPE type : {CKA_CLASS, CKA_KEY_TYPE, CKA_EC_PARAMS}) add(type);
-  for (const CK_ATTRIBUTE& attribute : given) add(attribute.type);
+  for (const CK_ATTRIBUTE& attribute : given) {
+    if (IsPart(attribute.type) || IsComputed(attribute.type)) add(attribute.type);
+  }
   return spec::CheckAgainstMaterial(given, computed);
 }
 

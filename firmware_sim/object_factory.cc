@@ -74,8 +74,7 @@ Fallible<spec::Attributes> DescribeObject(const Context& context, spec::Template
   if (rules.object_class == CKO_OTP_KEY)
     return Fail(CKR_ATTRIBUTE_VALUE_INVALID, "the device has no counters for one-time passwords");
   rules.so = context.device.May(Service::kTrust);
-  RETURN_IF_ERROR(spec::CheckTemplate(rules, given));
-  spec::Attributes attributes = spec::Complete(rules, given, key_gen_mechanism);
+  ASSIGN_OR_RETURN(spec::Attributes attributes, spec::NewAttributes(rules, given, key_gen_mechanism));
   RETURN_IF_ERROR(CheckMayMake(context, attributes));
   return attributes;
 }

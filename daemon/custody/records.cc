@@ -131,7 +131,7 @@ store::ObjectRecord EncodeObject(const Object& object) {
   record.version = object.version;
   record.is_private = object.is_private();
   for (const spec::Attribute& attribute : object.attributes) {
-    record.attributes.push_back({attribute.type, attribute.value});
+    record.attributes.push_back({attribute.type, ToBytes(attribute.value)});
     if (IsIndexed(attribute.type)) record.terms.push_back(MakeTerm(attribute.type, attribute.value));
   }
   return record;

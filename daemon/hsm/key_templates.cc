@@ -88,7 +88,7 @@ void AddUsages(Types usages, ObjectTemplate& out) {
 // Parts come from the plan; what is not material of this kind of key has no business in the device.
 void AddParts(const ObjectPlan& plan, const KindRow& kind, ObjectTemplate& out) {
   for (const CK_ATTRIBUTE_TYPE type : kind.material) {
-    const Bytes* value = plan.parts->Find(type);
+    const ShortBytes* value = plan.parts->Find(type);
     if (value != nullptr && !value->empty()) out.AddBytes(type, *value);
   }
   // Not material, but what a public key is generated from (3.2, "RSA public key objects").

@@ -20,7 +20,7 @@ namespace {
 
 CK_MECHANISM* Mutable(const CK_MECHANISM& mechanism) { return const_cast<CK_MECHANISM*>(&mechanism); }
 
-bool IsEmpty(const Bytes* value) { return value == nullptr || value->empty(); }
+bool IsEmpty(const ShortBytes* value) { return value == nullptr || value->empty(); }
 
 // Codes with which a device refuses to make a key that may leave it.
 bool RefusesExtractable(CK_RV rv) {
@@ -47,7 +47,7 @@ CK_ULONG LengthOf(CK_FUNCTION_LIST_PTR device, CK_SESSION_HANDLE session, CK_OBJ
 
 // PKCS#11 says DER of an OCTET STRING; some devices give the point itself.
 void NormalizePoint(spec::Attributes& attributes) {
-  const Bytes* point = attributes.Find(CKA_EC_POINT);
+  const ShortBytes* point = attributes.Find(CKA_EC_POINT);
   const spec::Curve* curve = spec::FindCurve(attributes.View(CKA_EC_PARAMS));
   if (point == nullptr || curve == nullptr || point->size() != curve->point_bytes) return;
   Bytes der{0x04};
@@ -189,8 +189,7 @@ Status Pkcs11Backend::MakeWrapped(Session& session, ObjectPlan plan, const Wrapp
   if (status.ok()) status = CheckWrapped(session, plan, made.material);
   // SoftHSM 2.6.1 fills a secret up with zeros to a multiple of eight bytes and does not note how long it was.
   CK_ULONG bytes = plan.value_bytes;
-  if (plan.object_class == CKO_SECRET_KEY && bytes == 0)
-    bytes = LengthOf(functions(), session.session(), key.handle());
+  if (plan.object_class == CKO_SECRET_KEY && bytes == 0) bytes = LengthOf(functions(), session.session(), key.handle());
   if (status.ok() && bytes % 8 != 0) {
     ObjectPlan again;
     again.object_class = plan.object_class;
@@ -295,7 +294,7 @@ Status Pkcs11Backend::ReadComputed(Session& session, const ObjectPlan& plan, CK_
   }
   // A device that does not show what it was given.
   for (const CK_ATTRIBUTE_TYPE type : {CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_EC_POINT}) {
-    const Bytes* given = plan.parts == nullptr ? nullptr : plan.parts->Find(type);
+    const ShortBytes* given = plan.parts == nullptr ? nullptr : plan.parts->Find(type);
     if (!IsEmpty(given) && !computed.Has(type)) computed.Set(type, *given);
   }
   NormalizePoint(computed);

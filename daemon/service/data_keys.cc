@@ -147,8 +147,8 @@ Status Handle(Invocation& invocation, spec::Call<CallId::GenerateDataKeyPair>& c
   context.object_class = CKO_PUBLIC_KEY;
   context.key_type = row->key_type;
   context.profile = ProfileOf(*token);
-  RETURN_IF_ERROR(spec::CheckTemplate(context, call.attributes.view()));
-  const spec::Attributes attributes = spec::Complete(context, call.attributes.view(), generator.mechanism);
+  ASSIGN_OR_RETURN(const spec::Attributes attributes,
+                   spec::NewAttributes(context, call.attributes.view(), generator.mechanism));
   if (attributes.Ulong(CKA_MODULUS_BITS).value_or(0) > kRsaBitsMax)
     return Fail(CKR_KEY_SIZE_RANGE, "an RSA data key has at most 4096 bits");
   ASSIGN_OR_RETURN(const bool room, HaveRoom({{call.public_key, kPublicKeyMax},

@@ -132,8 +132,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_EncapsulateKey>& call
   const CK_KEY_TYPE type =
       named.key_type == CK_UNAVAILABLE_INFORMATION ? CKK_GENERIC_SECRET : static_cast<CK_KEY_TYPE>(named.key_type);
   const spec::TemplateContext context = ContextFor(invocation, *token, spec::Verb::kDerive, CKO_SECRET_KEY, type);
-  RETURN_IF_ERROR(spec::CheckTemplate(context, given));
-  spec::Attributes attributes = spec::Complete(context, given);
+  ASSIGN_OR_RETURN(spec::Attributes attributes, spec::NewAttributes(context, given));
   RETURN_IF_ERROR(CheckNewObject(invocation, *token, attributes));
   if (!spec::MatchesFlatTemplate(key->attributes.View(CKA_ENCAPSULATE_TEMPLATE), attributes))
     return Fail(CKR_KEY_HANDLE_INVALID, "the public key's template does not allow this key");

@@ -261,7 +261,8 @@ Status CheckKeyFits(const spec::MechanismRow& row, const Object& key, CK_ATTRIBU
                 spec::kRoleLatched);
   }
   if (!key.attributes.Bool(usage)) return Fail(CKR_KEY_FUNCTION_NOT_PERMITTED, "the key has not this usage");
-  if (const Bytes* allowed = key.attributes.Find(CKA_ALLOWED_MECHANISMS); allowed != nullptr && !allowed->empty()) {
+  if (const ShortBytes* allowed = key.attributes.Find(CKA_ALLOWED_MECHANISMS);
+      allowed != nullptr && !allowed->empty()) {
     bool listed = false;
     for (std::size_t i = 0; i + sizeof(CK_MECHANISM_TYPE) <= allowed->size(); i += sizeof(CK_MECHANISM_TYPE)) {
       CK_MECHANISM_TYPE type = 0;
@@ -285,7 +286,7 @@ Fallible<spec::Attributes> ReadSecretParts(const Invocation& invocation, const O
   ASSIGN_OR_RETURN(spec::Attributes read, backend->ReadSecret(current.name, current.material, types));
   // A device that wraps secrets by RFC 3394 alone fills them up with zeros.
   const auto bytes = key.attributes.Ulong(CKA_VALUE_LEN);
-  const Bytes* value = read.Find(CKA_VALUE);
+  const ShortBytes* value = read.Find(CKA_VALUE);
   if (spec::IsSecretKeyClass(key.object_class) && bytes && value != nullptr && value->size() > *bytes) {
     const Bytes cut(value->begin(), value->begin() + static_cast<std::ptrdiff_t>(*bytes));
     read.Set(CKA_VALUE, cut);

@@ -136,8 +136,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GenerateKey>& call) {
   ASSIGN_OR_RETURN(const CK_KEY_TYPE type, GeneratedType(*row, call.attributes.view(), object_class));
   const spec::TemplateContext context = ContextFor(invocation, *token, spec::Verb::kGenerate, object_class, type);
   const std::vector<CK_ATTRIBUTE> given = WithImplicitLength(*row, type, call.attributes.view());
-  RETURN_IF_ERROR(spec::CheckTemplate(context, given));
-  spec::Attributes attributes = spec::Complete(context, given, mechanism.mechanism);
+  ASSIGN_OR_RETURN(spec::Attributes attributes, spec::NewAttributes(context, given, mechanism.mechanism));
   AddDefaultMechanisms(*token, attributes);
   spec::GiveRole(attributes);
   RETURN_IF_ERROR(CheckNewObject(invocation, *token, attributes));
@@ -288,8 +287,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_DeriveKey>& call) {
       joined ? spec::JoinSecrecy(base->attributes, second.object->attributes) : base->attributes;
   context.current = &secrecy;
   context.inherits_secrecy = spec::InheritsSecrecy(row->recipe);
-  RETURN_IF_ERROR(spec::CheckTemplate(context, merged));
-  spec::Attributes attributes = spec::Complete(context, merged);
+  ASSIGN_OR_RETURN(spec::Attributes attributes, spec::NewAttributes(context, merged));
   // Bytes of a sensitive key beside known ones, or a few of them alone, are found by trying (CVE-2015-5464).
   const bool takes_apart = row->type >= CKM_CONCATENATE_BASE_AND_KEY && row->type <= CKM_EXTRACT_KEY_FROM_KEY;
   if (takes_apart && base->attributes.Bool(CKA_SENSITIVE) && forced.Has(CKA_VALUE_LEN)) {

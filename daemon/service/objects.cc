@@ -39,8 +39,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_CreateObject>& call) 
   spec::TemplateContext context = ContextOf(invocation, *token, spec::Verb::kCreate);
   context.object_class = kind.object_class;
   context.key_type = kind.key_type;
-  RETURN_IF_ERROR(spec::CheckTemplate(context, call.attributes.view()));
-  spec::Attributes attributes = spec::Complete(context, call.attributes.view());
+  ASSIGN_OR_RETURN(spec::Attributes attributes, spec::NewAttributes(context, call.attributes.view()));
   RETURN_IF_ERROR(CheckNewObject(invocation, *token, attributes));
   if (const ByteView modulus = attributes.View(CKA_MODULUS); !modulus.empty()) {
     const std::string_view weakness = WeaknessOfModulus(modulus);
@@ -207,7 +206,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GetAttributeValue>& c
     const bool nested = row != nullptr && row->kind == spec::AttributeKind::kTemplate;
     if (!spec::MayReveal(object->attributes, wanted.type)) {
       rv = CKR_ATTRIBUTE_SENSITIVE;
-    } else if (const Bytes* value = object->attributes.Find(wanted.type); value != nullptr) {
+    } else if (const ShortBytes* value = object->attributes.Find(wanted.type); value != nullptr) {
       rv = nested && !value->empty() ? FillTemplate(wanted, *value) : FillAttribute(wanted, *value);
     } else if (secret.Has(wanted.type)) {
       rv = FillAttribute(wanted, secret.View(wanted.type));
@@ -231,8 +230,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_SetAttributeValue>& c
   context.object_class = object->object_class;
   context.key_type = object->key_type;
   context.current = &object->attributes;
-  RETURN_IF_ERROR(spec::CheckTemplate(context, call.attributes.view()));
-  spec::Attributes attributes = spec::Complete(context, call.attributes.view());
+  ASSIGN_OR_RETURN(spec::Attributes attributes, spec::NewAttributes(context, call.attributes.view()));
   RETURN_IF_ERROR(spec::CheckSeparation(context.profile, attributes));
   // A key that may no longer leave the device is made anew there with that restriction.
   const bool restricts = object->attributes.Bool(CKA_EXTRACTABLE) && !attributes.Bool(CKA_EXTRACTABLE);

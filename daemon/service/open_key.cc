@@ -72,8 +72,7 @@ Status OpenKey(Invocation& invocation, const Opening& opening, std::span<const C
     if (kind.key_type == CK_UNAVAILABLE_INFORMATION) kind.key_type = CKK_GENERIC_SECRET;
   }
   const spec::TemplateContext context = ContextFor(invocation, *token, opening.verb, kind.object_class, kind.key_type);
-  RETURN_IF_ERROR(spec::CheckTemplate(context, merged));
-  spec::Attributes made_attributes = spec::Complete(context, merged);
+  ASSIGN_OR_RETURN(spec::Attributes made_attributes, spec::NewAttributes(context, merged));
   RETURN_IF_ERROR(CheckNewObject(invocation, *token, made_attributes));
   RETURN_IF_ERROR(CheckUnwrap(invocation, *opening.row, *opening.key, made_attributes));
   ASSIGN_OR_RETURN(const auto candidates,

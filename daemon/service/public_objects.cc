@@ -28,8 +28,7 @@ Fallible<CK_OBJECT_HANDLE> Create(Invocation& invocation, CK_OBJECT_CLASS object
   ASSIGN_OR_RETURN(const auto token, TokenOf(invocation));
   const auto context = ContextFor(invocation, *token, spec::Verb::kCreate, object_class, key_type);
   const spec::CTemplate list = whole.ToTemplate();
-  RETURN_IF_ERROR(spec::CheckTemplate(context, list));
-  spec::Attributes attributes = spec::Complete(context, list);
+  ASSIGN_OR_RETURN(spec::Attributes attributes, spec::NewAttributes(context, list));
   RETURN_IF_ERROR(CheckNewObject(invocation, *token, attributes));
   RETURN_IF_ERROR(spec::CheckAgainstMaterial(list, computed));
   attributes.Merge(computed);
@@ -44,7 +43,7 @@ Fallible<spec::Attributes> PublicMaterial(const Object& base) {
   material.SetUlong(CKA_KEY_TYPE, base.key_type);
   for (const CK_ATTRIBUTE_TYPE part :
        {CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_PRIME, CKA_SUBPRIME, CKA_BASE}) {
-    if (const Bytes* value = base.attributes.Find(part); value != nullptr && !value->empty())
+    if (const ShortBytes* value = base.attributes.Find(part); value != nullptr && !value->empty())
       material.Set(part, *value);
   }
   if (base.key_type == CKK_RSA) {
@@ -53,7 +52,7 @@ Fallible<spec::Attributes> PublicMaterial(const Object& base) {
   }
   const ByteView info = base.attributes.View(CKA_PUBLIC_KEY_INFO);
   const bool curve = material.Has(CKA_EC_PARAMS);
-  if (const Bytes* point = base.attributes.Find(CKA_EC_POINT); curve && point != nullptr && !point->empty()) {
+  if (const ShortBytes* point = base.attributes.Find(CKA_EC_POINT); curve && point != nullptr && !point->empty()) {
     material.Set(CKA_EC_POINT, *point);
   } else if (const auto value = curve ? PublicPoint(info) : PublicNumber(info); value) {
     material.Set(curve ? CKA_EC_POINT : CKA_VALUE, curve ? AsOctetString(*value) : *value);
@@ -151,8 +150,7 @@ Fallible<CK_OBJECT_HANDLE> GenerateDomain(Invocation& invocation, const spec::Me
   if (row.parameter == spec::ParameterKind::kDsaSeed) return GenerateBase(invocation, mechanism, given);
   ASSIGN_OR_RETURN(const auto token, TokenOf(invocation));
   auto context = ContextFor(invocation, *token, spec::Verb::kGenerate, CKO_DOMAIN_PARAMETERS, row.key_type);
-  RETURN_IF_ERROR(spec::CheckTemplate(context, given));
-  spec::Attributes attributes = spec::Complete(context, given, row.type);
+  ASSIGN_OR_RETURN(spec::Attributes attributes, spec::NewAttributes(context, given, row.type));
   RETURN_IF_ERROR(CheckNewObject(invocation, *token, attributes));
   const CK_ULONG prime_bits = attributes.Ulong(CKA_PRIME_BITS).value_or(0);
   const CK_ULONG subprime_bits =
@@ -188,14 +186,14 @@ Fallible<CK_OBJECT_HANDLE> PublicFromPrivate(Invocation& invocation, const Objec
   ASSIGN_OR_RETURN(const spec::Attributes material, PublicMaterial(base));
   ASSIGN_OR_RETURN(spec::Attributes whole, Merge(material, given));
   for (const TakenOver& attribute : kTakenOver) {
-    const Bytes* value = base.attributes.Find(attribute.from);
+    const ShortBytes* value = base.attributes.Find(attribute.from);
     const bool fits = spec::FindAttribute(attribute.to, CKO_PUBLIC_KEY, base.key_type) != nullptr;
     if (value != nullptr && fits && !whole.Has(attribute.to)) whole.Set(attribute.to, *value);
   }
   spec::Attributes computed;
   computed.SetUlong(CKA_KEY_GEN_MECHANISM,
                     base.attributes.Ulong(CKA_KEY_GEN_MECHANISM).value_or(CK_UNAVAILABLE_INFORMATION));
-  if (const Bytes* info = base.attributes.Find(CKA_PUBLIC_KEY_INFO); info != nullptr)
+  if (const ShortBytes* info = base.attributes.Find(CKA_PUBLIC_KEY_INFO); info != nullptr)
     computed.Set(CKA_PUBLIC_KEY_INFO, *info);
   return Create(invocation, CKO_PUBLIC_KEY, base.key_type, whole, computed);
 }

@@ -181,9 +181,9 @@ Result<void, std::string> ShareRootKey(const std::string& state_directory, Backe
   spec::Attributes key;
   key.SetUlong(CKA_CLASS, CKO_SECRET_KEY);
   key.SetUlong(CKA_KEY_TYPE, CKK_GENERIC_SECRET);
-  key.SetBytes(CKA_VALUE, ToBytes(root.view()));
+  key.SetBytes(CKA_VALUE, root.view());
   const auto made = to.Import(key, *under);
-  if (const Bytes* value = key.Find(CKA_VALUE)) Wipe({const_cast<std::uint8_t*>(value->data()), value->size()});
+  key.Remove(CKA_VALUE);
   if (!made.ok()) return Failure{"HSM \"" + to.name() + "\" does not keep the root key: " + made.error().why};
   const RootFile file{to.name(), RootMaterial(made->material, under->reference)};
   // Seen to open before anybody relies on it.

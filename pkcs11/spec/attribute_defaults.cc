@@ -150,9 +150,9 @@ Attributes TableDefaults(const TemplateContext& context) {
 
 // What can be told of the material without computing on it.
 void AddSizes(const TemplateContext& context, Attributes& object) {
-  const Bytes* value = object.Find(CKA_VALUE);
+  const ShortBytes* value = object.Find(CKA_VALUE);
   if (IsSecretKeyClass(context.object_class) && value != nullptr) object.SetUlong(CKA_VALUE_LEN, value->size());
-  const Bytes* modulus = object.Find(CKA_MODULUS);
+  const ShortBytes* modulus = object.Find(CKA_MODULUS);
   if (context.object_class == CKO_PUBLIC_KEY && modulus != nullptr)
     object.SetUlong(CKA_MODULUS_BITS, BitLength(*modulus));
 }
@@ -180,8 +180,8 @@ void AddKeyDefaults(const TemplateContext& context, bool usages_named, CK_MECHAN
 void AddDomainDefaults(const TemplateContext& context, Attributes& object) {
   object.SetUlong(CKA_KEY_TYPE, context.key_type);
   object.SetBool(CKA_LOCAL, context.verb == Verb::kGenerate);
-  if (const Bytes* prime = object.Find(CKA_PRIME)) object.SetUlong(CKA_PRIME_BITS, BitLength(*prime));
-  if (const Bytes* subprime = object.Find(CKA_SUBPRIME)) object.SetUlong(CKA_SUBPRIME_BITS, BitLength(*subprime));
+  if (const ShortBytes* prime = object.Find(CKA_PRIME)) object.SetUlong(CKA_PRIME_BITS, BitLength(*prime));
+  if (const ShortBytes* subprime = object.Find(CKA_SUBPRIME)) object.SetUlong(CKA_SUBPRIME_BITS, BitLength(*subprime));
 }
 
 // Whether a given value goes into the object as it is. What must fit the material is computed anew, so a wrong claim

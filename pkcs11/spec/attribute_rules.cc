@@ -238,7 +238,7 @@ Status CheckCopied(const TemplateContext& context, const AttributeRow& row, cons
 
 Status CheckChange(const TemplateContext& context, const AttributeRow& row, const CK_ATTRIBUTE& attribute) {
   // Programs that copy repeat what they know of the source.
-  const Bytes* value = context.current->Find(row.type);
+  const ShortBytes* value = context.current->Find(row.type);
   if (context.verb == Verb::kCopy && value != nullptr && SameValue(attribute, *value)) return {};
   const bool trusted = context.object_class == CKO_CERTIFICATE && context.current->Bool(CKA_TRUSTED);
   if (trusted && !context.so) return Refuse(CKR_ATTRIBUTE_READ_ONLY, row, "belongs to a trusted certificate");
@@ -423,7 +423,7 @@ Status CheckAgainstMaterial(Template given, const Attributes& computed) {
   for (const CK_ATTRIBUTE& attribute : given) {
     const AttributeRow* row = FindAttribute(attribute.type, object_class, key_type);
     if (row == nullptr || !HasRule(*row, kMustFitMaterial) || attribute.ulValueLen == 0) continue;
-    const Bytes* value = computed.Find(attribute.type);
+    const ShortBytes* value = computed.Find(attribute.type);
     if (value == nullptr || SameValue(attribute, *value)) continue;
     const Curve* curve = attribute.type == CKA_EC_POINT ? FindCurve(computed.View(CKA_EC_PARAMS)) : nullptr;
     const ByteView point = curve == nullptr ? ByteView{} : PointOf(ValueOf(attribute), *curve);
@@ -451,7 +451,7 @@ bool MayReveal(const Attributes& object, CK_ATTRIBUTE_TYPE type) {
 
 bool FoundBy(const Attributes& object, Template wanted) {
   return std::all_of(wanted.begin(), wanted.end(), [&object](const CK_ATTRIBUTE& given) {
-    const Bytes* value = object.Find(given.type);
+    const ShortBytes* value = object.Find(given.type);
     return value != nullptr && MayReveal(object, given.type) && SameValue(given, *value);
   });
 }
@@ -467,7 +467,7 @@ Fallible<Attributes> MergeForced(ByteView forced, Template given) {
   ASSIGN_OR_RETURN(const DecodedTemplate decoded, DecodeTemplate(forced));
   ASSIGN_OR_RETURN(const Attributes added, Attributes::From(decoded.attributes()));
   for (const Attribute& attribute : added) {
-    const Bytes* asked = merged.Find(attribute.type);
+    const ShortBytes* asked = merged.Find(attribute.type);
     if (asked != nullptr && *asked != attribute.value) {
       return Contradiction("the template contradicts the one that the key prescribes");
     }

@@ -69,6 +69,11 @@ inline constexpr CK_RV kForeignAttribute = CKR_ATTRIBUTE_TYPE_INVALID;
 Attributes Complete(const TemplateContext& context, std::span<const CK_ATTRIBUTE> attributes,
                     CK_MECHANISM_TYPE key_gen_mechanism = CK_UNAVAILABLE_INFORMATION);
 
+// Both in turn: what CheckTemplate() refuses, or what Complete() makes of it. Each thread remembers
+// its last answers.
+Fallible<Attributes> NewAttributes(const TemplateContext& context, std::span<const CK_ATTRIBUTE> attributes,
+                                   CK_MECHANISM_TYPE key_gen_mechanism = CK_UNAVAILABLE_INFORMATION);
+
 // The secrecy of two base keys together, as `current` of a derivation that takes both: as sensitive as either, as
 // extractable as both, with the history that both have.
 Attributes JoinSecrecy(const Attributes& first, const Attributes& second);

@@ -30,27 +30,6 @@ Fallible<Bytes> FlatValue(const CK_ATTRIBUTE& given) {
 
 }  // namespace
 
-Attributes& Attributes::operator=(const Attributes& other) {
-  if (this != &other) {
-    WipeValues();
-    items_ = other.items_;
-  }
-  return *this;
-}
-
-Attributes& Attributes::operator=(Attributes&& other) noexcept {
-  if (this != &other) {
-    WipeValues();
-    items_ = std::move(other.items_);
-    other.items_.clear();
-  }
-  return *this;
-}
-
-void Attributes::WipeValues() {
-  for (Attribute& item : items_) Wipe(item.value);
-}
-
 Fallible<Attributes> Attributes::From(std::span<const CK_ATTRIBUTE> attributes) {
   Attributes result;
   for (const CK_ATTRIBUTE& given : attributes) {
@@ -60,18 +39,18 @@ Fallible<Attributes> Attributes::From(std::span<const CK_ATTRIBUTE> attributes) 
   return result;
 }
 
-const Bytes* Attributes::Find(CK_ATTRIBUTE_TYPE type) const {
+const ShortBytes* Attributes::Find(CK_ATTRIBUTE_TYPE type) const {
   const auto item = Position(items_, type);
   return item != items_.end() && item->type == type ? &item->value : nullptr;
 }
 
 bool Attributes::Bool(CK_ATTRIBUTE_TYPE type, bool fallback) const {
-  const Bytes* value = Find(type);
+  const ShortBytes* value = Find(type);
   return value != nullptr && value->size() == sizeof(CK_BBOOL) ? value->front() != CK_FALSE : fallback;
 }
 
 std::optional<CK_ULONG> Attributes::Ulong(CK_ATTRIBUTE_TYPE type) const {
-  const Bytes* value = Find(type);
+  const ShortBytes* value = Find(type);
   if (value == nullptr || value->size() != sizeof(CK_ULONG)) return std::nullopt;
   CK_ULONG number;
   std::memcpy(&number, value->data(), sizeof number);
@@ -81,7 +60,7 @@ std::optional<CK_ULONG> Attributes::Ulong(CK_ATTRIBUTE_TYPE type) const {
 std::string_view Attributes::Text(CK_ATTRIBUTE_TYPE type) const { return AsText(View(type)); }
 
 ByteView Attributes::View(CK_ATTRIBUTE_TYPE type) const {
-  const Bytes* value = Find(type);
+  const ShortBytes* value = Find(type);
   return value == nullptr ? ByteView{} : ByteView{*value};
 }
 
@@ -90,12 +69,10 @@ void Attributes::Set(CK_ATTRIBUTE_TYPE type, ByteView value) {
   if (item == items_.end() || item->type != type) {
     const auto place = item - items_.begin();
     if (items_.size() == items_.capacity()) items_.reserve(items_.empty() ? 1 : items_.size() + kUsualCount);
-    items_.insert(items_.begin() + place, Attribute{type, ToBytes(value)});
+    items_.insert(items_.begin() + place, Attribute{type, ShortBytes(value)});
     return;
   }
-  Bytes fresh = ToBytes(value);  // before the wipe: the view may look into this very value
-  Wipe(item->value);
-  item->value = std::move(fresh);
+  item->value = ShortBytes(value);  // a copy first: the view may look into this very value
 }
 
 void Attributes::SetBool(CK_ATTRIBUTE_TYPE type, bool value) {
@@ -108,7 +85,6 @@ void Attributes::SetUlong(CK_ATTRIBUTE_TYPE type, CK_ULONG value) { Set(type, By
 void Attributes::Remove(CK_ATTRIBUTE_TYPE type) {
   const auto item = Position(items_, type);
   if (item == items_.end() || item->type != type) return;
-  Wipe(item->value);
   items_.erase(item);
 }
 
@@ -118,7 +94,7 @@ void Attributes::Merge(const Attributes& other) {
 
 bool Attributes::Matches(std::span<const CK_ATTRIBUTE> wanted) const {
   return std::all_of(wanted.begin(), wanted.end(), [this](const CK_ATTRIBUTE& given) {
-    const Bytes* value = Find(given.type);
+    const ShortBytes* value = Find(given.type);
     return value != nullptr && SameValue(given, *value);
   });
 }

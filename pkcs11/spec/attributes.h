@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "common/bytes.h"
+#include "common/short_bytes.h"
 #include "pkcs11/spec/error.h"
 #include "pkcs11/spec/template_codec.h"
 
@@ -19,27 +20,20 @@ namespace cmkd::spec {
 
 struct Attribute {
   CK_ATTRIBUTE_TYPE type;
-  Bytes value;
+  ShortBytes value;
   bool operator==(const Attribute&) const = default;
 };
 
 // Not synchronised: one thread at a time for a value that changes. Values are wiped when they go, since some are keys.
 class Attributes {
  public:
-  Attributes() = default;
-  Attributes(const Attributes&) = default;
-  Attributes(Attributes&&) noexcept = default;
-  Attributes& operator=(const Attributes& other);
-  Attributes& operator=(Attributes&& other) noexcept;
-  ~Attributes() { WipeValues(); }
-
   // The attributes of a template in the form C gives it. The last one of a type wins: judge the template with
   // CheckTemplate() first. Errors: those of EncodeTemplate() for nested templates, CKR_ATTRIBUTE_VALUE_INVALID for NULL
   // with a length.
   static Fallible<Attributes> From(std::span<const CK_ATTRIBUTE> attributes);
 
   // The value, or nullptr. Good until the set changes.
-  const Bytes* Find(CK_ATTRIBUTE_TYPE type) const;
+  const ShortBytes* Find(CK_ATTRIBUTE_TYPE type) const;
   bool Has(CK_ATTRIBUTE_TYPE type) const { return Find(type) != nullptr; }
 
   // The value as what it should be; the fallback when it is absent or has another length.
@@ -54,6 +48,11 @@ class Attributes {
   void SetUlong(CK_ATTRIBUTE_TYPE type, CK_ULONG value);
   void SetText(CK_ATTRIBUTE_TYPE type, std::string_view value) { Set(type, AsBytes(value)); }
   void Remove(CK_ATTRIBUTE_TYPE type);
+  // Removes every attribute whose type `condition` says; one pass.
+  template <class Condition>
+  void RemoveIf(Condition condition) {
+    std::erase_if(items_, [&](const Attribute& item) { return condition(item.type); });
+  }
   // Takes over every attribute of `other`.
   void Merge(const Attributes& other);
 
@@ -72,7 +71,6 @@ class Attributes {
   class CTemplate ToTemplate() const;
 
  private:
-  void WipeValues();
   std::vector<Attribute> items_;
 };
 

@@ -99,14 +99,15 @@ const Curve* FirstCurve(Predicate predicate) {
 }
 
 std::optional<std::size_t> SecretBits(const Attributes& key) {
-  if (const Bytes* value = key.Find(CKA_VALUE); value != nullptr && !value->empty()) return value->size() * 8;
+  if (const ShortBytes* value = key.Find(CKA_VALUE); value != nullptr && !value->empty()) return value->size() * 8;
   const std::optional<CK_ULONG> bytes = key.Ulong(CKA_VALUE_LEN);
   if (!bytes || *bytes > std::size_t{1} << 32) return std::nullopt;
   return *bytes * 8;
 }
 
 std::optional<std::size_t> RsaBits(const Attributes& key) {
-  if (const Bytes* modulus = key.Find(CKA_MODULUS); modulus != nullptr && !modulus->empty()) return BitLength(*modulus);
+  if (const ShortBytes* modulus = key.Find(CKA_MODULUS); modulus != nullptr && !modulus->empty())
+    return BitLength(*modulus);
   return key.Ulong(CKA_MODULUS_BITS);
 }
 

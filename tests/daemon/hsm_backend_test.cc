@@ -237,6 +237,36 @@ TEST_P(BackendTest, AWrappedKeyComesBackTheSame) {
   EXPECT_TRUE(Equal(*bench_->Fingerprint(key), *bench_->Fingerprint(again)));
 }
 
+// A data key: it is there under the name that comes with it, and is the same key when it has been loaded anew.
+TEST_P(BackendTest, AKeyThatStaysLoadedIsTheOneThatIsWrapped) {
+  const TestKey wrapping = bench_->Aes();
+  ASSERT_GOOD(bench_->Fingerprint(wrapping));
+  const std::size_t before = CachedKeys();
+  WrappingKey under = bench_->under();
+  under.stays_loaded = true;
+  auto made = backend_->GenerateKey(Plain(CKM_AES_KEY_GEN), CKK_AES, 32, under);
+  ASSERT_GOOD(made);
+  ASSERT_EQ(made->loaded_as.has_value(), wraps());
+  if (!wraps()) return;
+  EXPECT_EQ(CachedKeys(), before + 1);
+  const Id16 loaded_as = *made->loaded_as;
+  TestKey key = bench_->Keep(CKO_SECRET_KEY, CKK_AES, std::move(*made), true);
+  key.name = {};
+  key.name.id = loaded_as;
+  const auto wrap = [&] {
+    return backend_->WrapKey(Plain(CKM_AES_KEY_WRAP), wrapping.name, wrapping.material, key.name, key.material);
+  };
+  const auto wrapped = wrap();
+  ASSERT_GOOD(wrapped);
+  EXPECT_EQ(CachedKeys(), before + 1) << "it was loaded a second time";
+  backend_->Forget(key.name);
+  EXPECT_EQ(CachedKeys(), before);
+  const auto again = wrap();
+  ASSERT_GOOD(again);
+  EXPECT_EQ(*again, *wrapped);
+  backend_->Forget(key.name);
+}
+
 TEST_P(BackendTest, AKeyThatIsNotExtractableIsNotWrappedForOthers) {
   if (Lacks(CKM_AES_KEY_WRAP)) return;
   const TestKey wrapping = bench_->Aes();
