@@ -140,8 +140,8 @@ void AddOtpDefaults(Attributes& key) {
 }
 
 void KeepOtpCounter(const Attributes& stored, Attributes& key) {
-  const Bytes* counter = stored.Find(CKA_OTP_COUNTER);
-  if (counter != nullptr) key.Set(CKA_OTP_COUNTER, Bytes(*counter));
+  const ShortBytes* counter = stored.Find(CKA_OTP_COUNTER);
+  if (counter != nullptr) key.Set(CKA_OTP_COUNTER, *counter);
 }
 
 // ---- Parameters

@@ -249,7 +249,7 @@ TEST_P(BackendTest, AKeyThatStaysLoadedIsTheOneThatIsWrapped) {
   ASSERT_EQ(made->loaded_as.has_value(), wraps());
   if (!wraps()) return;
   EXPECT_EQ(CachedKeys(), before + 1);
-  const Id16 loaded_as = *made->loaded_as;
+  const auto loaded_as = *made->loaded_as;
   TestKey key = bench_->Keep(CKO_SECRET_KEY, CKK_AES, std::move(*made), true);
   key.name = {};
   key.name.id = loaded_as;

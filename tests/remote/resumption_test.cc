@@ -17,7 +17,9 @@ void Keep(Resumption& resumption, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE ha
   w.U64(handle);
   w.Blob(Bytes(bytes, 1));
   wire::Reader r(buffer.view());
-  ASSERT_TRUE(resumption.ReadTrailers(r));
+  bool otp = false;
+  ASSERT_TRUE(resumption.ReadTrailers(r, otp));
+  EXPECT_FALSE(otp);
 }
 
 struct Read {
