@@ -240,7 +240,9 @@ Status CheckMaterial(const Object& object, std::span<const CK_ATTRIBUTE> given) 
     computed.Set(type, *value);
     Wipe(*value);
   };
-  for (const CK_ATTRIBUTE_TYPE type : {CKA_CLASS, CKA_KEY_TYPE, CKA_EC_PARAMS}) add(type);
+  computed.SetUlong(CKA_CLASS, object.object_class());
+  computed.SetUlong(CKA_KEY_TYPE, object.key()->type());
+  if (object.key()->curve() != nullptr) add(CKA_EC_PARAMS);
   for (const CK_ATTRIBUTE& attribute : given) {
     if (IsPart(attribute.type) || IsComputed(attribute.type)) add(attribute.type);
   }

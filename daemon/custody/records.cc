@@ -31,6 +31,23 @@ template <class Key, class Value, class Load>
 Fallible<std::shared_ptr<const Value>> Records::Get(Cache<Key, Value>& cache, const Key& key, Load load) const {
   // The generation is read before the record: a record read later can only be newer than the number it is kept under.
   const std::uint64_t generation = store_.Generation();
+  // Calls come in rows about the same key and token; what this thread saw last needs no lock.
+  struct Seen {
+    std::uint64_t records = 0;
+    std::uint64_t generation = 0;
+    Key key{};
+    std::shared_ptr<const Value> value;
+  };
+  thread_local Seen seen;
+  if (seen.records == number_ && seen.generation == generation && seen.key == key) return seen.value;
+  ASSIGN_OR_RETURN(std::shared_ptr<const Value> value, GetShared(cache, generation, key, load));
+  seen = {number_, generation, key, value};
+  return value;
+}
+
+template <class Key, class Value, class Load>
+Fallible<std::shared_ptr<const Value>> Records::GetShared(Cache<Key, Value>& cache, std::uint64_t generation,
+                                                          const Key& key, Load load) const {
   {
     const std::lock_guard lock(cache.mutex);
     if (cache.generation != generation) {

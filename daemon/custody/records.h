@@ -2,6 +2,7 @@
 // (DESIGN section 3, "One trip"). What a disable has answered is therefore seen by the next look of every process.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <unordered_map>
@@ -46,9 +47,15 @@ class Records {
   };
   template <class Key, class Value, class Load>
   Fallible<std::shared_ptr<const Value>> Get(Cache<Key, Value>& cache, const Key& key, Load load) const;
+  template <class Key, class Value, class Load>
+  Fallible<std::shared_ptr<const Value>> GetShared(Cache<Key, Value>& cache, std::uint64_t generation, const Key& key,
+                                                   Load load) const;
   Fallible<std::shared_ptr<const Tokens>> ReadTokens() const;
 
+  static inline std::atomic<std::uint64_t> last_number_{0};
+
   const store::Store& store_;
+  const std::uint64_t number_ = ++last_number_;  // an address may be another's later
   mutable Cache<CK_OBJECT_HANDLE, Object> objects_;
   mutable Cache<cmk::CmkId, cmk::Cmk> cmks_;
   mutable Cache<int, Tokens> tokens_;
