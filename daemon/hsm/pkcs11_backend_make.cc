@@ -228,11 +228,17 @@ Status Pkcs11Backend::KeepResident(CK_OBJECT_CLASS object_class,
                                    cmk::Material& material) {
   const Id16 id = RandomId();
   bool again = false;
-  const Status status = Attempt([&](Session& session) -> Status {
+  const auto once = [&](Session& session) -> Status {
     if (std::exchange(again, true)) {
       RETURN_IF_ERROR(link_.device().DestroyById(session.session(), object_class, id));
     }
     return resident(session, id);
+  };
+  const Status status = Attempt([&](Session& session) -> Status {
+    Status first = once(session);
+    // This code says nothing of the call. SoftHSM 2.6.1 was seen to give it for a good key on a busy machine: it is
+    // asked a second time, when what the first may have left is gone.
+    return !first.ok() && first.error().rv == CKR_GENERAL_ERROR ? once(session) : first;
   });
   if (!status.ok()) {
     DestroyLater(object_class, id);
