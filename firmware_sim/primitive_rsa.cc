@@ -91,9 +91,12 @@ class RsaSignature final : public PublicKeySignature {
   Status VerifyMessage(ByteView message, ByteView signature) override {
     if (signature.size() != modulus_bytes_) return Fail(CKR_SIGNATURE_LEN_RANGE, "not the length of the modulus");
     RETURN_IF_ERROR(CheckLength(message, CKR_DATA_LEN_RANGE));
-    const Bytes padded = PadRaw(message);
-    const ByteView input = padding_.recipe == Recipe::kRsaX509 ? ByteView(padded) : HashOf(message);
-    ASSIGN_OR_RETURN(const auto context, BorrowRsa(key_, PaddingOf(message), true));
+    // The library finds no signature of nothing right: the whole block is compared instead.
+    const bool nothing = padding_.recipe == Recipe::kRsaPkcs && padding_.digest == 0 && message.empty();
+    const Bytes padded = nothing ? EmptyBlock() : PadRaw(message);
+    const ByteView input = nothing || padding_.recipe == Recipe::kRsaX509 ? ByteView(padded) : HashOf(message);
+    const RsaPadding padding = nothing ? RsaPadding{.recipe = Recipe::kRsaX509} : PaddingOf(message);
+    ASSIGN_OR_RETURN(const auto context, BorrowRsa(key_, padding, true));
     if (EVP_PKEY_verify(context.get(), signature.data(), signature.size(), input.data(), input.size()) != 1) {
       return LibraryRefusal(CKR_SIGNATURE_INVALID, "RSA");
     }
@@ -119,6 +122,14 @@ class RsaSignature final : public PublicKeySignature {
     RsaPadding padding = padding_;
     if (IsNumberedHash() && !message.empty()) padding.digest = X931Digest(message.back());
     return padding;
+  }
+  // The padding of PKCS #1 v1.5 around no data: 00 01 FF … FF 00.
+  Bytes EmptyBlock() const {
+    Bytes block(modulus_bytes_, 0xFF);
+    block[0] = 0;
+    block[1] = 1;
+    block.back() = 0;
+    return block;
   }
   // CKM_RSA_X_509 takes the data as a number: zeros in front (PKCS#11 3.2 section 6.1.8).
   Bytes PadRaw(ByteView message) const {

@@ -69,7 +69,8 @@ bool IsAesLength(CK_ULONG bytes) { return bytes == 16 || bytes == 24 || bytes ==
 
 // Mechanisms whose output does not say how long the key in it is; only these want CKA_VALUE_LEN (3.2, "C_UnwrapKey").
 bool NeedsLength(CK_MECHANISM_TYPE mechanism) {
-  return mechanism == CKM_RSA_X_509 || mechanism == CKM_AES_ECB || mechanism == CKM_AES_CBC;
+  return mechanism == CKM_RSA_X_509 || mechanism == CKM_AES_ECB || mechanism == CKM_AES_CBC ||
+         mechanism == CKM_AES_KEY_WRAP;
 }
 
 }  // namespace

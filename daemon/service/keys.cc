@@ -76,9 +76,15 @@ Fallible<Second> FindSecond(Invocation& invocation, const spec::MechanismRow& ro
   return second;
 }
 
-// Only what comes out of unpadded blocks does not say how long it is; anything else is as long as it is, and a template
-// that says otherwise is refused (CheckAgainstMaterial), so that no key is cut.
-CK_ULONG LengthToUnwrap(const spec::MechanismRow& row, CK_ULONG value_bytes) {
+// Only what comes out of unpadded blocks does not say how long it is, and what AES key wrap has added zeros to, up to
+// seven (3.2, "CKM_AES_KEY_WRAP"); anything else is as long as it is, and a template that says otherwise is refused
+// (CheckClaims), so that no key is cut.
+CK_ULONG LengthToUnwrap(const spec::MechanismRow& row, std::size_t wrapped_bytes, CK_ULONG value_bytes) {
+  if (row.output == spec::OutputRule::kKeyWrap) {
+    const bool padded =
+        value_bytes < wrapped_bytes && value_bytes % 8 != 0 && value_bytes / 8 * 8 + 16 == wrapped_bytes;
+    return padded ? value_bytes : 0;
+  }
   const bool unpadded = row.recipe == spec::Recipe::kRsaX509 || row.output == spec::OutputRule::kSameLength;
   return unpadded ? value_bytes : 0;
 }
@@ -146,6 +152,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GenerateKey>& call) {
   on_device.mechanism = MechanismOnDevice(*backend, *row).value_or(mechanism.mechanism);
   ASSIGN_OR_RETURN(Made made,
                    backend->GenerateKey(on_device, type, attributes.Ulong(CKA_VALUE_LEN).value_or(0), under));
+  RETURN_IF_ERROR(CheckClaims(given, attributes, made.computed));
   ASSIGN_OR_RETURN(*call.key.value, KeepKey(invocation, std::move(attributes), std::move(made), cmk::Origin::kLocal));
   invocation.audit.object_handle = *call.key.value;
   return {};
@@ -236,8 +243,9 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_UnwrapKey>& call) {
       invocation, opening, call.attributes.view(),
       [&](Backend& backend, const Candidate& with, CK_OBJECT_CLASS object_class, CK_KEY_TYPE type, CK_ULONG value_bytes,
           const WrappingKey& under) {
+        const CK_ULONG length = LengthToUnwrap(*opening.row, call.input.view().size(), value_bytes);
         return UnwrapWithRsaHere(invocation, backend, *opening.row, mechanism, *opening.key, with, call.input.view(),
-                                 object_class, type, LengthToUnwrap(*opening.row, value_bytes), under);
+                                 object_class, type, length, under);
       },
       *call.key.value);
 }
@@ -305,6 +313,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_DeriveKey>& call) {
   if (takes_apart && base->attributes.Bool(CKA_SENSITIVE) && made.computed.Ulong(CKA_VALUE_LEN).value_or(0) < 14) {
     return Fail(CKR_KEY_SIZE_RANGE, "so few bytes of a sensitive key are found by trying");
   }
+  RETURN_IF_ERROR(CheckClaims(merged, attributes, made.computed));
   ASSIGN_OR_RETURN(*call.key.value, KeepKey(invocation, std::move(attributes), std::move(made), cmk::Origin::kDerived));
   return {};
 }

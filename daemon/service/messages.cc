@@ -6,6 +6,7 @@
 #include "common/limits.h"
 #include "daemon/crypto/random.h"
 #include "daemon/service/handlers.h"
+#include "daemon/service/operation_device.h"
 #include "daemon/service/operation_run.h"
 #include "pkcs11/spec/mechanism_parameters.h"
 #include "pkcs11/spec/message_parameter.h"
@@ -79,7 +80,7 @@ Status RunAead(Invocation& invocation, Operation& message, const MessageParamete
   const bool encrypting = message.kind == OperationKind::kEncrypt;
   const std::size_t in_bytes = input.size() + (encrypting ? 0 : tag.size());
   const std::size_t out_bytes = input.size() + (encrypting ? tag.size() : 0);
-  CK_BYTE_PTR in = const_cast<CK_BYTE_PTR>(input.data());
+  CK_BYTE_PTR in = Mutable(input);
   if (!encrypting) {
     in = invocation.arena.Allocate(in_bytes);
     if (!input.empty()) std::memcpy(in, input.data(), input.size());

@@ -52,6 +52,12 @@ Fallible<CK_OBJECT_HANDLE> KeepInSession(Invocation& invocation, spec::Attribute
   return kept->handle;
 }
 
+// A template prevents the check value by giving it empty (3.2, "Secret key objects").
+bool WantsNoCheckValue(const spec::Attributes& attributes) {
+  const auto* value = attributes.Find(CKA_CHECK_VALUE);
+  return value != nullptr && value->empty();
+}
+
 Fallible<std::vector<CK_OBJECT_HANDLE>> Store(Invocation& invocation, NewObjects objects) {
   invocation.changed = true;
   invocation.audit_text = objects.objects.front().Text(CKA_LABEL);
@@ -139,9 +145,20 @@ void RemoveSecretParts(spec::Attributes& attributes) {
   for (const CK_ATTRIBUTE_TYPE type : secret) attributes.Remove(type);
 }
 
-void HideCheckValue(spec::Attributes& attributes) {
+bool ShowsCheckValue(const spec::Attributes& attributes) {
   const bool works = attributes.Bool(CKA_ENCRYPT) || attributes.Bool(CKA_DECRYPT);
-  if (attributes.Ulong(CKA_KEY_TYPE) == CKK_AES && works) attributes.Set(CKA_CHECK_VALUE, {});
+  return attributes.Ulong(CKA_KEY_TYPE) != CKK_AES || !works;
+}
+
+void HideCheckValue(spec::Attributes& attributes) {
+  if (!ShowsCheckValue(attributes)) attributes.Set(CKA_CHECK_VALUE, {});
+}
+
+Status CheckClaims(std::span<const CK_ATTRIBUTE> given, const spec::Attributes& key, spec::Attributes& computed) {
+  if (!ShowsCheckValue(key)) computed.Remove(CKA_CHECK_VALUE);
+  const CK_ULONG none = CK_UNAVAILABLE_INFORMATION;
+  return spec::CheckAgainstMaterial(
+      given, {key.Ulong(CKA_CLASS).value_or(none), key.Ulong(CKA_KEY_TYPE).value_or(none)}, computed);
 }
 
 Status CheckNewObject(const Invocation& invocation, const store::TokenRecord& token, const spec::Attributes& attributes,
@@ -186,6 +203,7 @@ Fallible<CK_OBJECT_HANDLE> Keep(Invocation& invocation, spec::Attributes attribu
 Fallible<CK_OBJECT_HANDLE> KeepKey(Invocation& invocation, spec::Attributes attributes, Made made, cmk::Origin origin) {
   RemoveSecretParts(attributes);
   RemoveSecretParts(made.computed);
+  if (WantsNoCheckValue(attributes)) made.computed.Remove(CKA_CHECK_VALUE);
   attributes.Merge(made.computed);
   HideCheckValue(attributes);
   if (!IsTokenObject(attributes)) return KeepInSession(invocation, std::move(attributes), std::move(made));

@@ -3,6 +3,7 @@
 
 #include "daemon/crypto/ec_point.h"
 #include "daemon/crypto/weak_rsa.h"
+#include "daemon/hsm/public_key_info.h"
 #include "daemon/service/built_in_objects.h"
 #include "daemon/service/handlers.h"
 #include "daemon/service/key_role.h"
@@ -31,6 +32,18 @@ bool IsSecretClass(CK_OBJECT_CLASS object_class) {
   return spec::IsSecretKeyClass(object_class) || object_class == CKO_PRIVATE_KEY;
 }
 
+// A public key's CKA_PUBLIC_KEY_INFO is derived from the key (3.2, "Public key objects"); what is claimed must be it.
+Status AddPublicKeyInfo(std::span<const CK_ATTRIBUTE> given, const spec::ObjectKind& kind,
+                        spec::Attributes& attributes) {
+  if (kind.object_class != CKO_PUBLIC_KEY) return {};
+  spec::Attributes computed;
+  const Bytes info = PublicKeyInfo(kind.key_type, attributes);
+  if (info.empty()) return {};
+  computed.Set(CKA_PUBLIC_KEY_INFO, info);
+  attributes.Set(CKA_PUBLIC_KEY_INFO, info);
+  return spec::CheckAgainstMaterial(given, kind, computed);
+}
+
 }  // namespace
 
 Status Handle(Invocation& invocation, spec::Call<CallId::C_CreateObject>& call) {
@@ -51,6 +64,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_CreateObject>& call) 
     return Fail(CKR_ATTRIBUTE_VALUE_INVALID, "CKA_EC_POINT is no point of the curve");
   }
   if (!IsSecretClass(kind.object_class)) {
+    RETURN_IF_ERROR(AddPublicKeyInfo(call.attributes.view(), kind, attributes));
     ASSIGN_OR_RETURN(*call.object.value, Keep(invocation, std::move(attributes)));
     return {};
   }

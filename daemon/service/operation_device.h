@@ -31,7 +31,11 @@ const KindRow& RowOf(spec::OperationKind kind);
 
 bool IsVerification(const Operation& operation);
 
-inline CK_BYTE_PTR Mutable(ByteView bytes) { return const_cast<CK_BYTE_PTR>(bytes.data()); }
+// Never NULL, which SoftHSM refuses even where there is nothing to point at.
+inline CK_BYTE_PTR Mutable(ByteView bytes) {
+  static CK_BYTE nothing = 0;
+  return bytes.data() == nullptr ? &nothing : const_cast<CK_BYTE_PTR>(bytes.data());
+}
 
 // Refuses when the key may not be seen any more: it may have been hidden or taken away since Init; what counts is now.
 Status CheckStillThere(const Invocation& invocation, const Operation& operation);

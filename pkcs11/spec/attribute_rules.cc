@@ -243,6 +243,10 @@ Status CheckChange(const TemplateContext& context, const AttributeRow& row, cons
   const bool trusted = context.object_class == CKO_CERTIFICATE && context.current->Bool(CKA_TRUSTED);
   if (trusted && !context.so) return Refuse(CKR_ATTRIBUTE_READ_ONLY, row, "belongs to a trusted certificate");
   if (!MayChange(context, row)) return Refuse(CKR_ATTRIBUTE_READ_ONLY, row, "cannot be changed");
+  // 3.2, "Private key objects": what says the key's public half is verified, and the value is what it was.
+  if (row.type == CKA_PUBLIC_KEY_INFO && (value == nullptr || !SameValue(attribute, *value))) {
+    return Refuse(CKR_ATTRIBUTE_VALUE_INVALID, row, "does not fit the key");
+  }
   if (row.type == CKA_CHECK_VALUE && attribute.ulValueLen != 0) {
     return Refuse(CKR_ATTRIBUTE_READ_ONLY, row, "can only be taken away");
   }
@@ -409,19 +413,9 @@ Status CheckTemplate(const TemplateContext& context, Template attributes) {
   return CheckTogether(context, attributes);
 }
 
-Status CheckAgainstMaterial(Template given, const Attributes& computed) {
-  // A device does not say again what it was told to make.
-  const auto number = [&](CK_ATTRIBUTE_TYPE type) {
-    if (const auto made = computed.Ulong(type)) return *made;
-    const CK_ATTRIBUTE* told = Find(given, type);
-    CK_ULONG value = CK_UNAVAILABLE_INFORMATION;
-    if (told != nullptr && told->ulValueLen == sizeof value) std::memcpy(&value, told->pValue, sizeof value);
-    return value;
-  };
-  const CK_OBJECT_CLASS object_class = number(CKA_CLASS);
-  const CK_KEY_TYPE key_type = number(CKA_KEY_TYPE);
+Status CheckAgainstMaterial(Template given, const ObjectKind& kind, const Attributes& computed) {
   for (const CK_ATTRIBUTE& attribute : given) {
-    const AttributeRow* row = FindAttribute(attribute.type, object_class, key_type);
+    const AttributeRow* row = FindAttribute(attribute.type, kind.object_class, kind.key_type);
     if (row == nullptr || !HasRule(*row, kMustFitMaterial) || attribute.ulValueLen == 0) continue;
     const ShortBytes* value = computed.Find(attribute.type);
     if (value == nullptr || SameValue(attribute, *value)) continue;
@@ -431,6 +425,18 @@ Status CheckAgainstMaterial(Template given, const Attributes& computed) {
     return Refuse(CKR_ATTRIBUTE_VALUE_INVALID, *row, "does not fit the key");
   }
   return {};
+}
+
+Status CheckAgainstMaterial(Template given, const Attributes& computed) {
+  // A device does not say again what it was told to make.
+  const auto number = [&](CK_ATTRIBUTE_TYPE type) {
+    if (const auto made = computed.Ulong(type)) return *made;
+    const CK_ATTRIBUTE* told = Find(given, type);
+    CK_ULONG value = CK_UNAVAILABLE_INFORMATION;
+    if (told != nullptr && told->ulValueLen == sizeof value) std::memcpy(&value, told->pValue, sizeof value);
+    return value;
+  };
+  return CheckAgainstMaterial(given, {number(CKA_CLASS), number(CKA_KEY_TYPE)}, computed);
 }
 
 bool MayReveal(const Attributes& object, CK_ATTRIBUTE_TYPE type) {

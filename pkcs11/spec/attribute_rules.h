@@ -80,6 +80,8 @@ Attributes JoinSecrecy(const Attributes& first, const Attributes& second);
 
 // Whether what was given of attributes that the token computes (CKA_CHECK_VALUE, CKA_PUBLIC_KEY_INFO, CKA_VALUE_LEN,
 // CKA_EC_POINT of a private key) is what it computed; empty and absent ones fit. Errors: CKR_ATTRIBUTE_VALUE_INVALID.
+Status CheckAgainstMaterial(std::span<const CK_ATTRIBUTE> given, const ObjectKind& kind, const Attributes& computed);
+// The same with class and type as the object or the template says them.
 Status CheckAgainstMaterial(std::span<const CK_ATTRIBUTE> given, const Attributes& computed);
 
 // Whether an object's attribute may be shown: false only for secret parts of a sensitive or unextractable key (footnote

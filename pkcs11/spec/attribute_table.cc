@@ -89,9 +89,9 @@ constexpr std::array kRows = {
   AttributeRow{CMKD_NAMED(EXPONENT_1),                 K::kBigInteger,    kOnPrivateKey,  kForRsa, D::kAbsent,   kSecretExtra, kClient},
   AttributeRow{CMKD_NAMED(EXPONENT_2),                 K::kBigInteger,    kOnPrivateKey,  kForRsa, D::kAbsent,   kSecretExtra, kClient},
   AttributeRow{CMKD_NAMED(COEFFICIENT),                K::kBigInteger,    kOnPrivateKey,  kForRsa, D::kAbsent,   kSecretExtra, kClient},
-  // Not modifiable here: the standard lets a private key's be set later, which has no use and would need the key to check it.
   AttributeRow{CMKD_NAMED(PUBLIC_KEY_INFO),            K::kBytes,         kOnCertificate, kForAny, D::kEmpty,    kNoRules, kClient},
-  AttributeRow{CMKD_NAMED(PUBLIC_KEY_INFO),            K::kBytes,         kOnKeyPair,     kForAny, D::kComputed, kMustFitMaterial, kClient},
+  AttributeRow{CMKD_NAMED(PUBLIC_KEY_INFO),            K::kBytes,         kOnPublicKey,   kForAny, D::kComputed, kMustFitMaterial, kClient},
+  AttributeRow{CMKD_NAMED(PUBLIC_KEY_INFO),            K::kBytes,         kOnPrivateKey,  kForAny, D::kComputed, kMustFitMaterial | kModifiable, kClient},
   // The standard forbids it on create; programs send it with CKA_VALUE, and it does no harm when it fits.
   AttributeRow{CMKD_NAMED(PRIME),                      K::kBigInteger,    kOnPublicKey, kForDiscreteLog, D::kComputed, kRequiredOnCreate | kRequiredOnGenerate, kClient},
   AttributeRow{CMKD_NAMED(PRIME),                      K::kBigInteger,    kOnDomain,      kForDiscreteLog, D::kComputed, kRequiredOnCreate | kForbiddenOnGenerate, kClient},

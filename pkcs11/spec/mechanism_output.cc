@@ -104,7 +104,9 @@ std::optional<std::size_t> OutputLength(const MechanismRow& row, const CK_MECHAN
       const std::size_t tag_bytes = TagBytes(row, mechanism);
       return encrypting ? input_bytes + tag_bytes : Less(input_bytes, tag_bytes);
     }
-    case OutputRule::kKeyWrap:  // keys of other lengths are padded with zeros, so both round up
+    case OutputRule::kKeyWrap:  // keys of other lengths are padded with zeros, to two semiblocks at least
+      return encrypting ? std::max(RoundUp(input_bytes, kSemiblockBytes), 2 * kSemiblockBytes) + kSemiblockBytes
+                        : Less(input_bytes, kSemiblockBytes);
     case OutputRule::kKeyWrapPad:
       return encrypting ? RoundUp(input_bytes, kSemiblockBytes) + kSemiblockBytes : Less(input_bytes, kSemiblockBytes);
     case OutputRule::kKeyWrapPkcs7:

@@ -69,6 +69,7 @@ CK_RV ExpectedWhenSetting(const Case& c) {
   if (!HasRule(c.row, kModifiable)) return CKR_ATTRIBUTE_READ_ONLY;
   if (c.profile == Profile::kManaged && IsUsageFlag(c.row)) return CKR_ATTRIBUTE_READ_ONLY;
   if (c.row.type == CKA_CHECK_VALUE) return CKR_ATTRIBUTE_READ_ONLY;
+  if (c.row.type == CKA_PUBLIC_KEY_INFO) return CKR_ATTRIBUTE_VALUE_INVALID;  // the object has none
   if (HasRule(c.row, kLatchesTrue) && c.current == true && c.asked == false) return CKR_ATTRIBUTE_READ_ONLY;
   if (HasRule(c.row, kLatchesFalse) && c.current == false && c.asked == true) return CKR_ATTRIBUTE_READ_ONLY;
   return CKR_OK;
@@ -80,6 +81,7 @@ CK_RV ExpectedWhenCopying(const Case& c, bool same) {
   if (c.row.type == CKA_TRUSTED) return c.so ? CKR_OK : CKR_ATTRIBUTE_READ_ONLY;
   if (!HasRule(c.row, kModifiable | kChangeableOnCopy)) return CKR_ATTRIBUTE_READ_ONLY;
   if (c.row.type == CKA_CHECK_VALUE) return CKR_ATTRIBUTE_READ_ONLY;
+  if (c.row.type == CKA_PUBLIC_KEY_INFO) return CKR_ATTRIBUTE_VALUE_INVALID;
   if (HasRule(c.row, kLatchesTrue) && c.current == true) return CKR_ATTRIBUTE_READ_ONLY;
   if (HasRule(c.row, kLatchesFalse) && c.current == false) return CKR_ATTRIBUTE_READ_ONLY;
   if (c.row.type == CKA_PRIVATE && c.current == true) return CKR_TEMPLATE_INCONSISTENT;

@@ -42,6 +42,7 @@ TEST(OutputLength, OfGcmCountsTheTagOfTheParameter) {
 
 TEST(OutputLength, OfKeyWrapIsOneSemiblockMore) {
   EXPECT_EQ(Length(CKM_AES_KEY_WRAP, 256, 32, kEncrypting), 40u);
+  EXPECT_EQ(Length(CKM_AES_KEY_WRAP, 256, 1, kEncrypting), 24u);
   EXPECT_EQ(Length(CKM_AES_KEY_WRAP, 256, 40, kDecrypting), 32u);
   EXPECT_EQ(Length(CKM_AES_KEY_WRAP_KWP, 256, 20, kEncrypting), 32u);
   EXPECT_EQ(Length(CKM_AES_KEY_WRAP_KWP, 256, 1, kEncrypting), 16u);
