@@ -13,6 +13,7 @@
 #include "pkcs11/wire/socket.h"
 #include "tests/attacks/cases.h"
 #include "tests/attacks/children.h"
+#include "tests/attacks/lane_race.h"
 
 namespace cmkd::attacks {
 namespace {
@@ -200,11 +201,6 @@ void F04(Bench&, Trial& trial) {
   trial.Held("programs survive nine kinds of hostile daemon");
 }
 
-void F05(Bench&, Trial& trial) {
-  trial.NotApplicable(
-      "no memory is shared with a client: every frame is copied from the socket before it is looked at");
-}
-
 void F06(Bench& bench, Trial& trial) {
   if (SocketPath().empty()) return trial.NotApplicable("there is no daemon");
   std::vector<wire::Socket> held;
@@ -244,7 +240,7 @@ constexpr Case kCases[] = {
     {"F02", "gives parameters whose lengths lie", F02, nullptr, true},
     {"F03", "uses operations up by asking for lengths", F03},
     {"F04", "answers programs as a hostile daemon", F04},
-    {"F05", "changes shared memory after the check", F05, "no call reaches a lane's memory"},
+    {"F05", "changes shared memory after the check", RaceForTheLane, nullptr, true},
     {"F06", "sends broken, slow and endless frames", F06},
 };
 
