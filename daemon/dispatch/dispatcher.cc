@@ -11,6 +11,7 @@
 #include "daemon/system/log.h"
 #include "pkcs11/spec/listed_returns.h"
 #include "pkcs11/spec/return_values.h"
+#include "pkcs11/wire/bulk.h"
 #include "pkcs11/wire/codec.h"
 
 namespace cmkd::daemon {
@@ -20,9 +21,8 @@ namespace {
 using spec::CallId;
 using spec::Gate;
 
-// Where C_Encrypt and C_Decrypt write a long output: into the answer itself, behind the return value and the length
-// that wire::EncodeResults would put there. Zeroed first: a device that answers without having written gives nothing
-// away.
+// Where bulk calls write a long output: into the answer itself, behind the head of an output. Zeroed first: a device
+// that answers without having written gives nothing away.
 class OutputInPlace {
  public:
   OutputInPlace(wire::Buffer& response, wire::Arena& arena) : response_(response), arena_(arena) {}
@@ -38,22 +38,19 @@ class OutputInPlace {
       response_.Shrink(begin_);
       return false;
     }
-    const std::uint64_t length = *output.length;
-    std::memcpy(response_.data() + begin_ + sizeof(std::uint64_t), &length, sizeof length);
-    response_.Shrink(response_.size() - (bytes_ - length));
+    const wire::OutputHead head{CKR_OK, *output.length};
+    head.Rewrite({response_.data() + begin_, wire::OutputHead::kBytes});
+    response_.Shrink(response_.size() - (bytes_ - head.length));
     return true;
   }
 
  private:
-  static constexpr std::size_t kLong = std::size_t{64} << 10;
-
   CK_BYTE_PTR Make(std::size_t bytes) {
-    if (bytes < kLong) return arena_.Allocate(bytes);
+    if (bytes < wire::kBulkBytesMin) return arena_.Allocate(bytes);
     begin_ = response_.size();
     bytes_ = bytes;
     wire::Writer writer(response_);
-    writer.U64(CKR_OK);
-    writer.U64(bytes);
+    wire::OutputHead{CKR_OK, bytes}.Write(writer);
     made_ = response_.Extend(bytes);
     Wipe({made_, bytes});
     return made_;
@@ -65,9 +62,6 @@ class OutputInPlace {
   std::size_t bytes_ = 0;
   CK_BYTE_PTR made_ = nullptr;
 };
-
-template <CallId id>
-inline constexpr bool kWritesInPlace = id == CallId::C_Encrypt || id == CallId::C_Decrypt;
 
 class ClientConversation final : public Conversation {
  public:
@@ -166,7 +160,7 @@ Status ClientConversation::Run(Invocation& invocation, spec::Call<id>& call, Out
   wire::Reader reader(invocation.payload);
   if (const CK_RV rv = wire::DecodeCall(reader, arena_, call); rv != CKR_OK)
     return Fail(rv, "the request cannot be read");
-  if constexpr (kWritesInPlace<id>) in_place.OfferTo(call.output);
+  if constexpr (wire::IsBulk(id)) in_place.OfferTo(call.output);
   if (const CK_RV rv = CheckArgumentsOf(call); rv != CKR_OK) return Fail(rv, "a parameter is missing");
   if (!daemon_.audit.Healthy() && id != CallId::Hello && id != CallId::Admin) {
     return Fail(CKR_FUNCTION_FAILED, "the audit log cannot be written", spec::kAuditBlocked);
@@ -234,7 +228,7 @@ bool ClientConversation::Serve(const wire::FrameHeader& header, ByteView payload
     }
     if (!Record(invocation, row, rv, detail)) rv = CKR_FUNCTION_FAILED;
     bool encoded = false;
-    if constexpr (kWritesInPlace<id>) encoded = in_place.Settle(call.output, rv);
+    if constexpr (wire::IsBulk(id)) encoded = in_place.Settle(call.output, rv);
     wire::Writer writer(response);
     if (!encoded) {
       writer.U64(rv);

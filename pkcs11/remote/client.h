@@ -16,6 +16,7 @@
 #include "pkcs11/remote/resumption.h"
 #include "pkcs11/spec/calls.h"
 #include "pkcs11/spec/otp.h"
+#include "pkcs11/wire/bulk.h"
 #include "pkcs11/wire/codec.h"
 
 namespace cmkd::remote {
@@ -100,40 +101,18 @@ class Client {
   std::atomic<std::uint64_t> next_request_{1};
 };
 
-// Calls with one input and one output, either of which may be long: only the application's own memory and the lane hold
-// long ones. (What is fed in parts may be needed for a resumption, and is kept.)
-template <class Call>
-inline constexpr bool kIsBulk = Call::kId == spec::CallId::C_Encrypt || Call::kId == spec::CallId::C_Decrypt;
-// What is shorter travels with the rest.
-inline constexpr std::size_t kBulkBytesMin = std::size_t{64} << 10;
-
-// A call's fields as EncodeCall writes them, but for the bytes of a long input.
-template <class Call>
-void EncodeBeside(wire::Writer& writer, Call& call, Connection& connection) {
-  wire::EncodeRequest(writer, call.session);
-  writer.U32(static_cast<std::uint32_t>(call.input.length));
-  connection.bulk = {call.input.data, call.input.length};
-  connection.bulk_at = writer.size();
-  wire::EncodeRequest(writer, call.output);
-}
-
 // Whether the two have no byte in common. PKCS#11 lets them be the same memory.
 inline bool AreApart(ByteView a, ByteView b) {
   const auto begin = [](ByteView view) { return reinterpret_cast<std::uintptr_t>(view.data()); };
   return begin(a) + a.size() <= begin(b) || begin(b) + b.size() <= begin(a);
 }
 
-// The two numbers in front of a long output, as EncodeResults wrote them: the return value and the length.
-inline constexpr std::size_t kOutputHead = 2 * sizeof(std::uint64_t);
-
 // Room for the output that follows `head`: the application's, if the answer is one that fits there.
 inline MutableBytes RoomForOutput(const spec::BytesOut& output, ByteView head, std::size_t payload_bytes) {
-  wire::Reader reader(head);
-  const CK_RV rv = reader.U64();
-  const std::uint64_t length = reader.U64();
-  const bool fits = reader.AtEnd() && rv == CKR_OK && output.data != nullptr && length <= *output.length &&
-                    length >= kBulkBytesMin / 2 && length <= payload_bytes - head.size();
-  return fits ? MutableBytes{output.data, length} : MutableBytes{};
+  const auto told = wire::OutputHead::Read(head);
+  const bool fits = told && told->rv == CKR_OK && output.data != nullptr && told->length <= *output.length &&
+                    told->length >= wire::kBulkBytesMin / 2 && told->length <= payload_bytes - head.size();
+  return fits ? MutableBytes{output.data, told->length} : MutableBytes{};
 }
 
 // The handle in front of every call that needs a session.
@@ -154,14 +133,14 @@ CK_RV Client::Answer(Call& call) {
   if (const CK_RV rv = Borrow(connection); rv != CKR_OK) return rv;
   wire::BeginFrame(connection->request);
   wire::Writer writer(connection->request);
-  [[maybe_unused]] lane::Landing landing{kOutputHead, nullptr, nullptr};
+  [[maybe_unused]] lane::Landing landing{wire::OutputHead::kBytes, nullptr, nullptr};
   bool beside = false;
-  if constexpr (kIsBulk<Call>) {
-    beside =
-        call.input.data != nullptr && call.input.length >= kBulkBytesMin && call.input.length <= limits::kFrameBytesMax;
+  if constexpr (wire::IsBulk(Call::kId)) {
+    beside = call.input.data != nullptr && call.input.length >= wire::kBulkBytesMin &&
+             call.input.length <= limits::kFrameBytesMax;
     // An answer that breaks off in the middle is asked for again: it must not have been written over the input.
     const ByteView input{call.input.data, call.input.length};
-    if (call.output.data != nullptr && *call.output.length >= kBulkBytesMin &&
+    if (call.output.data != nullptr && *call.output.length >= wire::kBulkBytesMin &&
         AreApart(input, {call.output.data, *call.output.length})) {
       landing.place = [](void* context, ByteView head, std::size_t payload_bytes) {
         return RoomForOutput(static_cast<Call*>(context)->output, head, payload_bytes);
@@ -169,7 +148,10 @@ CK_RV Client::Answer(Call& call) {
       landing.context = &call;
       connection->landing = &landing;
     }
-    if (beside) EncodeBeside(writer, call, *connection);
+    if (beside) {
+      connection->bulk_at = wire::EncodeRequestBeside(writer, call);
+      connection->bulk = input;
+    }
   }
   if (!beside) wire::EncodeCall(writer, call);
   if (writer.overflow() || connection->request.size() + connection->bulk.size() > limits::kFrameBytesMax) {
@@ -185,7 +167,7 @@ CK_RV Client::Answer(Call& call) {
   wire::Reader reader(connection->response.view());
   (void)reader.U64();  // the return value, which Transact has read
   bool decoded = false;
-  if constexpr (kIsBulk<Call>) {
+  if constexpr (wire::IsBulk(Call::kId)) {
     if (landing.landed != 0) {
       *call.output.length = reader.U64();
       decoded = reader.ok() && *call.output.length == landing.landed;
