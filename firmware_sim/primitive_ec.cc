@@ -80,6 +80,8 @@ class EddsaSignature final : public PublicKeySignature {
     }
     return n;
   }
+  // Its nonce is the same for the same message: a wrong signature beside the right one gives the key.
+  bool TellsItsKeyWhenWrong() const override { return true; }
   Status VerifyMessage(ByteView message, ByteView signature) override {
     if (signature.size() != 2 * ((key_.bits() + 8) / 8))
       return Fail(CKR_SIGNATURE_LEN_RANGE, "not the length of EdDSA's");

@@ -6,6 +6,7 @@
 
 #include "firmware_sim/der.h"
 #include "firmware_sim/primitive_factories.h"
+#include "firmware_sim/rehearsal.h"
 
 namespace cmkd::sim {
 
@@ -20,7 +21,13 @@ class PublicKeySignature : public Signature {
   }
   Fallible<std::size_t> Sign(MutableBytes out) override {
     RETURN_IF_ERROR(FinishMessage());
-    return SignMessage(message(), out);
+    ASSIGN_OR_RETURN(const std::size_t bytes, SignMessage(message(), out));
+    if (Rehearsal* const rehearsal = Rehearsal::Current()) rehearsal->AtSignature(out.first(bytes));
+    if (TellsItsKeyWhenWrong() && !VerifyMessage(message(), out.first(bytes)).ok()) {
+      Wipe(out.first(bytes));
+      return Fail(CKR_DEVICE_ERROR, "the signature just made does not verify", kFaultyComputation);
+    }
+    return bytes;
   }
   Status Verify(ByteView signature) override {
     RETURN_IF_ERROR(FinishMessage());
@@ -31,6 +38,8 @@ class PublicKeySignature : public Signature {
   // `message` is the digest where the mechanism has one.
   virtual Fallible<std::size_t> SignMessage(ByteView message, MutableBytes out) = 0;
   virtual Status VerifyMessage(ByteView message, ByteView signature) = 0;
+  // One wrong signature is enough to compute the key: it is looked at before it leaves the device.
+  virtual bool TellsItsKeyWhenWrong() const { return false; }
 
  private:
   Status FinishMessage() { return digest_ == nullptr ? Status{} : digest_->Final(hash_); }

@@ -38,13 +38,17 @@ class Cipher {
   virtual Fallible<std::size_t> Final(MutableBytes) { return Fail(CKR_FUNCTION_NOT_SUPPORTED, "single-part only"); }
 };
 
+// The detail of an error: the device has seen that it computes wrongly, and must not go on.
+inline constexpr CK_ULONG kFaultyComputation = 1000;
+
 // A signature or MAC, made or verified.
 class Signature {
  public:
   virtual ~Signature() = default;
 
   virtual Status Update(ByteView in) = 0;
-  // After the last Update. `out` has at least spec::OutputLength() bytes; returns how many were written.
+  // After the last Update. `out` has at least spec::OutputLength() bytes; returns how many were written. Errors:
+  // CKR_DEVICE_ERROR with kFaultyComputation, and `out` is wiped.
   virtual Fallible<std::size_t> Sign(MutableBytes out) = 0;
   // Errors: CKR_SIGNATURE_INVALID, CKR_SIGNATURE_LEN_RANGE.
   virtual Status Verify(ByteView signature) = 0;

@@ -66,6 +66,7 @@ std::string Describe(const Decision& decision) {
   if (decision.length) add("wrong length");
   add_effects(decision.after, "after");
   if (decision.noise != faults::Noise::kSound) add("unsound");
+  if (decision.flip) add("a bit flipped");
   return text;
 }
 
@@ -194,6 +195,13 @@ faults::Noise Rehearsal::AtEntropy() {
   Event event;
   event.point = Point::kEntropy;
   return At(event, "entropy").noise;
+}
+
+void Rehearsal::AtSignature(MutableBytes computed) {
+  Event event;
+  event.point = Point::kSignature;
+  if (At(event, "signature").flip && !computed.empty())
+    computed[computed.size() / 2] = static_cast<std::uint8_t>(computed[computed.size() / 2] ^ 1);
 }
 
 void Rehearsal::CutPower() {

@@ -13,6 +13,7 @@
 #include <mutex>
 #include <string>
 
+#include "common/bytes.h"
 #include "firmware_sim/faults/plan.h"
 #include "pkcs11/spec/error.h"
 
@@ -35,6 +36,8 @@ class Rehearsal {
   Status AtZeroizeStep(std::uint32_t step) { return AtStep(faults::Point::kZeroize, step); }
   // How the noise source is now.
   faults::Noise AtEntropy();
+  // What is left of a signature that was just computed.
+  void AtSignature(MutableBytes computed);
 
   // Ends this process as a power cut would: nothing is written, closed or told.
   [[noreturn]] static void CutPower();

@@ -5,6 +5,7 @@
 
 #include "firmware_sim/firmware_sim.h"
 #include "firmware_sim/noise_source.h"
+#include "firmware_sim/primitives.h"
 #include "pkcs11/entry/function_lists.h"
 
 namespace cmkd::sim {
@@ -105,7 +106,9 @@ CK_RV Conclude(Device& device, Session* session, const spec::CallRow& row, const
   if (answer.ok()) return CKR_OK;
   const CK_RV rv = answer.error().rv;
   // A test that fails while working ends all work, not only this call.
-  if (rv == CKR_FIPS_SELF_TEST_FAILED || NoiseSource::Get().alarmed()) device.WorkingTestFailed(answer.error().why);
+  const bool faulty = rv == CKR_DEVICE_ERROR && answer.error().detail == kFaultyComputation;
+  if (rv == CKR_FIPS_SELF_TEST_FAILED || faulty || NoiseSource::Get().alarmed())
+    device.WorkingTestFailed(answer.error().why);
   if (session == nullptr) return rv;
   session->device_error = answer.error().detail;
   // "…always terminates the active operation unless it returns CKR_BUFFER_TOO_SMALL" (PKCS#11 3.2 section 5.2 and each

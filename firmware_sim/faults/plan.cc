@@ -84,6 +84,7 @@ void Do(const Rule& rule, const Dice& dice, Decision& decision) {
     case Action::kNoise:
       if (decision.noise == Noise::kSound) decision.noise = rule.noise;
       break;
+    case Action::kFlip: decision.flip = true; break;
   }
   if (decision.line == 0) decision.line = rule.line;
 }

@@ -47,6 +47,7 @@ struct Decision {
   std::optional<Length> length;
   Effects after;
   Noise noise = Noise::kSound;
+  bool flip = false;
   std::uint32_t line = 0;  // the first that did something other than to delay; 0: none
 };
 

@@ -126,6 +126,7 @@ constexpr PlaceName kPlaces[] = {
     {"flash", Point::kFlash, "the flash"},
     {"zeroize", Point::kZeroize, "a destruction of keys"},
     {"entropy", Point::kEntropy, "the noise source"},
+    {"signature", Point::kSignature, "a signature"},
 };
 
 Parsed<void> AddCalls(std::string_view pattern, Rule& rule) {
@@ -135,7 +136,9 @@ Parsed<void> AddCalls(std::string_view pattern, Rule& rule) {
     rule.calls.set(spec::Index(row.id));
     any = true;
   }
-  if (!any) return Failure{Quoted(pattern) + " is no function of PKCS#11, nor \"flash\", \"zeroize\" or \"entropy\""};
+  if (!any)
+    return Failure{Quoted(pattern) +
+                   " is no function of PKCS#11, nor \"flash\", \"zeroize\", \"entropy\" or \"signature\""};
   return {};
 }
 
@@ -225,7 +228,7 @@ Parsed<void> ParseLength(Words& words, Rule& rule) {
 
 Parsed<void> ParseAction(Words& words, Rule& rule) {
   const std::string_view name = words.Take();
-  static constexpr std::uint8_t kCalls = 1, kMemory = 2, kSource = 4;
+  static constexpr std::uint8_t kCalls = 1, kMemory = 2, kSource = 4, kSums = 8;
   struct Row {
     std::string_view name;
     Action action;
@@ -243,11 +246,15 @@ Parsed<void> ParseAction(Words& words, Rule& rule) {
       {"stuck", Action::kNoise, kSource, Noise::kStuck},
       {"biased", Action::kNoise, kSource, Noise::kBiased},
       {"dead", Action::kNoise, kSource, Noise::kDead},
+      {"flip", Action::kFlip, kSums, Noise::kSound},
   };
   const auto* row =
       std::find_if(std::begin(kActions), std::end(kActions), [&](const Row& r) { return r.name == name; });
   if (row == std::end(kActions)) return Failure{Quoted(name) + " is neither a condition nor an action"};
-  const std::uint8_t place = rule.point == Point::kCall ? kCalls : rule.point == Point::kEntropy ? kSource : kMemory;
+  const std::uint8_t place = rule.point == Point::kCall        ? kCalls
+                             : rule.point == Point::kEntropy   ? kSource
+                             : rule.point == Point::kSignature ? kSums
+                                                               : kMemory;
   if ((row->places & place) == 0)
     return Failure{Quoted(name) + " cannot happen to " +
                    std::string(kPlaces[static_cast<std::size_t>(rule.point)].shown)};
@@ -263,7 +270,8 @@ Parsed<void> ParseAction(Words& words, Rule& rule) {
     case Action::kTamper:
       if (rule.point == Point::kCall) ParseWhen(words, rule);
       return {};
-    case Action::kNoise: return {};
+    case Action::kNoise:
+    case Action::kFlip: return {};
   }
   return {};
 }

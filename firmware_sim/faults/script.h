@@ -34,10 +34,11 @@ inline constexpr std::uint32_t kAlways = 1'000'000;
 
 // Where something can go wrong.
 enum class Point : std::uint8_t {
-  kCall,     // a function of PKCS#11
-  kFlash,    // a step of a write to the flash
-  kZeroize,  // a step of the destruction of all keys
-  kEntropy,  // a reading of the noise source
+  kCall,       // a function of PKCS#11
+  kFlash,      // a step of a write to the flash
+  kZeroize,    // a step of the destruction of all keys
+  kEntropy,    // a reading of the noise source
+  kSignature,  // a signature that was just computed
 };
 
 enum class Action : std::uint8_t {
@@ -49,6 +50,7 @@ enum class Action : std::uint8_t {
   kPowerCut,      // the process that the device is in ends at once
   kTamper,        // the case was opened: the device destroys its keys
   kNoise,         // the noise source is out of order
+  kFlip,          // the computation went wrong by a bit
 };
 
 enum class When : std::uint8_t { kBefore, kAfter };  // the effect of the call

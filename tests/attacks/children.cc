@@ -6,6 +6,9 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
 #include <thread>
 
 #include "tests/attacks/bench.h"
@@ -66,6 +69,64 @@ int LogIn() {
   return bench.trouble().empty() && bench.Begin() == CKR_OK ? 0 : 2;
 }
 
+// The device reads the script again when it changes.
+bool WriteFaults(const std::string& script) {
+  const char* path = std::getenv("CMKD_FAULTS");
+  if (path == nullptr) return false;
+  const std::string fresh = std::string(path) + ".new";
+  std::ofstream(fresh, std::ios::trunc) << script;
+  return std::rename(fresh.c_str(), path) == 0;
+}
+
+// How often the sandbox's log has this line.
+int Logged(const std::string& what) {
+  const char* directory = std::getenv("CMKD_SANDBOX_DIR");
+  std::ifstream log(std::string(directory == nullptr ? "" : directory) + "/cmkd.log");
+  int count = 0;
+  for (std::string line; std::getline(log, line);) count += line.find(what) != std::string::npos ? 1 : 0;
+  return count;
+}
+
+// One signature while the computation goes wrong; 0 when what came out, if anything, is right.
+int SignWithAFault(const Bench& bench, CK_MECHANISM_TYPE type, CK_OBJECT_HANDLE pub, CK_OBJECT_HANDLE priv) {
+  const Bytes message(32, 5);
+  const auto verifies = [&](Bytes& signature) {
+    Mechanism mechanism(type);
+    Bytes copy = message;
+    return bench.f()->C_VerifyInit(bench.session(), mechanism.get(), pub) == CKR_OK &&
+           bench.f()->C_Verify(bench.session(), copy.data(), copy.size(), signature.data(), signature.size()) == CKR_OK;
+  };
+  const int before = Logged("a bit flipped");
+  Bytes wrong, right;
+  if (!WriteFaults("on signature times 1 flip\n")) return 3;
+  const bool given = bench.Sign(Mechanism(type), priv, message, wrong) == CKR_OK;
+  if (!WriteFaults("seed 1\n")) return 3;
+  if (Logged("a bit flipped") == before) return 4;  // it did not happen
+  if (given && !verifies(wrong)) return kGivesWrongSignatures;
+  // The device tests itself and goes on.
+  if (bench.Sign(Mechanism(type), priv, message, right) != CKR_OK || !verifies(right)) return 5;
+  return 0;
+}
+
+CK_RV MakeEd25519(const Bench& bench, CK_OBJECT_HANDLE& pub, CK_OBJECT_HANDLE& priv) {
+  CK_MECHANISM mechanism{CKM_EC_EDWARDS_KEY_PAIR_GEN, nullptr, 0};
+  Template open = Template().Bool(CKA_VERIFY, true).Raw(CKA_EC_PARAMS, {0x06, 0x03, 0x2B, 0x65, 0x70});
+  Template closed = Template().Bool(CKA_SIGN, true);
+  return bench.f()->C_GenerateKeyPair(bench.session(), &mechanism, open.data(), open.size(), closed.data(),
+                                      closed.size(), &pub, &priv);
+}
+
+int SignWithFaults() {
+  Bench bench;
+  if (!bench.trouble().empty() || bench.Begin() != CKR_OK) return 2;
+  CK_OBJECT_HANDLE pub = 0, priv = 0;
+  if (bench.GenerateRsa(Template().Bool(CKA_VERIFY, true), Template().Bool(CKA_SIGN, true), pub, priv) != CKR_OK)
+    return 2;
+  if (const int status = SignWithAFault(bench, CKM_SHA256_RSA_PKCS, pub, priv); status != 0) return status;
+  if (MakeEd25519(bench, pub, priv) != CKR_OK) return 2;
+  return SignWithAFault(bench, CKM_EDDSA, pub, priv);
+}
+
 }  // namespace
 
 int RunSelf(const std::vector<std::string>& arguments,
@@ -95,6 +156,7 @@ int RunPart(const std::vector<std::string>& arguments) {
   if (arguments.size() == 2 && arguments[0] == "guess") return Guess(arguments[1]);
   if (!arguments.empty() && arguments[0] == "talk") return Talk();
   if (!arguments.empty() && arguments[0] == "login") return LogIn();
+  if (!arguments.empty() && arguments[0] == "fault") return SignWithFaults();
   return 2;
 }
 

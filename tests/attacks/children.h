@@ -17,7 +17,9 @@ int RunSelf(const std::vector<std::string>& arguments,
 int InFork(const std::function<int()>& body, int seconds = 20);
 
 // The parts: "guess HANDLE" (looks for objects without a login), "talk" (says what a program says to begin with),
-// "login".
+// "login"; "fault" (signs while the device of this sandbox computes wrongly: 0 when no wrong signature came out,
+// kGivesWrongSignatures when one did).
+inline constexpr int kGivesWrongSignatures = 7;
 int RunPart(const std::vector<std::string>& arguments);
 
 }  // namespace cmkd::attacks

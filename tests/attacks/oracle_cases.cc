@@ -1,4 +1,5 @@
 // D: cryptographic oracles and misuse.
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -543,10 +544,36 @@ void D18(Bench& bench, Trial& trial) {
                      {CKR_KEY_NOT_WRAPPABLE}, "a key of zeros wraps");
 }
 
+// No call makes a fault: a token of the same profile on the same device, in a process of its own, gets a script of them
+// ("on signature flip", docs/faults.md). children.cc has what is tried there.
 void D19(Bench&, Trial& trial) {
-  trial.NotApplicable(
-      "a fault cannot be made through calls; firmware_sim's signatures are made by OpenSSL, which checks "
-      "them before it gives them");
+  const char* cmkctl = std::getenv("CMKCTL");
+  const char* profile = std::getenv("CMKD_ATTACK_PROFILE");
+  const char* hsm = std::getenv("CMKD_ATTACK_HSM");
+  if (hsm == nullptr || std::string(hsm) != "software")
+    return trial.NotApplicable("nobody can make a fault inside SoftHSM2 by calls");
+  if (cmkctl == nullptr || profile == nullptr) return trial.NotApplicable("CMKCTL does not say where cmkctl is");
+  char script[] = "/tmp/attack.faults.XXXXXX";
+  const int file = ::mkstemp(script);
+  char self[4096];
+  const ssize_t length = ::readlink("/proc/self/exe", self, sizeof self - 1);
+  if (file < 0 || length <= 0) return trial.NotApplicable("no script of faults could be written");
+  ::close(file);
+  self[length] = '\0';
+  const int status = InFork(
+      [&] {
+        const int nowhere = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+        ::dup2(nowhere, STDOUT_FILENO);
+        ::dup2(nowhere, STDERR_FILENO);
+        ::execl(cmkctl, cmkctl, "sandbox", "--profile", profile, "--hsm", "firmware_sim", "--faults", script, "--",
+                self, "--part", "fault", nullptr);
+        return 119;
+      },
+      60);
+  ::unlink(script);
+  if (status == kGivesWrongSignatures) return trial.Broken("a signature with a wrong bit leaves the token");
+  if (status != 0) return trial.Broken("a token that computed wrongly once: " + std::to_string(status));
+  trial.Held("no signature, or the right one");
 }
 
 void D20(Bench& bench, Trial& trial) {
@@ -593,7 +620,7 @@ constexpr Case kCases[] = {
     {"D16", "digests a sensitive key", D16},
     {"D17", "measures how long a wrong MAC takes", D17},
     {"D18", "brings or asks for weak keys", D18},
-    {"D19", "makes a fault while signing", D19, "no fault through calls"},
+    {"D19", "makes a fault while signing", D19, "SoftHSM2 takes no faults"},
     {"D20", "signs hashes of the wrong size", D20},
 };
 

@@ -33,7 +33,7 @@ if [ "$profile" = plain ]; then
   CMKD_ATTACK_PROFILE=plain "$attacks" --referee "${out[@]}" "$@" || status=$?
 else
   [ -x "$cmkctl" ] || { echo "missing: $cmkctl"; exit 1; }
-  CMKCTL=$cmkctl CMKD_ATTACK_PROFILE=$profile "$cmkctl" sandbox --profile "$profile" --hsm "$hsm" -- "$attacks" "${out[@]}" "$@" || status=$?
+  CMKCTL=$cmkctl CMKD_ATTACK_PROFILE=$profile CMKD_ATTACK_HSM=$hsm "$cmkctl" sandbox --profile "$profile" --hsm "$hsm" -- "$attacks" "${out[@]}" "$@" || status=$?
 fi
 [ $# -ne 0 ] || [ ! -f "$result.new" ] || mv "$result.new" "$result"
 exit $status

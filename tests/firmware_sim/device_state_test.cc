@@ -342,6 +342,42 @@ TEST_F(DeviceStateTest, AnUnsoundNoiseSourceStopsTheDeviceAndTestsHealIt) {
   fs::remove(directory + ".faults");
 }
 
+// The fault attacks on RSA with CRT and on EdDSA: the wrong signature stays inside, nothing of it is in the caller's
+// buffer, and the device does nothing more until it has tested itself.
+TEST_F(DeviceStateTest, AWrongSignatureThatTellsItsKeyNeverLeavesTheDevice) {
+  struct Row {
+    CK_MECHANISM_TYPE mechanism;
+    bool edwards;
+  };
+  for (const Row& row :
+       {Row{CKM_SHA256_RSA_PKCS, false}, Row{CKM_RSA_PKCS, false}, Row{CKM_RSA_X_509, false}, Row{CKM_EDDSA, true}}) {
+    Stop();
+    Rehearse("seed 1\n");
+    Start();
+    LogIn();
+    const Pair pair = row.edwards ? GenerateCurve(CKM_EC_EDWARDS_KEY_PAIR_GEN, "Ed25519") : GenerateRsa();
+    const Bytes message(32, 7);
+    const Bytes right = Sign(M(row.mechanism), pair.private_key, message);
+    ASSERT_EQ(rv, CKR_OK);
+    Rehearse("on signature times 1 flip\n");
+    M mechanism(row.mechanism);
+    ASSERT_EQ(f->C_SignInit(session, mechanism, pair.private_key), CKR_OK);
+    Bytes out(512), in = message;
+    CK_ULONG length = out.size();
+    EXPECT_EQ(f->C_Sign(session, in.data(), in.size(), out.data(), &length), CKR_DEVICE_ERROR);
+    EXPECT_TRUE(std::all_of(out.begin(), out.end(), [](std::uint8_t byte) { return byte == 0; }));
+    EXPECT_EQ(Device::Current()->state(), DeviceState::kSoftError);
+    EXPECT_EQ(Random(), CKR_DEVICE_ERROR);
+    CK_SESSION_HANDLE opened = 0;
+    EXPECT_EQ(f->C_OpenSession(0, CKF_SERIAL_SESSION, nullptr, nullptr, &opened), CKR_OK) << "it tests itself";
+    const Bytes again = Sign(M(row.mechanism), pair.private_key, message);
+    EXPECT_EQ(rv, CKR_OK);
+    EXPECT_EQ(again, right);
+    fs::remove(directory + "/fault-counts");
+  }
+  fs::remove(directory + ".faults");
+}
+
 TEST_F(DeviceStateTest, ADeviceWithoutNoiseDoesNotStart) {
   Stop();
   Rehearse("on entropy stuck\n");
