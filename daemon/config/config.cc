@@ -375,11 +375,19 @@ void CheckTogether(const Config& config, const toml::table& table, File& file) {
   }
 }
 
+// A name in the file may have any character, and a terminal obeys some of them.
+std::string Printable(std::string text) {
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string ConfigError::Text() const {
-  if (line == 0) return file + ": " + what;
-  return file + ":" + std::to_string(line) + ":" + std::to_string(column) + ": " + what;
+  if (line == 0) return file + ": " + Printable(what);
+  return file + ":" + std::to_string(line) + ":" + std::to_string(column) + ": " + Printable(what);
 }
 
 Result<Config, ConfigError> ParseConfig(std::string_view text, const std::string& path) {
