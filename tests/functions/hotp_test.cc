@@ -339,7 +339,7 @@ TEST_F(HotpTest, OtherChangesKeepTheCounter) {
 TEST_F(HotpTest, OneThatWasWrappedAsASecretComesInWithItsCounter) {
   CK_MECHANISM wrap = M(CKM_AES_KEY_WRAP_KWP);
   if (FlagsOf(wrap.mechanism) == 0) wrap = M(CKM_AES_KEY_WRAP_PAD);
-  if (FlagsOf(wrap.mechanism) == 0) GTEST_SKIP() << "the device wraps no keys of 20 bytes";
+  ASSERT_NE(FlagsOf(wrap.mechanism), 0u) << "no device that is tried here lacks both";
   const CK_OBJECT_HANDLE kek = Aes(Template().Bool(CKA_WRAP, true).Bool(CKA_UNWRAP, true));
   const CK_OBJECT_HANDLE secret = Open(kSecret);
   CK_BYTE wrapped[128];
