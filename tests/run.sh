@@ -36,33 +36,16 @@ if [ "${CMKD_ASAN:-}" = 1 ]; then
   build asan parsers
   run asan -L '^(fuzz|wire|spec|entry)$' || status=$?
 fi
-# One target from its kept seeds; what breaks it is left in build/fuzz/artifacts.
-fuzz_one() { # NAME SECONDS
-  # A sequence of calls touches thousands of features, and weighing each of them took the fuzzer longer than the calls:
-  # without that five times as many sequences run. Nothing is read of one behind its 48th step.
-  local more=; [ "$1" = calls ] && more='-entropic=0 -reduce_inputs=0 -max_len=193'
-  local status=0
-  mkdir -p "build/fuzz/corpus/$1"
-  "build/fuzz/test-bin/fuzz_$1" -max_total_time="$2" -timeout=60 -rss_limit_mb=4096 -max_len=8192 $more \
-    -print_final_stats=1 -artifact_prefix="build/fuzz/artifacts/$1-" "build/fuzz/corpus/$1" "tests/fuzz/seeds/$1" \
-    > "build/fuzz/$1.log" 2>&1 || status=1
-  printf 'fuzz: %s for %s s, %s runs%s\n' "$1" "$2" \
-    "$(sed -n 's/^stat::number_of_executed_units: *//p' "build/fuzz/$1.log")" "$([ $status = 0 ] || echo ': FAILED')"
-  grep -E 'runtime error|ERROR|SUMMARY|does not hold|the model says|Test unit written' "build/fuzz/$1.log" || true
-  return "$status"
-}
-export -f fuzz_one
-
 # All targets for some seconds each, one for each processor at a time.
 fuzz() { # SECONDS
   local targets=${CMKD_FUZZ_TARGETS:-$(cd tests/fuzz && ls ./*.cc | sed -E 's|\./(.*)\.cc|\1|' | grep -vxE 'replay|make_seeds')}
   # shellcheck disable=SC2086
   build fuzz $(printf 'fuzz_%s ' $targets) || return
-  mkdir -p build/fuzz/artifacts
   # shellcheck disable=SC2086
-  printf '%s\n' $targets | xargs -P "$jobs" -I{} bash -c 'fuzz_one {} "$0"' "$1"
+  bash tests/fuzz/campaign.sh run "$1" "$jobs" $targets
 }
 
+bash tests/fuzz/campaign.sh forget
 seconds=${CMKD_FUZZ_SECONDS:-60}
 # Arguments ask for some tests only. Nobody has to have clang who did not ask for fuzzing.
 if [ $# -eq 0 ] && [ "$seconds" != 0 ]; then
