@@ -2,6 +2,7 @@
 // "Overview"): two blocks of AES under the long-lived key.
 #include "daemon/crypto/xaes.h"
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 
 #include <algorithm>
@@ -56,25 +57,47 @@ Block Double(const Block& block) {
   return doubled;
 }
 
+// The long-lived key that a thread sealed or opened with last, expanded, and CMAC's subkey of it. Records come many at
+// once under one key, and to expand it takes as long as the rest of a short record's key.
+struct LongKey {
+  ~LongKey() { Forget(); }
+  void Forget() {
+    Wipe(key);
+    Wipe(k1);
+    known = false;
+  }
+  void Become(ByteView wanted) {
+    if (wanted.size() != key.size()) CryptoFailed("AES key");
+    if (known && CRYPTO_memcmp(key.data(), wanted.data(), key.size()) == 0) return;
+    Forget();
+    std::copy_n(wanted.begin(), key.size(), key.begin());
+    Must(EVP_EncryptInit_ex2(context.get(), nullptr, key.data(), nullptr, nullptr), "AES key");
+    EVP_CIPHER_CTX_set_padding(context.get(), 0);
+    Update(context.get(), k1.data(), Block{});
+    k1 = Double(k1);
+    known = true;
+  }
+
+  const CipherContext context = NewContext("AES-256-ECB", true);
+  std::array<std::uint8_t, 32> key;
+  Block k1;
+  bool known = false;
+};
+
 // The key of one record, wiped when it goes.
 struct RecordKey {
   RecordKey(ByteView key, ByteView nonce) {
-    thread_local const CipherContext context = NewContext("AES-256-ECB", true);
-    Must(EVP_EncryptInit_ex2(context.get(), nullptr, key.data(), nullptr, nullptr), "AES key");
-    EVP_CIPHER_CTX_set_padding(context.get(), 0);
-    Block k1{};
-    Update(context.get(), k1.data(), Block{});
-    k1 = Double(k1);
+    thread_local LongKey long_key;
+    long_key.Become(key);
     std::array<std::uint8_t, 32> input{};
     for (std::size_t half = 0; half < 2; ++half) {
       std::uint8_t* block = input.data() + 16 * half;
       block[1] = static_cast<std::uint8_t>(half + 1);  // SP 800-108 counter, 16 bits
       block[2] = 'X';
       std::copy_n(nonce.begin(), 12, block + 4);
-      for (std::size_t i = 0; i < 16; ++i) block[i] = static_cast<std::uint8_t>(block[i] ^ k1[i]);
+      for (std::size_t i = 0; i < 16; ++i) block[i] = static_cast<std::uint8_t>(block[i] ^ long_key.k1[i]);
     }
-    Update(context.get(), bytes.data(), input);
-    Wipe(k1);
+    Update(long_key.context.get(), bytes.data(), input);
     Wipe(input);
   }
   ~RecordKey() { Wipe(bytes); }

@@ -171,8 +171,7 @@ Fallible<spec::Attributes> Device::ReadAttributes(CK_SESSION_HANDLE session, CK_
   // One call: room for the longest real value of each, RSA-16384 with its SubjectPublicKeyInfo.
   constexpr std::size_t kRoom = 4096;
   if (types.empty()) return spec::Attributes{};
-  const std::size_t bytes = kRoom * types.size();
-  const auto memory = std::make_unique_for_overwrite<std::uint8_t[]>(bytes);
+  const auto memory = std::make_unique_for_overwrite<std::uint8_t[]>(kRoom * types.size());
   std::vector<CK_ATTRIBUTE> wanted;
   for (const CK_ATTRIBUTE_TYPE type : types) wanted.push_back({type, memory.get() + kRoom * wanted.size(), kRoom});
   const CK_RV rv = f_->C_GetAttributeValue(session, object, wanted.data(), wanted.size());
@@ -197,7 +196,11 @@ Fallible<spec::Attributes> Device::ReadAttributes(CK_SESSION_HANDLE session, CK_
       if (attribute.ulValueLen <= kRoom && !untouched) read.Set(attribute.type, spec::ValueOf(attribute));
     }
   }
-  Wipe({memory.get(), bytes});
+  // Only what was written: to wipe all the room would take as long as the call.
+  for (const CK_ATTRIBUTE& attribute : wanted) {
+    const bool told = rv == CKR_OK && attribute.ulValueLen <= kRoom;
+    Wipe({static_cast<std::uint8_t*>(attribute.pValue), told ? attribute.ulValueLen : kRoom});
+  }
   if (!answered) return DeviceRefused("C_GetAttributeValue", rv);
   return read;
 }
@@ -205,20 +208,23 @@ Fallible<spec::Attributes> Device::ReadAttributes(CK_SESSION_HANDLE session, CK_
 Fallible<Bytes> Device::WrapKey(CK_SESSION_HANDLE session, const CK_MECHANISM& mechanism, CK_OBJECT_HANDLE wrapping,
                                 CK_OBJECT_HANDLE key) const {
   CK_MECHANISM copy = mechanism;
-  Bytes wrapped(2048);
-  CK_ULONG length = wrapped.size();
-  CK_RV rv = f_->C_WrapKey(session, &copy, wrapping, key, wrapped.data(), &length);
+  std::uint8_t room[2048];
+  CK_ULONG length = sizeof room;
+  CK_RV rv = f_->C_WrapKey(session, &copy, wrapping, key, room, &length);
+  if (rv == CKR_OK && length <= sizeof room) return ToBytes({room, length});
   if (rv == CKR_BUFFER_TOO_SMALL) {
-    if (length <= wrapped.size()) rv = f_->C_WrapKey(session, &copy, wrapping, key, nullptr, &length);
+    if (length <= sizeof room) rv = f_->C_WrapKey(session, &copy, wrapping, key, nullptr, &length);
     if (rv != CKR_OK && rv != CKR_BUFFER_TOO_SMALL) return DeviceRefused("C_WrapKey", rv);
-    wrapped.resize(std::min<std::size_t>(length, std::size_t{1} << 20));
+    Bytes wrapped(std::min<std::size_t>(length, std::size_t{1} << 20));
     length = wrapped.size();
     rv = f_->C_WrapKey(session, &copy, wrapping, key, wrapped.data(), &length);
+    if (rv == CKR_OK && length <= wrapped.size()) {
+      wrapped.resize(length);
+      return wrapped;
+    }
   }
   if (rv != CKR_OK) return DeviceRefused("C_WrapKey", rv);
-  if (length > wrapped.size()) return Fail(CKR_DEVICE_ERROR, "C_WrapKey gave more than its buffer holds");
-  wrapped.resize(length);
-  return wrapped;
+  return Fail(CKR_DEVICE_ERROR, "C_WrapKey gave more than its buffer holds");
 }
 
 }  // namespace cmkd::daemon
