@@ -1,44 +1,30 @@
 // What the module does by itself beside carrying calls: the three function lists, waiting for slots, and calls of 3.x
 // over a daemon that is killed in between.
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include <thread>
 
-#include "tests/module/own_daemon.h"
+#include "tests/module/own_daemon_test.h"
 
 namespace cmkd::tests {
 namespace {
 
 const Bytes kText = ToBytes(AsBytes("said before and after"));
 
-class ModuleCallsTest : public ::testing::Test {
+class ModuleCallsTest : public OwnDaemonTest {
  protected:
   void SetUp() override {
-    ::unsetenv("P11_MODULE");
-    ASSERT_TRUE(p11_.loaded());
+    ASSERT_NO_FATAL_FAILURE(OwnDaemonTest::SetUp());
     f_ = p11_.newest();
     ASSERT_NE(f_, nullptr);
   }
-  void Begin() {
-    ASSERT_TRUE(daemon_.Start());
-    ASSERT_TRUE(daemon_.MakeToken());
-    ASSERT_EQ(f_->C_Initialize(nullptr), CKR_OK);
-    const auto slot = p11_.FindToken(kTokenLabel);
-    ASSERT_TRUE(slot.has_value());
-    ASSERT_EQ(p11_.Open(*slot, s_), CKR_OK);
-    ASSERT_EQ(p11_.Login(s_, kUserPin), CKR_OK);
-  }
   CK_OBJECT_HANDLE Aes() {
     CK_OBJECT_HANDLE key = 0;
-    EXPECT_EQ(p11_.GenerateAes(s_, Template().Bool(CKA_TOKEN, false), key), CKR_OK);
+    EXPECT_EQ(p11_.GenerateAes(session_, Template().Bool(CKA_TOKEN, false), key), CKR_OK);
     return key;
   }
 
-  OwnDaemon daemon_;
-  LoadedModule p11_;
   CK_FUNCTION_LIST_3_2* f_ = nullptr;
-  CK_SESSION_HANDLE s_ = 0;
 };
 
 // ---- Function lists
@@ -149,22 +135,22 @@ TEST_F(ModuleCallsTest, MessagesGoOnAndOneThatWasUnderWayFailsOnce) {
   CK_ULONG length = out.size();
   const auto whole = [&] {
     length = out.size();
-    return f_->C_EncryptMessage(s_, &m.parameter, sizeof m.parameter, nullptr, 0, BytePtr(kText), kText.size(),
+    return f_->C_EncryptMessage(session_, &m.parameter, sizeof m.parameter, nullptr, 0, BytePtr(kText), kText.size(),
                                 out.data(), &length);
   };
-  ASSERT_EQ(f_->C_MessageEncryptInit(s_, &gcm, Aes()), CKR_OK);
+  ASSERT_EQ(f_->C_MessageEncryptInit(session_, &gcm, Aes()), CKR_OK);
   ASSERT_EQ(whole(), CKR_OK);
   ASSERT_TRUE(daemon_.KillAndStart());
   ASSERT_EQ(whole(), CKR_OK);
-  ASSERT_EQ(f_->C_EncryptMessageBegin(s_, &m.parameter, sizeof m.parameter, nullptr, 0), CKR_OK);
+  ASSERT_EQ(f_->C_EncryptMessageBegin(session_, &m.parameter, sizeof m.parameter, nullptr, 0), CKR_OK);
   ASSERT_TRUE(daemon_.KillAndStart());
   length = out.size();
-  EXPECT_EQ(f_->C_EncryptMessageNext(s_, &m.parameter, sizeof m.parameter, BytePtr(kText), kText.size(), out.data(),
-                                     &length, CKF_END_OF_MESSAGE),
+  EXPECT_EQ(f_->C_EncryptMessageNext(session_, &m.parameter, sizeof m.parameter, BytePtr(kText), kText.size(),
+                                     out.data(), &length, CKF_END_OF_MESSAGE),
             CKR_FUNCTION_FAILED);
   EXPECT_EQ(whole(), CKR_OK) << "the next message is another one";
   ASSERT_TRUE(daemon_.KillAndStart());
-  EXPECT_EQ(f_->C_MessageEncryptFinal(s_), CKR_OK);
+  EXPECT_EQ(f_->C_MessageEncryptFinal(session_), CKR_OK);
 }
 
 TEST_F(ModuleCallsTest, ASetStateAndASignatureThatCameFirstGoOn) {
@@ -172,28 +158,29 @@ TEST_F(ModuleCallsTest, ASetStateAndASignatureThatCameFirstGoOn) {
   CK_MECHANISM sha{CKM_SHA256, nullptr, 0};
   Bytes state(4096), digest(32), again(32);
   CK_ULONG length = state.size();
-  ASSERT_EQ(f_->C_DigestInit(s_, &sha), CKR_OK);
-  ASSERT_EQ(f_->C_DigestUpdate(s_, BytePtr(kText), kText.size()), CKR_OK);
-  ASSERT_EQ(f_->C_GetOperationState(s_, state.data(), &length), CKR_OK);
+  ASSERT_EQ(f_->C_DigestInit(session_, &sha), CKR_OK);
+  ASSERT_EQ(f_->C_DigestUpdate(session_, BytePtr(kText), kText.size()), CKR_OK);
+  ASSERT_EQ(f_->C_GetOperationState(session_, state.data(), &length), CKR_OK);
   CK_ULONG digest_length = 32;
-  ASSERT_EQ(f_->C_DigestFinal(s_, digest.data(), &digest_length), CKR_OK);
+  ASSERT_EQ(f_->C_DigestFinal(session_, digest.data(), &digest_length), CKR_OK);
   ASSERT_TRUE(daemon_.KillAndStart());
-  ASSERT_EQ(f_->C_SetOperationState(s_, state.data(), length, 0, 0), CKR_OK) << "a state outlives the daemon";
+  ASSERT_EQ(f_->C_SetOperationState(session_, state.data(), length, 0, 0), CKR_OK) << "a state outlives the daemon";
   ASSERT_TRUE(daemon_.KillAndStart());
-  ASSERT_EQ(f_->C_DigestFinal(s_, again.data(), &digest_length), CKR_OK);
+  ASSERT_EQ(f_->C_DigestFinal(session_, again.data(), &digest_length), CKR_OK);
   EXPECT_EQ(again, digest);
 
   CK_MECHANISM cmac{CKM_AES_CMAC, nullptr, 0};
   CK_OBJECT_HANDLE key = 0;
-  ASSERT_EQ(p11_.GenerateAes(s_, Template().Bool(CKA_TOKEN, true).Bool(CKA_SIGN, true).Bool(CKA_VERIFY, true), key),
-            CKR_OK);
+  ASSERT_EQ(
+      p11_.GenerateAes(session_, Template().Bool(CKA_TOKEN, true).Bool(CKA_SIGN, true).Bool(CKA_VERIFY, true), key),
+      CKR_OK);
   Bytes mac(16);
   length = mac.size();
-  ASSERT_EQ(f_->C_SignInit(s_, &cmac, key), CKR_OK);
-  ASSERT_EQ(f_->C_Sign(s_, BytePtr(kText), kText.size(), mac.data(), &length), CKR_OK);
-  ASSERT_EQ(f_->C_VerifySignatureInit(s_, &cmac, key, mac.data(), mac.size()), CKR_OK);
+  ASSERT_EQ(f_->C_SignInit(session_, &cmac, key), CKR_OK);
+  ASSERT_EQ(f_->C_Sign(session_, BytePtr(kText), kText.size(), mac.data(), &length), CKR_OK);
+  ASSERT_EQ(f_->C_VerifySignatureInit(session_, &cmac, key, mac.data(), mac.size()), CKR_OK);
   ASSERT_TRUE(daemon_.KillAndStart());
-  EXPECT_EQ(f_->C_VerifySignature(s_, BytePtr(kText), kText.size()), CKR_OK);
+  EXPECT_EQ(f_->C_VerifySignature(session_, BytePtr(kText), kText.size()), CKR_OK);
 }
 
 }  // namespace

@@ -1,28 +1,19 @@
 // One-time passwords while the daemon is killed again and again: values may be skipped, none is given twice, and the
 // counter in the store is past all of them.
-#include <gtest/gtest.h>
-
 #include <atomic>
 #include <cstring>
 #include <thread>
 
-#include "tests/module/own_daemon.h"
+#include "tests/module/own_daemon_test.h"
 
 namespace cmkd::tests {
 namespace {
 
-class HotpKillTest : public ::testing::Test {
+class HotpKillTest : public OwnDaemonTest {
  protected:
   void SetUp() override {
-    ::unsetenv("P11_MODULE");
-    ASSERT_TRUE(p11_.loaded());
-    ASSERT_TRUE(daemon_.Start());
-    ASSERT_TRUE(daemon_.MakeToken());
-    ASSERT_EQ(p11_->C_Initialize(nullptr), CKR_OK);
-    const auto slot = p11_.FindToken(kTokenLabel);
-    ASSERT_TRUE(slot.has_value());
-    ASSERT_EQ(p11_.Open(*slot, session_), CKR_OK);
-    ASSERT_EQ(p11_.Login(session_, kUserPin), CKR_OK);
+    ASSERT_NO_FATAL_FAILURE(OwnDaemonTest::SetUp());
+    Begin();
   }
   CK_OBJECT_HANDLE Make(bool token) {
     CK_MECHANISM mechanism{CKM_HOTP_KEY_GEN, nullptr, 0};
@@ -45,10 +36,6 @@ class HotpKillTest : public ::testing::Test {
     for (CK_ULONG i = 0; i < 8; ++i) counter = counter << 8 | static_cast<CK_BYTE*>(info.pParams[1].pValue)[i];
     return CKR_OK;
   }
-
-  OwnDaemon daemon_;
-  LoadedModule p11_;
-  CK_SESSION_HANDLE session_ = 0;
 };
 
 TEST_F(HotpKillTest, NoPasswordIsGivenTwice) {

@@ -1,25 +1,18 @@
 // An application with a hundred thousand sessions: opened, brought back after a killed daemon, closed; none lost, none
 // lent to another. How long it takes is asked by tests/bench.
-#include <gtest/gtest.h>
-
-#include "tests/module/own_daemon.h"
+#include "tests/module/own_daemon_test.h"
 
 namespace cmkd::tests {
 namespace {
 
 constexpr CK_ULONG kMany = 100'000;
 
-class ManySessionsTest : public ::testing::Test {
+class ManySessionsTest : public OwnDaemonTest {
  protected:
+  ManySessionsTest() : OwnDaemonTest("[limits]\nsessions_per_application = " + std::to_string(kMany) + "\n") {}
   void SetUp() override {
-    ::unsetenv("P11_MODULE");
-    ASSERT_TRUE(p11_.loaded());
-    ASSERT_TRUE(daemon_.Start());
-    ASSERT_TRUE(daemon_.MakeToken());
-    ASSERT_EQ(p11_->C_Initialize(nullptr), CKR_OK);
-    const auto slot = p11_.FindToken(kTokenLabel);
-    ASSERT_TRUE(slot.has_value());
-    slot_ = *slot;
+    ASSERT_NO_FATAL_FAILURE(OwnDaemonTest::SetUp());
+    Initialise();
   }
   CK_ULONG OpenAtTheToken() {
     CK_TOKEN_INFO info{};
@@ -33,10 +26,6 @@ class ManySessionsTest : public ::testing::Test {
     state = info.state;
     return rv;
   }
-
-  OwnDaemon daemon_{"[limits]\nsessions_per_application = " + std::to_string(kMany) + "\n"};
-  LoadedModule p11_;
-  CK_SLOT_ID slot_ = 0;
 };
 
 TEST_F(ManySessionsTest, AHundredThousandGoOnAfterAKilledDaemon) {

@@ -8,7 +8,7 @@
 #include <set>
 #include <thread>
 
-#include "tests/module/own_daemon.h"
+#include "tests/module/own_daemon_test.h"
 
 namespace cmkd::tests {
 namespace {
@@ -18,25 +18,8 @@ using ::testing::SizeIs;
 
 const Bytes kMessage = ToBytes(AsBytes("a message of some length"));
 
-class ModuleTest : public ::testing::Test {
+class ModuleTest : public OwnDaemonTest {
  protected:
-  void SetUp() override {
-    ::unsetenv("P11_MODULE");
-    ASSERT_TRUE(p11_.loaded());
-    ASSERT_TRUE(daemon_.Start());
-    ASSERT_TRUE(daemon_.MakeToken());
-  }
-
-  void Initialise() { ASSERT_EQ(p11_->C_Initialize(nullptr), CKR_OK); }
-  // Initialised, with a session in which the user is logged in.
-  void Begin() {
-    Initialise();
-    const auto slot = p11_.FindToken(kTokenLabel);
-    ASSERT_TRUE(slot.has_value());
-    slot_ = *slot;
-    ASSERT_EQ(p11_.Open(slot_, session_), CKR_OK);
-    ASSERT_EQ(p11_.Login(session_, kUserPin), CKR_OK);
-  }
   CK_OBJECT_HANDLE Make(bool token, const std::string& label) {
     CK_OBJECT_HANDLE key = 0;
     EXPECT_EQ(
@@ -69,11 +52,6 @@ class ModuleTest : public ::testing::Test {
     ::waitpid(child, &status, 0);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }
-
-  OwnDaemon daemon_;
-  LoadedModule p11_;
-  CK_SLOT_ID slot_ = 0;
-  CK_SESSION_HANDLE session_ = 0;
 };
 
 // ---- C_Initialize and C_Finalize
@@ -161,7 +139,7 @@ TEST_F(ModuleTest, UnloadsAndLoadsAgain) {
 
 TEST_F(ModuleTest, ADaemonThatIsDownIsAnEmptySlotList) {
   ASSERT_TRUE(daemon_.Stop(SIGTERM));
-  Initialise();
+  ASSERT_EQ(p11_->C_Initialize(nullptr), CKR_OK);
   CK_ULONG count = 99;
   EXPECT_EQ(p11_->C_GetSlotList(CK_TRUE, nullptr, &count), CKR_OK);
   EXPECT_EQ(count, 0u);

@@ -2,34 +2,19 @@
 #pragma once
 
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include <optional>
 #include <string>
 
-#include "tests/module/own_daemon.h"
+#include "tests/module/own_daemon_test.h"
 
 namespace cmkd::tests {
 
-class Quirk : public ::testing::Test {
+class Quirk : public OwnDaemonTest {
  protected:
   void SetUp() override {
-    ::unsetenv("P11_MODULE");
-    ASSERT_TRUE(p11_.loaded());
-    ASSERT_TRUE(daemon_.Start());
-    ASSERT_TRUE(daemon_.MakeToken());
+    ASSERT_NO_FATAL_FAILURE(OwnDaemonTest::SetUp());
     Begin();
-  }
-  // Initialised, with a read/write session; logged in when asked.
-  void Begin(bool login = true) {
-    ASSERT_EQ(p11_->C_Initialize(nullptr), CKR_OK);
-    const auto slot = p11_.FindToken(kTokenLabel);
-    ASSERT_TRUE(slot.has_value());
-    slot_ = *slot;
-    ASSERT_EQ(p11_.Open(slot_, session_), CKR_OK);
-    if (login) {
-      ASSERT_EQ(p11_.Login(session_, kUserPin), CKR_OK);
-    }
   }
 
   CK_OBJECT_HANDLE Create(Template wanted) {
@@ -118,11 +103,6 @@ class Quirk : public ::testing::Test {
 
   static inline const Bytes kP256 = {0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07};
   static inline const Bytes kHash = Bytes(32, 0x42);
-
-  OwnDaemon daemon_;
-  LoadedModule p11_;
-  CK_SLOT_ID slot_ = 0;
-  CK_SESSION_HANDLE session_ = 0;
 };
 
 }  // namespace cmkd::tests
