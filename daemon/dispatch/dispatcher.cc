@@ -13,6 +13,7 @@
 #include "pkcs11/spec/return_values.h"
 #include "pkcs11/wire/bulk.h"
 #include "pkcs11/wire/codec.h"
+#include "pkcs11/wire/trailer.h"
 
 namespace cmkd::daemon {
 
@@ -235,11 +236,7 @@ bool ClientConversation::Serve(const wire::FrameHeader& header, ByteView payload
       wire::EncodeResults(writer, call, rv);
     }
     for (const Trailer& trailer : invocation.trailers) {
-      writer.U8(static_cast<std::uint8_t>(trailer.kind));
-      if (trailer.kind == wire::TrailerKind::kSessionObject) writer.U64(trailer.session);
-      if (trailer.kind == wire::TrailerKind::kOtpSignature) continue;
-      if (trailer.kind != wire::TrailerKind::kTicket) writer.U64(trailer.object);
-      if (trailer.kind != wire::TrailerKind::kForgetObject) writer.Blob(trailer.sealed);
+      wire::WriteTrailer(writer, {trailer.kind, trailer.session, trailer.object, trailer.sealed});
     }
     return !writer.overflow();
   }

@@ -174,9 +174,11 @@ CK_RV Client::Answer(Call& call) {
     }
   }
   if (landing.landed == 0) decoded = wire::DecodeResults(reader, call, answer);
-  bool otp = false;
-  if (!decoded || !resumption_.ReadTrailers(reader, otp)) return CKR_DEVICE_ERROR;
+  if (!decoded) return CKR_DEVICE_ERROR;
+  const std::optional<wire::TrailerKinds> trailers = resumption_.ReadTrailers(reader);
+  if (!trailers) return CKR_DEVICE_ERROR;
   if constexpr (Call::kId == spec::CallId::C_Sign || Call::kId == spec::CallId::C_SignFinal) {
+    const bool otp = trailers->Has(wire::TrailerKind::kOtpSignature);
     const bool given = otp && answer == CKR_OK && call.output.data != nullptr;
     if (given && !spec::PointIntoOtpSignature({call.output.data, *call.output.length})) return CKR_DEVICE_ERROR;
   }

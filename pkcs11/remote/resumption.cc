@@ -150,36 +150,28 @@ bool Resumption::TakeLost(const spec::CallRow& row, CK_SESSION_HANDLE session) {
   return (first || second) && row.phase != Phase::kBegin;
 }
 
-bool Resumption::ReadTrailers(wire::Reader& r, bool& otp) {
+std::optional<wire::TrailerKinds> Resumption::ReadTrailers(wire::Reader& r) {
+  wire::TrailerKinds kinds;
   while (r.ok() && !r.AtEnd()) {
-    switch (static_cast<wire::TrailerKind>(r.U8())) {
-      case wire::TrailerKind::kEnd: return r.AtEnd();
-      case wire::TrailerKind::kTicket: {
-        const ByteView ticket = r.Blob();
-        if (r.ok()) SetTicket(ticket);
-        break;
-      }
-      case wire::TrailerKind::kSessionObject: {
-        const CK_SESSION_HANDLE session = r.U64();
-        const CK_OBJECT_HANDLE handle = r.U64();
-        const ByteView sealed = r.Blob();
-        if (!r.ok()) return false;
-        const std::lock_guard lock(mutex_);
-        KeepObject(handle, session, sealed);
-        break;
-      }
-      case wire::TrailerKind::kForgetObject: {
-        const CK_OBJECT_HANDLE handle = r.U64();
-        if (!r.ok()) return false;
-        const std::lock_guard lock(mutex_);
-        DropObject(handle);
-        break;
-      }
-      case wire::TrailerKind::kOtpSignature: otp = true; break;
-      default: return false;
-    }
+    const auto trailer = wire::ReadTrailer(r);
+    if (!trailer) return std::nullopt;
+    kinds.Add(trailer->kind);
+    if (trailer->kind == wire::TrailerKind::kEnd) break;
+    Keep(*trailer);
   }
-  return r.ok();
+  if (!r.AtEnd()) return std::nullopt;
+  return kinds;
+}
+
+void Resumption::Keep(const wire::TrailerView& trailer) {
+  const std::lock_guard lock(mutex_);
+  switch (trailer.kind) {
+    case wire::TrailerKind::kTicket: ticket_ = ToBytes(trailer.blob); return;
+    case wire::TrailerKind::kSessionObject: KeepObject(trailer.object, trailer.session, trailer.blob); return;
+    case wire::TrailerKind::kForgetObject: DropObject(trailer.object); return;
+    case wire::TrailerKind::kEnd:
+    case wire::TrailerKind::kOtpSignature: return;
+  }
 }
 
 void Resumption::SetTicket(ByteView ticket) {

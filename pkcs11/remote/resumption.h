@@ -22,6 +22,7 @@
 #include "pkcs11/spec/call_table.h"
 #include "pkcs11/wire/buffer.h"
 #include "pkcs11/wire/reader.h"
+#include "pkcs11/wire/trailer.h"
 
 namespace cmkd::remote {
 
@@ -78,9 +79,9 @@ class Resumption {
   // True, once, when the operation that this call would go on with died with the daemon.
   bool TakeLost(const spec::CallRow& row, CK_SESSION_HANDLE session);
 
-  // Reads the trailers behind a call's results. False when they are malformed. `otp`: whether one of them says that the
-  // output is a one-time password, in which offsets are to become pointers.
-  bool ReadTrailers(wire::Reader& r, bool& otp);
+  // Reads the trailers behind a call's results, keeps what is in them, and says of which kinds they were. Nothing when
+  // they are malformed.
+  std::optional<wire::TrailerKinds> ReadTrailers(wire::Reader& r);
   void SetTicket(ByteView ticket);
 
   // The resumption of the Hello call, in at most `bytes_max` (a whole frame): objects that find no room are left out.
@@ -113,6 +114,7 @@ class Resumption {
     Bytes sealed;
   };
 
+  void Keep(const wire::TrailerView& trailer);
   void KeepObject(CK_OBJECT_HANDLE handle, CK_SESSION_HANDLE session, ByteView sealed);
   void DropObject(CK_OBJECT_HANDLE handle);
   void DropObjectsOf(CK_SESSION_HANDLE session);

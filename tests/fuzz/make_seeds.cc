@@ -8,6 +8,7 @@
 #include "daemon/audit/audit_record.h"
 #include "daemon/custody/records.h"
 #include "pkcs11/spec/template_codec.h"
+#include "pkcs11/wire/trailer.h"
 #include "tests/calls/fill.h"
 #include "tests/keystore/store_testing.h"
 
@@ -81,16 +82,12 @@ void WriteReplies() {
   wire::Buffer trailers;
   wire::Writer w(trailers);
   w.U64(CKR_OK);
-  w.U8(static_cast<std::uint8_t>(wire::TrailerKind::kTicket));
-  w.Blob(Bytes(20, 1));
-  w.U8(static_cast<std::uint8_t>(wire::TrailerKind::kSessionObject));
-  w.U64(1);
-  w.U64(2);
-  w.Blob(Bytes(30, 2));
-  w.U8(static_cast<std::uint8_t>(wire::TrailerKind::kForgetObject));
-  w.U64(2);
-  w.U8(static_cast<std::uint8_t>(wire::TrailerKind::kOtpSignature));
-  w.U8(static_cast<std::uint8_t>(wire::TrailerKind::kEnd));
+  const Bytes blob(30, 2);
+  for (const wire::TrailerKind kind :
+       {wire::TrailerKind::kTicket, wire::TrailerKind::kSessionObject, wire::TrailerKind::kForgetObject,
+        wire::TrailerKind::kOtpSignature, wire::TrailerKind::kEnd}) {
+    wire::WriteTrailer(w, {kind, 1, 2, blob});
+  }
   Bytes head = Head(spec::CallId::C_CloseSession);
   head.push_back(0);
   Write("reply", "C_CloseSession.trailers", head, trailers.view());

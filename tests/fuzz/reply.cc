@@ -55,8 +55,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   wire::Reader r({data + sizeof number + 1, size - sizeof number - 1});
   const CK_RV rv = r.U64();
   remote::Resumption resumption;
-  bool otp = false;
-  if (r.ok() && call->DecodeResults(r, rv)) (void)resumption.ReadTrailers(r, otp);
+  if (r.ok() && call->DecodeResults(r, rv)) (void)resumption.ReadTrailers(r);
   FUZZ_CHECK(filler.EndsAreWhole());
   return 0;
 }

@@ -3,8 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "pkcs11/wire/frame.h"
-#include "pkcs11/wire/writer.h"
+#include "pkcs11/wire/trailer.h"
 
 namespace cmkd::remote {
 namespace {
@@ -12,14 +11,13 @@ namespace {
 void Keep(Resumption& resumption, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE handle, std::size_t bytes) {
   wire::Buffer buffer;
   wire::Writer w(buffer);
-  w.U8(static_cast<std::uint8_t>(wire::TrailerKind::kSessionObject));
-  w.U64(session);
-  w.U64(handle);
-  w.Blob(Bytes(bytes, 1));
+  const Bytes sealed(bytes, 1);
+  wire::WriteTrailer(w, {wire::TrailerKind::kSessionObject, session, handle, sealed});
   wire::Reader r(buffer.view());
-  bool otp = false;
-  ASSERT_TRUE(resumption.ReadTrailers(r, otp));
-  EXPECT_FALSE(otp);
+  const auto kinds = resumption.ReadTrailers(r);
+  ASSERT_TRUE(kinds.has_value());
+  EXPECT_TRUE(kinds->Has(wire::TrailerKind::kSessionObject));
+  EXPECT_FALSE(kinds->Has(wire::TrailerKind::kOtpSignature));
 }
 
 struct Read {
@@ -42,6 +40,31 @@ Read Decode(ByteView encoded) {
   }
   read.whole = r.AtEnd();
   return read;
+}
+
+TEST(Resumption, TakesNoMalformedTrailers) {
+  Resumption resumption;
+  resumption.Opened(1, 7, CKF_SERIAL_SESSION);
+  wire::Buffer buffer;
+  wire::Writer w(buffer);
+  wire::WriteTrailer(w, {wire::TrailerKind::kSessionObject, 1, 10, AsBytes("sealed")});
+  const std::size_t first = buffer.size();
+  wire::WriteTrailer(w, {wire::TrailerKind::kOtpSignature, 0, 0, {}});
+  wire::WriteTrailer(w, {wire::TrailerKind::kEnd, 0, 0, {}});
+  const auto read = [&](ByteView bytes) {
+    wire::Reader r(bytes);
+    return resumption.ReadTrailers(r);
+  };
+  for (std::size_t cut = 1; cut < first; ++cut) EXPECT_FALSE(read(buffer.view().first(cut))) << cut;
+  EXPECT_TRUE(Decode(resumption.Encode()).objects.empty());
+  const auto kinds = read(buffer.view());
+  ASSERT_TRUE(kinds.has_value());
+  EXPECT_TRUE(kinds->Has(wire::TrailerKind::kOtpSignature));
+  Bytes more = ToBytes(buffer.view());
+  more.push_back(0);  // behind the end
+  EXPECT_FALSE(read(more));
+  more[more.size() - 2] = 0xEE;  // no kind
+  EXPECT_FALSE(read(more));
 }
 
 TEST(Resumption, ObjectsThatFindNoRoomAreLeftOut) {
