@@ -192,6 +192,45 @@ std::optional<std::size_t> ValueLength(Template given) {
   return std::nullopt;
 }
 
+// A key that comes out of its wrapping: first what the template, and what the other key adds to it, say of the new one;
+// then the key.
+class Unwrapping {
+ public:
+  static Fallible<Unwrapping> Begin(Context& context, const spec::MechanismRow& row, CK_OBJECT_HANDLE with,
+                                    Template given) {
+    Unwrapping begun(context, row);
+    ASSIGN_OR_RETURN(begun.with_, CheckKey(context.device, row, with, CKF_UNWRAP, kUnwrappingKey));
+    ASSIGN_OR_RETURN(begun.merged_, ForcedTemplate::Merge(begun.with_->attributes().View(CKA_UNWRAP_TEMPLATE), given));
+    ASSIGN_OR_RETURN(begun.kind_, spec::DescribeTemplate(begun.merged_.view()));
+    const spec::TemplateContext rules = RulesFor(Verb::kUnwrap, begun.kind_.object_class, begun.kind_.key_type);
+    ASSIGN_OR_RETURN(begun.attributes_, DescribeObject(context, rules, begun.merged_.view()));
+    if (begun.kind_.object_class == CKO_PUBLIC_KEY)
+      return Fail(CKR_TEMPLATE_INCONSISTENT, "a public key is never wrapped");
+    return begun;
+  }
+  // Once. `charged`: of how many bytes the key's limits are told.
+  Fallible<CK_OBJECT_HANDLE> Finish(const CK_MECHANISM& mechanism, ByteView wrapped, std::size_t charged) {
+    RETURN_IF_ERROR(ChargeCall(context_->device, *with_, {.uses = 1, .bytes = charged}));
+    const Template given = merged_.view();
+    const std::optional<std::size_t> value_bytes = ValueLength(given);
+    ASSIGN_OR_RETURN(SecretBytes plain,
+                     Unwrap(*row_, mechanism, *with_->key(), wrapped, kind_.object_class, value_bytes));
+    const auto type = static_cast<CK_KEY_TYPE>(kind_.key_type);
+    ASSIGN_OR_RETURN(KeyPtr key, KeyFromUnwrapped(kind_.object_class, type, std::move(plain), value_bytes));
+    return MakeObject(*context_, std::move(attributes_), std::move(key), given);
+  }
+
+ private:
+  Unwrapping(Context& context, const spec::MechanismRow& row) : context_(&context), row_(&row) {}
+
+  Context* context_;
+  const spec::MechanismRow* row_;
+  ObjectPtr with_;
+  ForcedTemplate merged_;
+  spec::ObjectKind kind_;
+  spec::Attributes attributes_;
+};
+
 }  // namespace
 
 Status Handle(Context& context, spec::Call<CallId::C_GenerateKey>& call) {
@@ -270,21 +309,9 @@ Status Handle(Context& context, spec::Call<CallId::C_WrapKey>& call) {
 Status Handle(Context& context, spec::Call<CallId::C_UnwrapKey>& call) {
   const CK_MECHANISM& mechanism = *call.mechanism.value;
   ASSIGN_OR_RETURN(const spec::MechanismRow* row, CheckMechanism(mechanism, CKF_UNWRAP));
-  ASSIGN_OR_RETURN(const ObjectPtr unwrapping,
-                   CheckKey(context.device, *row, call.unwrapping_key.value, CKF_UNWRAP, kUnwrappingKey));
-  ASSIGN_OR_RETURN(const ForcedTemplate merged,
-                   ForcedTemplate::Merge(unwrapping->attributes().View(CKA_UNWRAP_TEMPLATE), call.attributes.view()));
-  const Template given = merged.view();
-  ASSIGN_OR_RETURN(const spec::ObjectKind kind, spec::DescribeTemplate(given));
-  ASSIGN_OR_RETURN(spec::Attributes attributes,
-                   DescribeObject(context, RulesFor(Verb::kUnwrap, kind.object_class, kind.key_type), given));
-  if (kind.object_class == CKO_PUBLIC_KEY) return Fail(CKR_TEMPLATE_INCONSISTENT, "a public key is never wrapped");
-  RETURN_IF_ERROR(ChargeCall(context.device, *unwrapping, {.uses = 1, .bytes = call.input.view().size()}));
-  const std::optional<std::size_t> value_bytes = ValueLength(given);
-  ASSIGN_OR_RETURN(SecretBytes plain,
-                   Unwrap(*row, mechanism, *unwrapping->key(), call.input.view(), kind.object_class, value_bytes));
-  ASSIGN_OR_RETURN(KeyPtr key, KeyFromUnwrapped(kind.object_class, kind.key_type, std::move(plain), value_bytes));
-  ASSIGN_OR_RETURN(*call.key.value, MakeObject(context, std::move(attributes), std::move(key), given));
+  ASSIGN_OR_RETURN(Unwrapping unwrapping,
+                   Unwrapping::Begin(context, *row, call.unwrapping_key.value, call.attributes.view()));
+  ASSIGN_OR_RETURN(*call.key.value, unwrapping.Finish(mechanism, call.input.view(), call.input.view().size()));
   return {};
 }
 
@@ -330,26 +357,14 @@ Status Handle(Context& context, spec::Call<CallId::C_WrapKeyAuthenticated>& call
 
 Status Handle(Context& context, spec::Call<CallId::C_UnwrapKeyAuthenticated>& call) {
   ASSIGN_OR_RETURN(const spec::MechanismRow* row, CheckAead(call.mechanism, false));
-  ASSIGN_OR_RETURN(const ObjectPtr unwrapping,
-                   CheckKey(context.device, *row, call.unwrapping_key.value, CKF_UNWRAP, kUnwrappingKey));
-  ASSIGN_OR_RETURN(const ForcedTemplate merged,
-                   ForcedTemplate::Merge(unwrapping->attributes().View(CKA_UNWRAP_TEMPLATE), call.attributes.view()));
-  const Template given = merged.view();
-  ASSIGN_OR_RETURN(const spec::ObjectKind kind, spec::DescribeTemplate(given));
-  ASSIGN_OR_RETURN(spec::Attributes attributes,
-                   DescribeObject(context, RulesFor(Verb::kUnwrap, kind.object_class, kind.key_type), given));
-  if (kind.object_class == CKO_PUBLIC_KEY) return Fail(CKR_TEMPLATE_INCONSISTENT, "a public key is never wrapped");
+  ASSIGN_OR_RETURN(Unwrapping unwrapping,
+                   Unwrapping::Begin(context, *row, call.unwrapping_key.value, call.attributes.view()));
   Bytes sealed = ToBytes(call.input.view());
   spec::MessageParameter parameter(call.mechanism.parameter());
   const MutableBytes tag = parameter.tag();
   sealed.insert(sealed.end(), tag.begin(), tag.end());
-  RETURN_IF_ERROR(ChargeCall(context.device, *unwrapping, {.uses = 1, .bytes = call.input.view().size()}));
-  const std::optional<std::size_t> value_bytes = ValueLength(given);
   const CK_MECHANISM mechanism = parameter.AsOneShot(row->type, call.associated_data.view(), call.input.view().size());
-  ASSIGN_OR_RETURN(SecretBytes plain,
-                   Unwrap(*row, mechanism, *unwrapping->key(), sealed, kind.object_class, value_bytes));
-  ASSIGN_OR_RETURN(KeyPtr key, KeyFromUnwrapped(kind.object_class, kind.key_type, std::move(plain), value_bytes));
-  ASSIGN_OR_RETURN(*call.key.value, MakeObject(context, std::move(attributes), std::move(key), given));
+  ASSIGN_OR_RETURN(*call.key.value, unwrapping.Finish(mechanism, sealed, call.input.view().size()));
   return {};
 }
 
