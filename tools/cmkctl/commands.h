@@ -1,4 +1,4 @@
-// The commands of cmkctl: each takes what the command line said and gives an exit status. command_line.cc fills the
+// The commands of cmkctl: each takes what the command line said and gives an exit status. *command_line.cc fill the
 // options; here is what each does.
 #pragma once
 
