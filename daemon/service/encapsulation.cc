@@ -143,7 +143,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_EncapsulateKey>& call
   const Encapsulation how{mechanism, *row, *key, type, attributes.Ulong(CKA_VALUE_LEN).value_or(0)};
   ASSIGN_OR_RETURN(Encapsulated made,
                    IsEcdh(*row) ? EncapsulateEcdh(*backend, how, under) : EncapsulateRsa(*backend, how, with, under));
-  RETURN_IF_ERROR(CheckClaims(given, attributes, made.made.computed));
+  RETURN_IF_ERROR(CheckClaims(*backend, given, attributes, made.made));
   if (made.ciphertext.size() > call.ciphertext.capacity())
     return Fail(CKR_DEVICE_ERROR, "the device gave another length than the mechanism has");
   ASSIGN_OR_RETURN(*call.key.value,

@@ -152,7 +152,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_GenerateKey>& call) {
   on_device.mechanism = MechanismOnDevice(*backend, *row).value_or(mechanism.mechanism);
   ASSIGN_OR_RETURN(Made made,
                    backend->GenerateKey(on_device, type, attributes.Ulong(CKA_VALUE_LEN).value_or(0), under));
-  RETURN_IF_ERROR(CheckClaims(given, attributes, made.computed));
+  RETURN_IF_ERROR(CheckClaims(*backend, given, attributes, made));
   ASSIGN_OR_RETURN(*call.key.value, KeepKey(invocation, std::move(attributes), std::move(made), cmk::Origin::kLocal));
   invocation.audit.object_handle = *call.key.value;
   return {};
@@ -311,9 +311,10 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_DeriveKey>& call) {
                                                  second.object == nullptr ? nullptr : &second.key, type,
                                                  attributes.Ulong(CKA_VALUE_LEN).value_or(0), under));
   if (takes_apart && base->attributes.Bool(CKA_SENSITIVE) && made.computed.Ulong(CKA_VALUE_LEN).value_or(0) < 14) {
+    Discard(*backend, made);
     return Fail(CKR_KEY_SIZE_RANGE, "so few bytes of a sensitive key are found by trying");
   }
-  RETURN_IF_ERROR(CheckClaims(merged, attributes, made.computed));
+  RETURN_IF_ERROR(CheckClaims(*backend, merged, attributes, made));
   ASSIGN_OR_RETURN(*call.key.value, KeepKey(invocation, std::move(attributes), std::move(made), cmk::Origin::kDerived));
   return {};
 }

@@ -154,11 +154,22 @@ void HideCheckValue(spec::Attributes& attributes) {
   if (!ShowsCheckValue(attributes)) attributes.Set(CKA_CHECK_VALUE, {});
 }
 
-Status CheckClaims(std::span<const CK_ATTRIBUTE> given, const spec::Attributes& key, spec::Attributes& computed) {
-  if (!ShowsCheckValue(key)) computed.Remove(CKA_CHECK_VALUE);
+Status CheckClaims(Backend& backend, std::span<const CK_ATTRIBUTE> given, const spec::Attributes& key, Made& made) {
+  if (!ShowsCheckValue(key)) made.computed.Remove(CKA_CHECK_VALUE);
   const CK_ULONG none = CK_UNAVAILABLE_INFORMATION;
-  return spec::CheckAgainstMaterial(
-      given, {key.Ulong(CKA_CLASS).value_or(none), key.Ulong(CKA_KEY_TYPE).value_or(none)}, computed);
+  Status fits = spec::CheckAgainstMaterial(
+      given, {key.Ulong(CKA_CLASS).value_or(none), key.Ulong(CKA_KEY_TYPE).value_or(none)}, made.computed);
+  if (!fits.ok()) Discard(backend, made);
+  return fits;
+}
+
+void Discard(Backend& backend, const Made& made) {
+  if (made.loaded_as) {
+    KeyName name;
+    name.id = *made.loaded_as;
+    backend.Forget(name);
+  }
+  (void)backend.DestroyMaterial(made.material);
 }
 
 Status CheckNewObject(const Invocation& invocation, const store::TokenRecord& token, const spec::Attributes& attributes,

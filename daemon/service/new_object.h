@@ -39,10 +39,12 @@ void RemoveSecretParts(spec::Attributes& attributes);
 // An AES key's check value is the encryption of a block of zeros: the first bytes of the key by which GCM
 // authenticates. Keys that work on data are shown without.
 void HideCheckValue(spec::Attributes& attributes);
-// What a template claims of the key that was made with these attributes must be so (CKA_CHECK_VALUE, CKA_VALUE_LEN). A
-// check value that is not shown is no answer to guesses: it leaves `computed` first, and claims of it count for
-// nothing.
-Status CheckClaims(std::span<const CK_ATTRIBUTE> given, const spec::Attributes& key, spec::Attributes& computed);
+// What a template claims of the key that was made with these attributes must be so (CKA_CHECK_VALUE, CKA_VALUE_LEN);
+// otherwise the key is discarded. A check value that is not shown is no answer to guesses: it leaves `made` first, and
+// claims of it count for nothing.
+Status CheckClaims(Backend& backend, std::span<const CK_ATTRIBUTE> given, const spec::Attributes& key, Made& made);
+// Nobody will own this key: nothing of it stays in the device.
+void Discard(Backend& backend, const Made& made);
 bool IsSecretPart(const Object& object, CK_ATTRIBUTE_TYPE type);
 
 // "AES-256", "RSA-2048", "EC-P256", …

@@ -75,7 +75,10 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_CreateObject>& call) 
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
   ASSIGN_OR_RETURN(const Custodian::Under under, UnderFor(invocation, attributes));
   ASSIGN_OR_RETURN(Made made, backend->Import(attributes, under));
-  RETURN_IF_ERROR(spec::CheckAgainstMaterial(call.attributes.view(), made.computed));
+  if (Status fits = spec::CheckAgainstMaterial(call.attributes.view(), made.computed); !fits.ok()) {
+    Discard(*backend, made);
+    return fits;
+  }
   ASSIGN_OR_RETURN(*call.object.value,
                    KeepKey(invocation, std::move(attributes), std::move(made), cmk::Origin::kImportedClear));
   return {};

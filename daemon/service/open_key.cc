@@ -87,7 +87,7 @@ Status OpenKey(Invocation& invocation, const Opening& opening, std::span<const C
       return Failure{std::move(made.error())};
     }
     invocation.audit.version = candidate.version.value;
-    RETURN_IF_ERROR(CheckClaims(attributes, made_attributes, made->computed));
+    RETURN_IF_ERROR(CheckClaims(*backend, attributes, made_attributes, *made));
     RETURN_IF_ERROR(CountUse(invocation, *opening.key, candidate, cmk::Use::kProcess, opening.row->type, 0));
     ASSIGN_OR_RETURN(handle,
                      KeepKey(invocation, std::move(made_attributes), std::move(*made), cmk::Origin::kUnwrapped));

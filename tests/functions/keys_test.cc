@@ -27,6 +27,18 @@ class KeyCallsTest : public CallsTest {
   }
 };
 
+// Of 13 bytes: SoftHSM loses their length when it wraps them, so it keeps such keys as objects of its own.
+TEST_F(KeyCallsTest, AKeyThatIsRefusedAfterItWasMadeLeavesNothingInTheDevice) {
+  CK_OBJECT_HANDLE key = 0;
+  Template brought = Secret(0).Raw(CKA_VALUE, Bytes(13, 7)).Raw(CKA_CHECK_VALUE, {1, 2, 3});
+  EXPECT_EQ(f_->C_CreateObject(s_, brought.data(), brought.size(), &key), CKR_ATTRIBUTE_VALUE_INVALID);
+  CK_MECHANISM generate = M(CKM_GENERIC_SECRET_KEY_GEN);
+  Template made = Secret(13).Raw(CKA_CHECK_VALUE, {1, 2, 3});
+  EXPECT_EQ(f_->C_GenerateKey(s_, &generate, made.data(), made.size(), &key), CKR_ATTRIBUTE_VALUE_INVALID);
+  std::string found;
+  EXPECT_EQ(Cmkctl("hsm reconcile", &found), 0) << found;
+}
+
 TEST_F(KeyCallsTest, RsaEncapsulatesASecret) {
   const Pair rsa = Rsa();
   CK_RSA_PKCS_OAEP_PARAMS oaep{CKM_SHA_1, CKG_MGF1_SHA1, CKZ_DATA_SPECIFIED, nullptr, 0};
