@@ -8,6 +8,7 @@
 #   CMKD_ASAN=1                         before that, what parses bytes from outside, under AddressSanitizer
 #   CMKD_FUZZ_SECONDS=N                 fuzz targets run so long each under clang, ASan and UBSan (default 60; 0: none)
 #   CMKD_FUZZ_TARGETS="NAME..."         which (files of tests/fuzz); by default all
+#   CMKD_FUZZ_SEED=N                    the fuzzers' random numbers; by default of the committed tree, 0 of the clock
 #   CMKD_TEST_PARTS_MIB=N               how much data the size tests send in parts (default 64)
 #   CMKD_JOBS=N                         how many at once; as many as there are processors
 set -euo pipefail

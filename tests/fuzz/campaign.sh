@@ -6,12 +6,19 @@
 #                                          its summary names a failed campaign as it names every other failure
 #   campaign.sh forget                     what an earlier campaign said
 #
+# A fuzzer's random numbers begin with the hash of the committed tree: two fresh clones of a commit try the same, so what one
+# finds the other finds, and each commit tries something else. CMKD_FUZZ_SEED=N begins with N instead, 0 with the clock.
+#
 # What breaks a target is left in build/fuzz/artifacts, its whole log in build/fuzz/NAME.log.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 here=tests/fuzz/campaign.sh
 out=build/fuzz
 findings='runtime error|ERROR|SUMMARY|does not hold|the model says|Test unit written'
+
+# Where there is no repository, one number for all.
+tree=$(git rev-parse 'HEAD^{tree}' 2> /dev/null) || tree=1
+seed=${CMKD_FUZZ_SEED:-$((16#${tree:0:7}))}
 
 one() { # SECONDS NAME
   # A sequence of calls touches thousands of features, and weighing each of them took the fuzzer longer than the calls:
@@ -20,10 +27,10 @@ one() { # SECONDS NAME
   local status=0
   mkdir -p "$out/corpus/$2"
   # shellcheck disable=SC2086
-  "$out/test-bin/fuzz_$2" -max_total_time="$1" -timeout=60 -rss_limit_mb=4096 -max_len=8192 $more \
+  "$out/test-bin/fuzz_$2" -seed="$seed" -max_total_time="$1" -timeout=60 -rss_limit_mb=4096 -max_len=8192 $more \
     -print_final_stats=1 -artifact_prefix="$out/artifacts/$2-" "$out/corpus/$2" "tests/fuzz/seeds/$2" \
     > "$out/$2.log" 2>&1 || status=$?
-  printf 'fuzz: %s for %s s, %s runs%s\n' "$2" "$1" \
+  printf 'fuzz: %s for %s s from seed %s, %s runs%s\n' "$2" "$1" "$seed" \
     "$(sed -n 's/^stat::number_of_executed_units: *//p' "$out/$2.log")" "$([ $status = 0 ] || echo ": FAILED ($status)")"
   [ $status = 0 ] && return
   grep -E "$findings" "$out/$2.log" || true
