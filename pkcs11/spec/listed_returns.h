@@ -2,16 +2,11 @@
 // needs it (a key that is disabled); what a device says beyond them is no answer that a program could be prepared for.
 #pragma once
 
-#include <span>
-
 #include "pkcs11/spec/call_table.h"
 
 namespace cmkd::spec {
 
-// Those of one function, without those that every function has. Empty for calls of our own.
-std::span<const CK_RV> ListedReturns(CallId call);
-
-// Whether the standard lists it for this function, or for every function.
+// Whether the standard lists it for this function, or for every function. For calls of our own only the latter are.
 bool IsListed(CallId call, CK_RV rv);
 
 // The same, or for the Init of the operation that the call goes on with: cmkd asks the device for both at once, when
