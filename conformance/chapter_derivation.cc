@@ -231,6 +231,64 @@ void HkdfDataOfAClosedKey(Trial& t) {
            {CKR_TEMPLATE_INCONSISTENT, CKR_ATTRIBUTE_VALUE_INVALID}, "C_DeriveKey with another class");
 }
 
+// ---- SP 800-108: several keys at once (3.2, "Deriving Additional Keys"). The answers are those of
+// tests/functions/several_keys_test.cc.
+
+struct Several {
+  Trial& t;
+  CK_BYTE label[7] = {'o', 'r', 'd', 'e', 'r', 's', 0};
+  CK_SP800_108_COUNTER_FORMAT counter{CK_FALSE, 16};
+  CK_SP800_108_DKM_LENGTH_FORMAT length{CK_SP800_108_DKM_LENGTH_SUM_OF_SEGMENTS, CK_FALSE, 32};
+  CK_OBJECT_HANDLE base = 0, first = 0, more[2] = {7, 7};
+
+  explicit Several(Trial& trial) : t(trial) {
+    Template wanted;
+    Bytes value;
+    for (std::uint8_t i = 1; i <= 32; ++i) value.push_back(i);
+    wanted.Ulong(CKA_CLASS, CKO_SECRET_KEY).Ulong(CKA_KEY_TYPE, CKK_GENERIC_SECRET).Bool(CKA_TOKEN, false);
+    wanted.Raw(CKA_VALUE, value).Bool(CKA_DERIVE, true).Add(Open());
+    t.Expect(t.p11->C_CreateObject(t.session, wanted.data(), wanted.size(), &base), {CKR_OK}, "C_CreateObject");
+  }
+  static Template Generic(CK_ULONG bytes) {
+    Template wanted;
+    wanted.Ulong(CKA_CLASS, CKO_SECRET_KEY).Ulong(CKA_KEY_TYPE, CKK_GENERIC_SECRET).Bool(CKA_TOKEN, false).Add(Open());
+    if (bytes != 0) wanted.Ulong(CKA_VALUE_LEN, bytes);
+    return wanted;
+  }
+  // A key of 48 bytes, and one or two more.
+  CK_RV Derive(Template second, CK_ULONG count = 1) {
+    Template own = Generic(48), third = Generic(16);
+    CK_PRF_DATA_PARAM parts[] = {{CK_SP800_108_ITERATION_VARIABLE, &counter, sizeof counter},
+                                 {CK_SP800_108_BYTE_ARRAY, label, sizeof label},
+                                 {CK_SP800_108_DKM_LENGTH, &length, sizeof length}};
+    CK_DERIVED_KEY keys[] = {{second.data(), second.size(), &more[0]}, {third.data(), third.size(), &more[1]}};
+    CK_SP800_108_KDF_PARAMS parameter{CKM_SHA256_HMAC, std::size(parts), parts, count, keys};
+    CK_MECHANISM mechanism{CKM_SP800_108_COUNTER_KDF, &parameter, sizeof parameter};
+    return t.p11->C_DeriveKey(t.session, &mechanism, base, own.data(), own.size(), &first);
+  }
+};
+
+void SeveralKeys(Trial& t) {
+  Several s(t);
+  if (s.base == 0 || !t.Expect(s.Derive(Several::Generic(16)), {CKR_OK}, "C_DeriveKey")) return;
+  t.Check(Hex(Read(t, s.first, CKA_VALUE).value_or(Bytes())) ==
+              "b6851d7b71a3e227a57ca0e7162b6461191c4865a45aefca930340ffe406ef30"
+              "fa52da0460b05cd780884f9ef6813428",
+          "the key of the call has the first segments");
+  t.Check(Hex(Read(t, s.more[0], CKA_VALUE).value_or(Bytes())) == "35a3ed5afb8bdb72e529097baca6ff53",
+          "the additional key begins with a segment of its own");
+}
+
+void SeveralKeysOrNone(Trial& t) {
+  Several s(t);
+  if (s.base == 0) return;
+  // The standard names no code; the parameter is where the template stands.
+  t.Expect(s.Derive(Several::Generic(0), 2),
+           {CKR_TEMPLATE_INCOMPLETE, CKR_TEMPLATE_INCONSISTENT, CKR_KEY_SIZE_RANGE, CKR_MECHANISM_PARAM_INVALID},
+           "C_DeriveKey with an additional key of no length");
+  t.Check(s.more[0] == CK_INVALID_HANDLE, "the handle of the offending template is CK_INVALID_HANDLE");
+}
+
 // ---- TLS: several keys at once, and bytes. The answers are those of tests/functions/tls_keys_test.cc.
 
 struct Connection {
@@ -385,6 +443,10 @@ void AddDerivation(Plan& plan) {
     } else if (offer.Does(CKF_DERIVE)) {
       if (Derivation(offer, 0).known()) AddOne(plan, offer);
       AddTls(plan, offer);
+      if (offer.type == CKM_SP800_108_COUNTER_KDF) {
+        plan.AddFor("CKM_SP800_108_COUNTER_KDF", "C_DeriveKey", "additional-keys", SeveralKeys);
+        plan.AddFor("CKM_SP800_108_COUNTER_KDF", "C_DeriveKey", "additional-keys-or-none", SeveralKeysOrNone);
+      }
       if (offer.type == CKM_HKDF_DERIVE)
         plan.AddFor("CKM_HKDF_DERIVE", "C_DeriveKey", "known-answer",
                     [](Trial& t) { HkdfKnownAnswer(t, CKM_HKDF_DERIVE); });

@@ -11,6 +11,7 @@
 #include "pkcs11/spec/attribute_table.h"
 #include "pkcs11/spec/mechanism_output.h"
 #include "pkcs11/spec/mechanism_parameters.h"
+#include "pkcs11/spec/sp800_108.h"
 
 namespace cmkd::sim {
 namespace {
@@ -102,6 +103,7 @@ class Sp800 {
     // Both structs begin the same.
     const auto& parameter = *static_cast<const CK_SP800_108_KDF_PARAMS*>(mechanism.pParameter);
     parts_ = {parameter.pDataParams, parameter.ulNumberOfDataParams};
+    block_bytes_ = spec::SegmentBytes(mechanism);
     if (row.recipe == Recipe::kSp800Feedback) {
       const auto& feedback = *static_cast<const CK_SP800_108_FEEDBACK_KDF_PARAMS*>(mechanism.pParameter);
       iv_ = {feedback.pIV, feedback.ulIVLen};
@@ -109,11 +111,8 @@ class Sp800 {
   }
 
   Fallible<SecretBytes> Make(std::size_t bytes) {
-    const CK_MECHANISM prf{prf_.type, nullptr, 0};
-    block_bytes_ = spec::MacLength(prf_, prf);
-    const std::size_t blocks = (bytes + block_bytes_ - 1) / block_bytes_;
-    key_bits_ = bytes * 8;
-    segment_bits_ = blocks * block_bytes_ * 8;
+    length_ = spec::LengthOfKeys({&bytes, 1}, block_bytes_);
+    const std::size_t blocks = spec::InSegments(bytes, block_bytes_) / block_bytes_;
     RETURN_IF_ERROR(CheckCounters(blocks));
     SecretBytes made(blocks * block_bytes_);
     Bytes variable = ToBytes(iv_);
@@ -176,24 +175,13 @@ class Sp800 {
     if (counter) {
       CK_SP800_108_COUNTER_FORMAT format;
       std::memcpy(&format, value, sizeof format);
-      AppendNumber(i, format.ulWidthInBits, format.bLittleEndian != CK_FALSE, input);
+      spec::AppendSp800Number(i, format.ulWidthInBits, format.bLittleEndian != CK_FALSE, input);
     } else if (part.type == CK_SP800_108_ITERATION_VARIABLE) {
       input.insert(input.end(), variable.begin(), variable.end());
     } else if (part.type == CK_SP800_108_DKM_LENGTH) {
-      CK_SP800_108_DKM_LENGTH_FORMAT format;
-      std::memcpy(&format, value, sizeof format);
-      const bool keys = format.dkmLengthMethod == CK_SP800_108_DKM_LENGTH_SUM_OF_KEYS;
-      AppendNumber(keys ? key_bits_ : segment_bits_, format.ulWidthInBits, format.bLittleEndian != CK_FALSE, input);
+      spec::AppendDkmLength(value, length_, input);
     } else {
       input.insert(input.end(), value, value + part.ulValueLen);
-    }
-  }
-
-  static void AppendNumber(std::uint64_t number, CK_ULONG bits, bool little_endian, Bytes& input) {
-    const std::size_t bytes = bits / 8;
-    for (std::size_t i = 0; i < bytes; ++i) {
-      const std::size_t shift = 8 * (little_endian ? i : bytes - 1 - i);
-      input.push_back(static_cast<std::uint8_t>(shift < 64 ? number >> shift : 0));
     }
   }
 
@@ -216,11 +204,13 @@ class Sp800 {
   std::span<const CK_PRF_DATA_PARAM> parts_;
   ByteView iv_;
   std::size_t block_bytes_ = 0;
-  std::uint64_t key_bits_ = 0, segment_bits_ = 0;
+  spec::DkmLength length_;
 };
 
 Fallible<SecretBytes> Sp800Kdf(const spec::MechanismRow& row, const CK_MECHANISM& mechanism, const DeriveInput& input) {
   if (!input.bytes) return NoLength();
+  if (!spec::AdditionalKeysIn(row, mechanism).empty())
+    return Fail(CKR_MECHANISM_PARAM_INVALID, "the device derives one key at a time");
   const spec::MechanismRow& prf = *spec::FindMechanism(*static_cast<const CK_MECHANISM_TYPE*>(mechanism.pParameter));
   const bool fits = prf.recipe == Recipe::kHmac ? spec::KeyTypeBit(input.key.type()) == spec::kForGeneric
                                                 : prf.key_type == input.key.type();

@@ -218,21 +218,65 @@ Status Custodian::ForgetFailures(const cmk::TokenId& token, Pin pin) {
 
 Fallible<std::vector<CK_OBJECT_HANDLE>> Custodian::Add(const cmk::TokenId& id, NewObjects objects,
                                                        const RequestName& request) {
+  std::vector<NewObjects> all;
+  all.push_back(std::move(objects));
+  return AddAll(id, std::move(all), request, nullptr);
+}
+
+Fallible<std::vector<CK_OBJECT_HANDLE>> Custodian::AddAll(const cmk::TokenId& id, std::vector<NewObjects> all,
+                                                          const RequestName& request,
+                                                          std::optional<std::size_t>* refused) {
   // Material that stays in the device and gets no record is an orphan there, unless it was there before.
-  std::optional<cmk::Cmk> unused;
-  if (objects.key && objects.key->origin != cmk::Origin::kAdopted) unused = objects.key;
+  std::vector<cmk::Cmk> unused;
+  for (const NewObjects& objects : all) {
+    if (objects.key && objects.key->origin != cmk::Origin::kAdopted) unused.push_back(*objects.key);
+  }
   bool in_doubt = false;
   bool repeated = false;
-  auto added = AddOnce(id, std::move(objects), request, in_doubt, repeated);
-  if (unused && !in_doubt && (repeated || !added.ok())) (void)DropMaterial(id, *unused, true);
+  auto added = AddOnce(id, std::move(all), request, refused, in_doubt, repeated);
+  if (in_doubt || (added.ok() && !repeated)) return added;
+  for (const cmk::Cmk& key : unused) (void)DropMaterial(id, key, true);
   return added;
 }
 
+namespace {
+
+// What a key's record has of the token and the moment.
+void Complete(cmk::Cmk& key, const store::TokenRecord& token, const RequestName& request, Timestamp now) {
+  key.id = NewId<cmk::CmkId>();
+  key.token = token.id;
+  key.profile = token.profile;
+  key.created = now;
+  key.request_tag = request.tag;
+}
+
+// The object to be stored of these attributes.
+Object NewTokenObject(const cmk::TokenId& token, cmk::ObjectSerial serial, const std::optional<cmk::Cmk>& key,
+                      spec::Attributes attributes) {
+  Object object;
+  object.handle = serial.value;
+  object.token = token;
+  object.attributes = std::move(attributes);
+  object.Describe();
+  std::string unique = Hex(token.view().first(8)) + Hex({reinterpret_cast<const std::uint8_t*>(&serial.value), 8});
+  if (key) {
+    object.cmk = key->id;
+    unique = key->id.ToHex() + (object.object_class == CKO_PUBLIC_KEY ? "/public" : "");
+  }
+  object.attributes.SetText(CKA_UNIQUE_ID, unique);
+  return object;
+}
+
+}  // namespace
+
 // `in_doubt`: a commit was tried. `repeated`: the request was carried out before.
-Fallible<std::vector<CK_OBJECT_HANDLE>> Custodian::AddOnce(const cmk::TokenId& id, NewObjects objects,
-                                                           const RequestName& request, bool& in_doubt, bool& repeated) {
+Fallible<std::vector<CK_OBJECT_HANDLE>> Custodian::AddOnce(const cmk::TokenId& id, std::vector<NewObjects> all,
+                                                           const RequestName& request,
+                                                           std::optional<std::size_t>* refused, bool& in_doubt,
+                                                           bool& repeated) {
   const Timestamp now = clock_.Now();
-  STORE_OR_RETURN(const Txn txn, store_.BeginWrite(objects.key ? "key.create" : "object.create"));
+  const bool keys = std::ranges::any_of(all, [](const NewObjects& objects) { return objects.key.has_value(); });
+  STORE_OR_RETURN(const Txn txn, store_.BeginWrite(keys ? "key.create" : "object.create"));
   std::vector<CK_OBJECT_HANDLE> handles;
   ASSIGN_OR_RETURN(const auto before, Earlier(*txn, request, now));
   if (before) {
@@ -242,39 +286,28 @@ Fallible<std::vector<CK_OBJECT_HANDLE>> Custodian::AddOnce(const cmk::TokenId& i
     return handles;
   }
   STORE_OR_RETURN(const store::TokenRecord token, txn->GetToken(id));
-  if (objects.key) {
-    cmk::Cmk& key = *objects.key;
-    for (const cmk::KeyVersion& version : key.versions) {
-      RETURN_IF_ERROR(CheckEpoch(token, version.material));
-      if (!token.mirrors.empty() && version.material.kind == cmk::Material::Kind::kResident)
-        return Fail(CKR_ACTION_PROHIBITED, "a key that lives in one HSM cannot be on a mirrored token");
-    }
-    key.id = NewId<cmk::CmkId>();
-    key.token = id;
-    key.profile = token.profile;
-    key.created = now;
-    key.request_tag = request.tag;
-    const auto rule = token.profile == cmk::TokenProfile::kManaged && !key.name.empty() ? store::NameRule::kUnique
-                                                                                        : store::NameRule::kShared;
-    RETURN_IF_STORE_ERROR(txn->PutCmk(key, rule));
-  }
   store::RequestRecord made{.tag = request.tag, .body_digest = request.body_digest, .objects = {}, .expires = {}};
-  for (spec::Attributes& attributes : objects.objects) {
-    Object object;
-    STORE_OR_RETURN(const cmk::ObjectSerial serial, txn->NextObjectSerial());
-    object.handle = serial.value;
-    object.token = id;
-    object.attributes = std::move(attributes);
-    object.Describe();
-    std::string unique = Hex(id.view().first(8)) + Hex({reinterpret_cast<const std::uint8_t*>(&serial.value), 8});
-    if (objects.key) {
-      object.cmk = objects.key->id;
-      unique = objects.key->id.ToHex() + (object.object_class == CKO_PUBLIC_KEY ? "/public" : "");
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (all[i].key) {
+      cmk::Cmk& key = *all[i].key;
+      for (const cmk::KeyVersion& version : key.versions) {
+        RETURN_IF_ERROR(CheckEpoch(token, version.material));
+        if (!token.mirrors.empty() && version.material.kind == cmk::Material::Kind::kResident)
+          return Fail(CKR_ACTION_PROHIBITED, "a key that lives in one HSM cannot be on a mirrored token");
+      }
+      Complete(key, token, request, now);
+      const bool unique = token.profile == cmk::TokenProfile::kManaged && !key.name.empty();
+      const auto put = txn->PutCmk(key, unique ? store::NameRule::kUnique : store::NameRule::kShared);
+      if (!put.ok() && put.error().kind == store::StoreErrorKind::kTaken && refused != nullptr) *refused = i;
+      RETURN_IF_STORE_ERROR(put);
     }
-    object.attributes.SetText(CKA_UNIQUE_ID, unique);
-    RETURN_IF_STORE_ERROR(txn->PutObject(EncodeObject(object)));
-    made.objects.push_back(serial);
-    handles.push_back(serial.value);
+    for (spec::Attributes& attributes : all[i].objects) {
+      STORE_OR_RETURN(const cmk::ObjectSerial serial, txn->NextObjectSerial());
+      RETURN_IF_STORE_ERROR(
+          txn->PutObject(EncodeObject(NewTokenObject(id, serial, all[i].key, std::move(attributes)))));
+      made.objects.push_back(serial);
+      handles.push_back(serial.value);
+    }
   }
   if (!request.tag.empty()) RETURN_IF_STORE_ERROR(txn->PutRequest(made, now));
   in_doubt = true;

@@ -139,6 +139,10 @@ class Custodian {
   // handles of what that request made. What it does not take is destroyed in the HSM, unless it lived there before.
   Fallible<std::vector<CK_OBJECT_HANDLE>> Add(const cmk::TokenId& token, NewObjects objects,
                                               const RequestName& request);
+  // The same for several keys: all of them or none. In *refused, on failure, which of them cannot be there, if it is
+  // for one.
+  Fallible<std::vector<CK_OBJECT_HANDLE>> AddAll(const cmk::TokenId& token, std::vector<NewObjects> all,
+                                                 const RequestName& request, std::optional<std::size_t>* refused);
   // Replaces the attributes of a token object; a new CKA_LABEL of a key's secret or private object renames its CMK.
   Status Update(const Object& object, const spec::Attributes& attributes);
   // Decides the role of a key that is undecided, with the other half of its pair. A session key is named by
@@ -199,8 +203,9 @@ class Custodian {
   Status WipeToken(store::WriteTxn& txn, const store::TokenRecord& token, std::vector<cmk::Cmk>& destroyed);
   Status EditToken(const char* label, const cmk::TokenId& id, const std::function<void(store::TokenRecord&)>& edit);
 
-  Fallible<std::vector<CK_OBJECT_HANDLE>> AddOnce(const cmk::TokenId& token, NewObjects objects,
-                                                  const RequestName& request, bool& in_doubt, bool& repeated);
+  Fallible<std::vector<CK_OBJECT_HANDLE>> AddOnce(const cmk::TokenId& token, std::vector<NewObjects> all,
+                                                  const RequestName& request, std::optional<std::size_t>* refused,
+                                                  bool& in_doubt, bool& repeated);
 
   // Where the carrying through of an epoch is. What must outlive the daemon is in the token's record.
   struct EpochRun {

@@ -10,6 +10,7 @@
 #include "daemon/service/open_key.h"
 #include "daemon/service/public_objects.h"
 #include "daemon/service/rsa_padding.h"
+#include "daemon/service/several_keys.h"
 #include "daemon/service/tls_keys.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/mechanism_parameters.h"
@@ -279,6 +280,10 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_DeriveKey>& call) {
     ASSIGN_OR_RETURN(const Second salt, FindSecond(invocation, *row, mechanism));
     ASSIGN_OR_RETURN(*call.key.value, DeriveData(invocation, mechanism, *base, salt.object.get(),
                                                  salt.object == nullptr ? nullptr : &salt.key, call.attributes.view()));
+    return {};
+  }
+  if (!spec::AdditionalKeysIn(*row, mechanism).empty()) {
+    ASSIGN_OR_RETURN(*call.key.value, DeriveSeveralKeys(invocation, *row, mechanism, *base, call.attributes.view()));
     return {};
   }
   RETURN_IF_ERROR(CheckPeerPoint(*row, mechanism, *base));

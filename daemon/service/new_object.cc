@@ -211,18 +211,96 @@ Fallible<CK_OBJECT_HANDLE> Keep(Invocation& invocation, spec::Attributes attribu
   return handles.front();
 }
 
-Fallible<CK_OBJECT_HANDLE> KeepKey(Invocation& invocation, spec::Attributes attributes, Made made, cmk::Origin origin) {
-  RemoveSecretParts(attributes);
-  RemoveSecretParts(made.computed);
-  if (WantsNoCheckValue(attributes)) made.computed.Remove(CKA_CHECK_VALUE);
-  attributes.Merge(made.computed);
-  HideCheckValue(attributes);
-  if (!IsTokenObject(attributes)) return KeepInSession(invocation, std::move(attributes), std::move(made));
+namespace {
+
+// What is shown of a new key.
+void Settle(NewKey& key) {
+  RemoveSecretParts(key.attributes);
+  RemoveSecretParts(key.made.computed);
+  if (WantsNoCheckValue(key.attributes)) key.made.computed.Remove(CKA_CHECK_VALUE);
+  key.attributes.Merge(key.made.computed);
+  HideCheckValue(key.attributes);
+}
+
+NewObjects ForStore(const Invocation& invocation, NewKey key, cmk::Origin origin) {
   NewObjects objects;
-  objects.key = NewCmk(attributes, std::move(made.material), origin, invocation.daemon.clock.Now());
-  objects.objects.push_back(std::move(attributes));
-  ASSIGN_OR_RETURN(const auto handles, Store(invocation, std::move(objects)));
+  objects.key = NewCmk(key.attributes, std::move(key.made.material), origin, invocation.daemon.clock.Now());
+  objects.objects.push_back(std::move(key.attributes));
+  return objects;
+}
+
+// Session objects that are taken away again unless all of what they belong to is there.
+class Kept {
+ public:
+  explicit Kept(Invocation& invocation) : invocation_(invocation) {}
+  ~Kept() {
+    for (const CK_OBJECT_HANDLE handle : handles_) {
+      const ObjectPtr object = invocation_.application->RemoveObject(handle);
+      if (object == nullptr) continue;
+      Release(invocation_.daemon, {object});
+      invocation_.trailers.push_back({wire::TrailerKind::kForgetObject, 0, handle, {}});
+    }
+  }
+  Kept(const Kept&) = delete;
+  Kept& operator=(const Kept&) = delete;
+  void Add(CK_OBJECT_HANDLE handle) { handles_.push_back(handle); }
+  void All() { handles_.clear(); }
+
+ private:
+  Invocation& invocation_;
+  std::vector<CK_OBJECT_HANDLE> handles_;
+};
+
+}  // namespace
+
+Fallible<CK_OBJECT_HANDLE> KeepKey(Invocation& invocation, spec::Attributes attributes, Made made, cmk::Origin origin) {
+  NewKey key{std::move(attributes), std::move(made)};
+  Settle(key);
+  if (!IsTokenObject(key.attributes)) return KeepInSession(invocation, std::move(key.attributes), std::move(key.made));
+  ASSIGN_OR_RETURN(const auto handles, Store(invocation, ForStore(invocation, std::move(key), origin)));
   return handles.front();
+}
+
+Fallible<std::vector<CK_OBJECT_HANDLE>> KeepKeys(Invocation& invocation, std::vector<NewKey> keys, cmk::Origin origin,
+                                                 std::optional<std::size_t>* refused) {
+  ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
+  std::vector<CK_OBJECT_HANDLE> handles(keys.size());
+  std::vector<std::size_t> on_token;
+  Kept kept(invocation);
+  Status status;
+  // What the store takes comes last: it cannot be taken back.
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    Settle(keys[i]);
+    if (IsTokenObject(keys[i].attributes)) {
+      on_token.push_back(i);
+    } else if (!status.ok()) {
+      Discard(*backend, keys[i].made);
+    } else if (auto one = KeepInSession(invocation, std::move(keys[i].attributes), std::move(keys[i].made)); one.ok()) {
+      kept.Add(handles[i] = *one);
+    } else {
+      status = Failure<Error>{std::move(one.error())};
+    }
+  }
+  if (!status.ok()) {
+    for (const std::size_t i : on_token) Discard(*backend, keys[i].made);
+    return Failure<Error>{status.error()};
+  }
+  if (!on_token.empty()) {
+    std::vector<NewObjects> all;
+    for (const std::size_t i : on_token) all.push_back(ForStore(invocation, std::move(keys[i]), origin));
+    invocation.changed = true;
+    invocation.audit_text = all.front().objects.front().Text(CKA_LABEL);
+    std::optional<std::size_t> cause;
+    auto stored = invocation.daemon.custodian.AddAll(invocation.session->token, std::move(all),
+                                                     NameOfRequest(invocation), &cause);
+    if (cause && refused != nullptr) *refused = on_token[*cause];
+    if (!stored.ok()) return Failure<Error>{std::move(stored.error())};
+    // One that was carried out before made as many.
+    if (stored->size() != on_token.size()) return Fail(CKR_FUNCTION_FAILED, "the request made something else before");
+    for (std::size_t i = 0; i < on_token.size(); ++i) handles[on_token[i]] = (*stored)[i];
+  }
+  kept.All();
+  return handles;
 }
 
 Fallible<PairHandles> KeepPair(Invocation& invocation, spec::Attributes public_attributes,

@@ -26,6 +26,15 @@ Fallible<Custodian::Under> UnderFor(const Invocation& invocation, const spec::At
 Fallible<CK_OBJECT_HANDLE> Keep(Invocation& invocation, spec::Attributes attributes);
 // Keeps a secret or private key. Secret parts are taken out of the attributes; what the device computed is put in.
 Fallible<CK_OBJECT_HANDLE> KeepKey(Invocation& invocation, spec::Attributes attributes, Made made, cmk::Origin origin);
+// Keeps several keys that were made together, of the session and of the token: all of them or none, and then nothing of
+// them stays in the device. The handles in their order. In *refused, on failure, which of them cannot be there, if it
+// is for one.
+struct NewKey {
+  spec::Attributes attributes;
+  Made made;
+};
+Fallible<std::vector<CK_OBJECT_HANDLE>> KeepKeys(Invocation& invocation, std::vector<NewKey> keys, cmk::Origin origin,
+                                                 std::optional<std::size_t>* refused = nullptr);
 // Keeps both halves of a pair.
 struct PairHandles {
   CK_OBJECT_HANDLE public_key;

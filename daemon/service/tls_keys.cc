@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "daemon/service/derived_bytes.h"
+#include "daemon/service/key_block.h"
 #include "daemon/service/new_object.h"
 #include "daemon/service/open_key.h"
 #include "pkcs11/spec/key_facts.h"
@@ -28,32 +28,6 @@ CK_TLS_KDF_PARAMS Kdf(CK_MECHANISM_TYPE hash, ByteView label, ByteView first, By
 bool IsOpen(const Object& key) {
   return !key.attributes.Bool(CKA_SENSITIVE, true) && key.attributes.Bool(CKA_EXTRACTABLE, false);
 }
-
-// Pieces of the block, one after another, each a key of the device.
-class Block {
- public:
-  Block(Backend& backend, const cmk::Material& material, const WrappingKey& under)
-      : backend_(backend), block_(backend, material), under_(under) {}
-
-  Fallible<Made> NextKey(CK_KEY_TYPE type, std::size_t bytes) {
-    CK_ULONG bit = Skip(bytes);
-    return backend_.DeriveKey(Extract(bit), block_.name(), Whole(), nullptr, type, bytes, under_);
-  }
-  Fallible<Bytes> NextBytes(std::size_t bytes) {
-    CK_ULONG bit = Skip(bytes);
-    return DeriveBytes(backend_, Extract(bit), block_.name(), Whole(), nullptr, bytes, under_);
-  }
-
- private:
-  static CK_MECHANISM Extract(CK_ULONG& bit) { return {CKM_EXTRACT_KEY_FROM_KEY, &bit, sizeof bit}; }
-  KeyMaterial Whole() const { return Temporary(CKO_SECRET_KEY, CKK_GENERIC_SECRET, block_.material(), under_); }
-  CK_ULONG Skip(std::size_t bytes) { return 8 * std::exchange(at_, at_ + bytes); }
-
-  Backend& backend_;
-  ShortLived block_;
-  const WrappingKey& under_;
-  std::size_t at_ = 0;
-};
 
 // One of the two kinds of key that a connection has, by its template.
 struct KeyKind {
@@ -111,34 +85,6 @@ Fallible<KeyKind> Describe(Invocation& invocation, const Object& base, std::span
   return kind;
 }
 
-// What has been kept, taken away again unless all of it is there.
-class AllOrNone {
- public:
-  explicit AllOrNone(Invocation& invocation) : invocation_(invocation) {}
-  ~AllOrNone() {
-    for (const CK_OBJECT_HANDLE handle : kept_) {
-      const ObjectPtr object = invocation_.application->RemoveObject(handle);
-      if (object == nullptr) continue;
-      Release(invocation_.daemon, {object});
-      invocation_.trailers.push_back({wire::TrailerKind::kForgetObject, 0, handle, {}});
-    }
-  }
-  AllOrNone(const AllOrNone&) = delete;
-  AllOrNone& operator=(const AllOrNone&) = delete;
-
-  Fallible<CK_OBJECT_HANDLE> Keep(const KeyKind& kind, Made made) {
-    ASSIGN_OR_RETURN(const CK_OBJECT_HANDLE handle,
-                     KeepKey(invocation_, kind.attributes, std::move(made), cmk::Origin::kDerived));
-    kept_.push_back(handle);
-    return handle;
-  }
-  void All() { kept_.clear(); }
-
- private:
-  Invocation& invocation_;
-  std::vector<CK_OBJECT_HANDLE> kept_;
-};
-
 }  // namespace
 
 Status DeriveTlsKeys(Invocation& invocation, const spec::MechanismRow& row, const CK_MECHANISM& mechanism,
@@ -168,27 +114,29 @@ Status DeriveTlsKeys(Invocation& invocation, const spec::MechanismRow& row, cons
       std::max(2 * (parameter.mac_bytes + parameter.key_bytes + parameter.iv_bytes), kBlockBytesMin);
   ASSIGN_OR_RETURN(const Made whole, backend->DeriveKey({CKM_TLS_KDF, &kdf, sizeof kdf}, from.name, from.material,
                                                         nullptr, CKK_GENERIC_SECRET, bytes, under.key));
-  Block block(*backend, whole.material, under.key);
-  AllOrNone kept(invocation);
-  CK_OBJECT_HANDLE handles[4] = {};
-  for (std::size_t i = 0; i < std::size(handles); ++i) {
+  KeyBlock block(*backend, whole.material, under.key);
+  std::vector<NewKey> keys;
+  for (int i = 0; i < 4; ++i) {
     const KeyKind& kind = i < 2 ? macs : ciphers;
     if (kind.bytes == 0) continue;
-    ASSIGN_OR_RETURN(Made made, block.NextKey(kind.type, kind.bytes));
-    ASSIGN_OR_RETURN(handles[i], kept.Keep(kind, std::move(made)));
+    ASSIGN_OR_RETURN(Made made, block.NextKey(kind.type, kind.bytes, under.key));
+    keys.push_back({kind.attributes, std::move(made)});
   }
-  if (parameter.iv_bytes != 0) {
-    for (CK_BYTE* iv : {parameter.out->pIVClient, parameter.out->pIVServer}) {
-      ASSIGN_OR_RETURN(const Bytes value, block.NextBytes(parameter.iv_bytes));
-      if (value.size() != parameter.iv_bytes) return Fail(CKR_DEVICE_ERROR, "the device gave too few bytes");
-      std::copy(value.begin(), value.end(), iv);
-    }
+  Bytes ivs[2];
+  for (Bytes& iv : ivs) {
+    if (parameter.iv_bytes == 0) continue;
+    ASSIGN_OR_RETURN(iv, block.NextBytes(parameter.iv_bytes));
+    if (iv.size() != parameter.iv_bytes) return Fail(CKR_DEVICE_ERROR, "the device gave too few bytes");
   }
-  kept.All();
-  parameter.out->hClientMacSecret = handles[0];
-  parameter.out->hServerMacSecret = handles[1];
-  parameter.out->hClientKey = handles[2];
-  parameter.out->hServerKey = handles[3];
+  ASSIGN_OR_RETURN(const auto handles, KeepKeys(invocation, std::move(keys), cmk::Origin::kDerived));
+  std::size_t next = 0;
+  const auto handle = [&](const KeyKind& kind) { return kind.bytes == 0 ? CK_INVALID_HANDLE : handles[next++]; };
+  parameter.out->hClientMacSecret = handle(macs);
+  parameter.out->hServerMacSecret = handle(macs);
+  parameter.out->hClientKey = handle(ciphers);
+  parameter.out->hServerKey = handle(ciphers);
+  std::copy(ivs[0].begin(), ivs[0].end(), parameter.out->pIVClient);
+  std::copy(ivs[1].begin(), ivs[1].end(), parameter.out->pIVServer);
   return {};
 }
 

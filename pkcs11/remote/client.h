@@ -15,6 +15,7 @@
 #include "pkcs11/lane/link.h"
 #include "pkcs11/remote/resumption.h"
 #include "pkcs11/spec/calls.h"
+#include "pkcs11/spec/mechanism_parameters.h"
 #include "pkcs11/spec/otp.h"
 #include "pkcs11/wire/bulk.h"
 #include "pkcs11/wire/codec.h"
@@ -115,6 +116,17 @@ inline MutableBytes RoomForOutput(const spec::BytesOut& output, ByteView head, s
   return fits ? MutableBytes{output.data, told->length} : MutableBytes{};
 }
 
+// Shows the caller which additional key was in the way of all (3.2, "Deriving Additional Keys"). False when the call
+// succeeded or there is no such key.
+inline bool MarkRefused(const CK_MECHANISM& mechanism, std::uint64_t index, CK_RV answer) {
+  const spec::MechanismRow* row = spec::FindMechanism(mechanism.mechanism);
+  if (row == nullptr || answer == CKR_OK) return false;
+  const std::span<const CK_DERIVED_KEY> keys = spec::AdditionalKeysIn(*row, mechanism);
+  if (index >= keys.size() || keys[index].phKey == nullptr) return false;
+  *keys[index].phKey = CK_INVALID_HANDLE;
+  return true;
+}
+
 // The handle in front of every call that needs a session.
 template <class Call>
 CK_SESSION_HANDLE SessionOf(const Call& call) {
@@ -181,6 +193,10 @@ CK_RV Client::Answer(Call& call) {
     const bool otp = trailers->Has(wire::TrailerKind::kOtpSignature);
     const bool given = otp && answer == CKR_OK && call.output.data != nullptr;
     if (given && !spec::PointIntoOtpSignature({call.output.data, *call.output.length})) return CKR_DEVICE_ERROR;
+  }
+  if constexpr (Call::kId == spec::CallId::C_DeriveKey) {
+    const auto refused = trailers->refused_key();
+    if (refused && !MarkRefused(*call.mechanism.value, *refused, answer)) return CKR_DEVICE_ERROR;
   }
   if (options_.resumes) {
     if constexpr (Call::kId == spec::CallId::C_OpenSession) {

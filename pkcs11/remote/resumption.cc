@@ -155,7 +155,7 @@ std::optional<wire::TrailerKinds> Resumption::ReadTrailers(wire::Reader& r) {
   while (r.ok() && !r.AtEnd()) {
     const auto trailer = wire::ReadTrailer(r);
     if (!trailer) return std::nullopt;
-    kinds.Add(trailer->kind);
+    kinds.Add(*trailer);
     if (trailer->kind == wire::TrailerKind::kEnd) break;
     Keep(*trailer);
   }
@@ -170,7 +170,8 @@ void Resumption::Keep(const wire::TrailerView& trailer) {
     case wire::TrailerKind::kSessionObject: KeepObject(trailer.object, trailer.session, trailer.blob); return;
     case wire::TrailerKind::kForgetObject: DropObject(trailer.object); return;
     case wire::TrailerKind::kEnd:
-    case wire::TrailerKind::kOtpSignature: return;
+    case wire::TrailerKind::kOtpSignature:
+    case wire::TrailerKind::kRefusedKey: return;
   }
 }
 

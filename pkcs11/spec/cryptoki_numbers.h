@@ -876,13 +876,18 @@ struct CK_SP800_108_DKM_LENGTH_FORMAT {
   CK_ULONG ulWidthInBits;
 };
 
-// Additional derived keys are not taken here, so what their pointer leads to need not be known.
+struct CK_DERIVED_KEY {
+  CK_ATTRIBUTE_PTR pTemplate;
+  CK_ULONG ulAttributeCount;
+  CK_OBJECT_HANDLE_PTR phKey;
+};
+
 struct CK_SP800_108_KDF_PARAMS {
   CK_MECHANISM_TYPE prfType;
   CK_ULONG ulNumberOfDataParams;
   CK_PRF_DATA_PARAM* pDataParams;
   CK_ULONG ulAdditionalDerivedKeys;
-  CK_VOID_PTR pAdditionalDerivedKeys;
+  CK_DERIVED_KEY* pAdditionalDerivedKeys;
 };
 
 struct CK_SP800_108_FEEDBACK_KDF_PARAMS {
@@ -892,7 +897,7 @@ struct CK_SP800_108_FEEDBACK_KDF_PARAMS {
   CK_ULONG ulIVLen;
   CK_BYTE_PTR pIV;
   CK_ULONG ulAdditionalDerivedKeys;
-  CK_VOID_PTR pAdditionalDerivedKeys;
+  CK_DERIVED_KEY* pAdditionalDerivedKeys;
 };
 
 struct CK_SSL3_RANDOM_DATA {

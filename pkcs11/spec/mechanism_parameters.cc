@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstring>
 
+#include "common/limits.h"
 #include "pkcs11/spec/mechanism_output.h"
 #include "pkcs11/spec/otp.h"
 #include "pkcs11/spec/vendor.h"
@@ -156,21 +157,27 @@ constexpr std::array kDataParamFields = {
     CMKD_ULONG(CK_PRF_DATA_PARAM, type),
     CMKD_BUFFER(CK_PRF_DATA_PARAM, pValue, ulValueLen, kLabel),
 };
-// Additional keys are not made: count and pointer must be 0, so both travel as numbers.
+// The handle is written, not read: on the wire there is only whether it is wanted.
+constexpr std::array kDerivedKeyFields = {
+    ParameterField{FieldKind::kTemplate, "pTemplate", offsetof(CK_DERIVED_KEY, pTemplate),
+                   offsetof(CK_DERIVED_KEY, ulAttributeCount), sizeof(CK_ATTRIBUTE), limits::kTemplateAttributesMax},
+    ParameterField{FieldKind::kBytesOfFixedLength, "phKey", offsetof(CK_DERIVED_KEY, phKey), 0,
+                   sizeof(CK_OBJECT_HANDLE), sizeof(CK_OBJECT_HANDLE), Direction::kOut},
+};
 constexpr std::array kSp800Fields = {
     CMKD_ULONG(CK_SP800_108_KDF_PARAMS, prfType),
     CMKD_STRUCTS(CK_SP800_108_KDF_PARAMS, pDataParams, ulNumberOfDataParams, kDataParams, CK_PRF_DATA_PARAM,
                  kDataParamFields),
-    CMKD_ULONG(CK_SP800_108_KDF_PARAMS, ulAdditionalDerivedKeys),
-    CMKD_ULONG(CK_SP800_108_KDF_PARAMS, pAdditionalDerivedKeys),
+    CMKD_STRUCTS(CK_SP800_108_KDF_PARAMS, pAdditionalDerivedKeys, ulAdditionalDerivedKeys, kAdditionalKeysMax,
+                 CK_DERIVED_KEY, kDerivedKeyFields),
 };
 constexpr std::array kSp800FeedbackFields = {
     CMKD_ULONG(CK_SP800_108_FEEDBACK_KDF_PARAMS, prfType),
     CMKD_STRUCTS(CK_SP800_108_FEEDBACK_KDF_PARAMS, pDataParams, ulNumberOfDataParams, kDataParams, CK_PRF_DATA_PARAM,
                  kDataParamFields),
     CMKD_BUFFER(CK_SP800_108_FEEDBACK_KDF_PARAMS, pIV, ulIVLen, kRandom),
-    CMKD_ULONG(CK_SP800_108_FEEDBACK_KDF_PARAMS, ulAdditionalDerivedKeys),
-    CMKD_ULONG(CK_SP800_108_FEEDBACK_KDF_PARAMS, pAdditionalDerivedKeys),
+    CMKD_STRUCTS(CK_SP800_108_FEEDBACK_KDF_PARAMS, pAdditionalDerivedKeys, ulAdditionalDerivedKeys, kAdditionalKeysMax,
+                 CK_DERIVED_KEY, kDerivedKeyFields),
 };
 constexpr std::array kPbkdf2Fields = {
     CMKD_ULONG(CK_PKCS5_PBKD2_PARAMS2, saltSource),
@@ -416,11 +423,28 @@ Status CheckStructs(const ParameterField& field, const void* parameter) {
   return {};
 }
 
+// A template behind a pointer: what its attributes may be is for the rules of templates.
+Status CheckTemplateField(const ParameterField& field, const void* parameter) {
+  const std::size_t count = FieldStructCount(parameter, field);
+  if (count > field.limit) return Invalid(std::string(field.name) + " has more attributes than are taken");
+  const auto* list = static_cast<const CK_ATTRIBUTE*>(FieldPointer(parameter, field));
+  if (count > 0 && list == nullptr) return Invalid(std::string(field.name) + " is NULL but has a length");
+  for (std::size_t i = 0; i < count; ++i) {
+    if (list[i].ulValueLen > limits::kAttributeBytesMax) return Invalid("an attribute is longer than is taken");
+    if (list[i].pValue == nullptr && list[i].ulValueLen != 0) return Invalid("an attribute is NULL but has a length");
+  }
+  return {};
+}
+
 // What holds for every struct: no pointer is NULL where bytes are promised, and no buffer is longer than its limit.
 Status CheckBuffers(std::span<const ParameterField> fields, const void* parameter) {
   for (const ParameterField& field : fields) {
     if (field.kind == FieldKind::kStruct || field.kind == FieldKind::kStructArray) {
       RETURN_IF_ERROR(CheckStructs(field, parameter));
+      continue;
+    }
+    if (field.kind == FieldKind::kTemplate) {
+      RETURN_IF_ERROR(CheckTemplateField(field, parameter));
       continue;
     }
     // A fixed length is not said by the caller; without the pointer it is not there.
@@ -616,9 +640,12 @@ Status CheckDataParams(const MechanismRow& row, std::span<const CK_PRF_DATA_PARA
   return {};
 }
 
-Status CheckSp800(const MechanismRow& row, const ParameterLayout& layout, const void* parameter) {
+Status CheckSp800(const MechanismRow& row, const ParameterLayout& layout, const CK_MECHANISM& mechanism) {
+  const void* parameter = mechanism.pParameter;
   if (!IsSp800Prf(Value(layout, parameter, "prfType"))) return Invalid("unknown pseudorandom function");
-  if (Value(layout, parameter, "ulAdditionalDerivedKeys") != 0) return Invalid("one key at a time is derived here");
+  for (const CK_DERIVED_KEY& key : AdditionalKeysIn(row, mechanism)) {
+    if (key.phKey == nullptr) return Invalid("the handle of an additional key goes nowhere");
+  }
   const ParameterField* parts = FieldNamed(layout, "pDataParams");
   return CheckDataParams(row, {static_cast<const CK_PRF_DATA_PARAM*>(FieldPointer(parameter, *parts)),
                                FieldStructCount(parameter, *parts)});
@@ -699,7 +726,7 @@ Status CheckValues(const MechanismRow& row, const ParameterLayout& layout, const
     case P::kX942Dh: return CheckX942(layout, mechanism.pParameter);
     case P::kHkdf: return CheckHkdf(mechanism);
     case P::kSp800Kdf:
-    case P::kSp800Feedback: return CheckSp800(row, layout, mechanism.pParameter);
+    case P::kSp800Feedback: return CheckSp800(row, layout, mechanism);
     case P::kPbkdf2: return CheckPbkdf2(mechanism);
     case P::kTls12Master:
     case P::kTls12Extended: return CheckTlsHash(Value(layout, mechanism.pParameter, "prfHashMechanism"));
@@ -870,9 +897,26 @@ TlsMacParameter ReadTlsMac(const MechanismRow& row, const CK_MECHANISM& mechanis
   return {mac.prfHashMechanism == CKM_TLS_PRF ? 0 : mac.prfHashMechanism, mac.ulMacLength, mac.ulServerOrClient == 1};
 }
 
-std::array<MutableBytes, 3> ResultsIn(const MechanismRow& row, const CK_MECHANISM& mechanism) {
+std::span<const CK_DERIVED_KEY> AdditionalKeysIn(const MechanismRow& row, const CK_MECHANISM& mechanism) {
+  if (row.parameter != P::kSp800Kdf && row.parameter != P::kSp800Feedback) return {};
   const ParameterLayout* layout = LayoutFor(row.parameter, mechanism.ulParameterLen);
   if (layout == nullptr || mechanism.pParameter == nullptr) return {};
+  const ParameterField& field = *FieldNamed(*layout, "pAdditionalDerivedKeys");
+  const auto* first = static_cast<const CK_DERIVED_KEY*>(FieldPointer(mechanism.pParameter, field));
+  const std::size_t count = FieldStructCount(mechanism.pParameter, field);
+  return first == nullptr || count > field.limit ? std::span<const CK_DERIVED_KEY>() : std::span(first, count);
+}
+
+std::array<MutableBytes, kAdditionalKeysMax> ResultsIn(const MechanismRow& row, const CK_MECHANISM& mechanism) {
+  const ParameterLayout* layout = LayoutFor(row.parameter, mechanism.ulParameterLen);
+  if (layout == nullptr || mechanism.pParameter == nullptr) return {};
+  std::array<MutableBytes, kAdditionalKeysMax> handles;
+  std::size_t count = 0;
+  for (const CK_DERIVED_KEY& key : AdditionalKeysIn(row, mechanism)) {
+    auto* at = reinterpret_cast<std::uint8_t*>(key.phKey);
+    if (at != nullptr) handles[count++] = MutableBytes(at, sizeof *key.phKey);
+  }
+  if (count != 0) return handles;
   if (row.parameter == P::kTlsKeyMaterial || row.parameter == P::kTls12KeyMaterial) {
     const TlsKeyMaterialParameter given = ReadTlsKeyMaterial(row, mechanism);
     if (given.out == nullptr || given.iv_bytes > kTlsIv) return {};

@@ -18,6 +18,7 @@ namespace cmkd::spec {
 inline constexpr std::size_t kParameterBufferBytesMax = 1u << 20;  // one inner buffer (AAD is the only long one)
 inline constexpr std::size_t kParameterStructBytesMax = 2048;      // a parameter without pointers, or the struct itself
 inline constexpr std::size_t kIvBytesMax = 1u << 16;
+inline constexpr std::size_t kAdditionalKeysMax = 32;  // of one SP 800-108 derivation
 
 enum class FieldKind : std::uint8_t {
   kUlong,               // a CK_ULONG in the struct
@@ -30,6 +31,7 @@ enum class FieldKind : std::uint8_t {
   kKeyHandle,           // a CK_OBJECT_HANDLE in the struct: a key of the caller's, or 0
   kStruct,              // a pointer to a struct of `size` bytes with `fields` of its own
   kStructArray,         // a pointer, and at length_offset a CK_ULONG that counts such structs, at most `limit`
+  kTemplate,            // a pointer, and at length_offset a CK_ULONG that counts the CK_ATTRIBUTEs, at most `limit`
 };
 
 // Which side gives the bytes. For C_EncryptMessage the token may write the IV and writes the tag; for C_DecryptMessage
@@ -74,7 +76,8 @@ CK_ULONG FieldUlong(const void* parameter, const ParameterField& field);       /
 const void* FieldPointer(const void* parameter, const ParameterField& field);  // the three pointer kinds
 std::size_t FieldBufferBytes(const void* parameter,
                              const ParameterField& field);  // bytes behind the pointer; limit + 1 if more
-// How many structs are behind the pointer of kStruct (0 or 1) or kStructArray; limit + 1 if more.
+// How many structs are behind the pointer of kStruct (0 or 1) or kStructArray, or attributes behind that of kTemplate;
+// limit + 1 if more.
 std::size_t FieldStructCount(const void* parameter, const ParameterField& field);
 
 // Whether pParameter of this mechanism may be used: length, NULL pointers, bounds, and values that the standard or this
@@ -131,9 +134,15 @@ CK_OBJECT_HANDLE* SecondKeyIn(const MechanismRow& row, const CK_MECHANISM& mecha
 bool IsSp800Kdf(CK_ULONG kdf);
 
 // What C_DeriveKey writes through a parameter of this row, in the order of the wire: the version of a TLS master
-// secret, the four handles and two IVs of TLS key material, the output of the TLS PRF. Each is empty where the caller
-// has no room for it. Of the caller's struct only; no length comes from anywhere else.
-std::array<MutableBytes, 3> ResultsIn(const MechanismRow& row, const CK_MECHANISM& mechanism);
+// secret, the four handles and two IVs of TLS key material, the output of the TLS PRF, the handles of the additional
+// keys of SP 800-108. Each is empty where the caller has no room for it. Of the caller's struct only; no length comes
+// from anywhere else.
+std::array<MutableBytes, kAdditionalKeysMax> ResultsIn(const MechanismRow& row, const CK_MECHANISM& mechanism);
+
+// The additional keys that an SP 800-108 parameter asks for, at most kAdditionalKeysMax; empty for other rows, and
+// where the pointer is NULL. Errors are CheckParameter's: after it each has a place for its handle, and a template of
+// bounded length without a NULL that has one.
+std::span<const CK_DERIVED_KEY> AdditionalKeysIn(const MechanismRow& row, const CK_MECHANISM& mechanism);
 
 // The parameter of TLS key material, of either version: `hash` is 0 for the function of TLS 1.0 and 1.1. Lengths are
 // bytes; CKM_TLS12_KEY_SAFE_DERIVE makes no IVs. Call only after CheckParameter().

@@ -1,6 +1,9 @@
 // The shapes whose layout is data: mechanisms and message parameters by their fields, templates by their attributes.
 #include "pkcs11/wire/codec.h"
 
+#include <algorithm>
+#include <optional>
+
 #include "pkcs11/spec/mechanism_parameters.h"
 #include "pkcs11/spec/template_codec.h"
 
@@ -35,6 +38,71 @@ const ParameterLayout* LayoutOf(CK_MECHANISM_TYPE type, std::size_t parameter_by
   return layout == nullptr || layout->flat ? nullptr : layout;
 }
 
+// The templates within a template, flat, each where it stands in the list; nothing when the list is beyond the limits.
+std::optional<std::vector<Bytes>> FlatTemplates(std::span<const CK_ATTRIBUTE> list, std::size_t limit) {
+  if (list.size() > limit) return std::nullopt;
+  std::vector<Bytes> nested(list.size());
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const CK_ATTRIBUTE& attribute = list[i];
+    if (!spec::IsTemplateAttribute(attribute.type)) {
+      if (attribute.ulValueLen > limits::kAttributeBytesMax) return std::nullopt;
+      continue;
+    }
+    if (attribute.ulValueLen % sizeof(CK_ATTRIBUTE) != 0) return std::nullopt;
+    auto flat = spec::EncodeTemplate(
+        {static_cast<const CK_ATTRIBUTE*>(attribute.pValue), attribute.ulValueLen / sizeof(CK_ATTRIBUTE)});
+    if (!flat.ok()) return std::nullopt;
+    nested[i] = std::move(*flat);
+  }
+  return nested;
+}
+
+void WriteAttributes(Writer& w, std::span<const CK_ATTRIBUTE> list, std::span<const Bytes> nested) {
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const CK_ATTRIBUTE& attribute = list[i];
+    w.U64(attribute.type);
+    if (spec::IsTemplateAttribute(attribute.type)) {
+      w.Blob(nested[i]);
+    } else {
+      w.Blob(attribute.pValue, attribute.ulValueLen);
+    }
+  }
+}
+
+CK_RV ReadAttributes(Reader& r, Arena& arena, std::span<CK_ATTRIBUTE> list) {
+  for (CK_ATTRIBUTE& attribute : list) {
+    attribute.type = r.U64();
+    bool null = false;
+    const ByteView value = r.Blob(&null);
+    if (!r.ok()) return CKR_OK;
+    if (value.size() > limits::kAttributeBytesMax) return CKR_ATTRIBUTE_VALUE_INVALID;
+    if (spec::IsTemplateAttribute(attribute.type)) {
+      auto decoded = spec::DecodeTemplate(value);
+      if (!decoded.ok()) return decoded.error().rv;
+      auto* kept = arena.Keep(std::move(*decoded));
+      attribute.pValue = kept->data();
+      attribute.ulValueLen = kept->size() * sizeof(CK_ATTRIBUTE);
+      continue;
+    }
+    static CK_BYTE empty = 0;
+    attribute.pValue = null ? nullptr : (value.empty() ? &empty : const_cast<std::uint8_t*>(value.data()));
+    attribute.ulValueLen = value.size();
+  }
+  return CKR_OK;
+}
+
+// A template in a mechanism's parameter that can be sent: the list is there, its values are, and all is bounded.
+bool TemplateFits(const void* parameter, const ParameterField& field) {
+  const auto* list = static_cast<const CK_ATTRIBUTE*>(spec::FieldPointer(parameter, field));
+  const std::size_t count = spec::FieldStructCount(parameter, field);
+  if (count > field.limit) return false;
+  if (list == nullptr) return true;
+  const std::span attributes(list, count);
+  const bool whole =
+      std::ranges::all_of(attributes, [](const CK_ATTRIBUTE& a) { return a.pValue != nullptr || a.ulValueLen == 0; });
+  return whole && FlatTemplates(attributes, field.limit);
+}
+
 bool WithinLimits(const void* parameter, std::span<const ParameterField> fields) {
   for (const ParameterField& field : fields) {
     if (field.kind == FieldKind::kStruct || field.kind == FieldKind::kStructArray) {
@@ -45,6 +113,7 @@ bool WithinLimits(const void* parameter, std::span<const ParameterField> fields)
         if (!WithinLimits(first + i * field.size, field.inner())) return false;
       }
     }
+    if (field.kind == FieldKind::kTemplate && !TemplateFits(parameter, field)) return false;
     if (field.kind == FieldKind::kBytesWithLength || field.kind == FieldKind::kBytesWithBitLength ||
         field.kind == FieldKind::kRoom) {
       if (spec::FieldBufferBytes(parameter, field) > field.limit) return false;
@@ -66,6 +135,16 @@ void WriteStructs(Writer& w, const void* parameter, const ParameterField& field)
   }
 }
 
+// WithinLimits has seen that it can be sent.
+void WriteTemplate(Writer& w, const void* parameter, const ParameterField& field) {
+  const auto* list = static_cast<const CK_ATTRIBUTE*>(spec::FieldPointer(parameter, field));
+  const std::size_t count = spec::FieldStructCount(parameter, field);
+  w.U64(count);
+  w.U8(list != nullptr ? 1 : 0);
+  if (list == nullptr) return;
+  if (const auto nested = FlatTemplates({list, count}, field.limit)) WriteAttributes(w, {list, count}, *nested);
+}
+
 void WriteField(Writer& w, const void* parameter, const ParameterField& field) {
   const auto* base = static_cast<const std::uint8_t*>(parameter);
   switch (field.kind) {
@@ -73,6 +152,7 @@ void WriteField(Writer& w, const void* parameter, const ParameterField& field) {
     case FieldKind::kUlong: return w.U64(spec::FieldUlong(parameter, field));
     case FieldKind::kStruct:
     case FieldKind::kStructArray: return WriteStructs(w, parameter, field);
+    case FieldKind::kTemplate: return WriteTemplate(w, parameter, field);
     case FieldKind::kByte: return w.U8(static_cast<std::uint8_t>(spec::FieldUlong(parameter, field)));
     case FieldKind::kFixedBytes: return w.Raw({base + field.offset, field.size});
     case FieldKind::kBytesWithLength:
@@ -108,6 +188,18 @@ void ReadStructs(Reader& r, Arena& arena, std::uint8_t* parameter, const Paramet
   std::memcpy(parameter + field.offset, &first, sizeof first);
 }
 
+void ReadTemplate(Reader& r, Arena& arena, std::uint8_t* parameter, const ParameterField& field) {
+  const CK_ULONG count = r.U64();
+  const std::uint8_t given = r.U8();
+  if (!r.ok()) return;
+  if (given > 1 || count > field.limit) return r.Fail();
+  std::memcpy(parameter + field.length_offset, &count, sizeof count);
+  if (given == 0) return;
+  auto* list = arena.New<CK_ATTRIBUTE>(count);
+  if (ReadAttributes(r, arena, {list, count}) != CKR_OK) return r.Fail();
+  std::memcpy(parameter + field.offset, &list, sizeof list);
+}
+
 void ReadField(Reader& r, Arena& arena, std::uint8_t* parameter, const ParameterField& field) {
   const auto put_ulong = [&](std::size_t offset, CK_ULONG value) {
     std::memcpy(parameter + offset, &value, sizeof value);
@@ -117,6 +209,7 @@ void ReadField(Reader& r, Arena& arena, std::uint8_t* parameter, const Parameter
     case FieldKind::kUlong: return put_ulong(field.offset, r.U64());
     case FieldKind::kStruct:
     case FieldKind::kStructArray: return ReadStructs(r, arena, parameter, field);
+    case FieldKind::kTemplate: return ReadTemplate(r, arena, parameter, field);
     case FieldKind::kByte: parameter[field.offset] = r.U8(); return;
     case FieldKind::kFixedBytes: {
       const ByteView bytes = r.Raw(field.size);
@@ -189,33 +282,11 @@ CK_RV DecodeRequest(Reader& r, Arena& arena, spec::Mechanism& shape) {
 }
 
 void EncodeRequest(Writer& w, const spec::TemplateIn& shape) {
-  bool fits = shape.count <= limits::kTemplateAttributesMax;
-  std::vector<Bytes> nested(fits ? shape.count : 0);
-  for (std::size_t i = 0; fits && i < shape.count; ++i) {
-    const CK_ATTRIBUTE& attribute = shape.list[i];
-    if (!spec::IsTemplateAttribute(attribute.type)) {
-      fits = attribute.ulValueLen <= limits::kAttributeBytesMax;
-      continue;
-    }
-    fits = attribute.ulValueLen % sizeof(CK_ATTRIBUTE) == 0;
-    if (!fits) break;
-    auto flat = spec::EncodeTemplate(
-        {static_cast<const CK_ATTRIBUTE*>(attribute.pValue), attribute.ulValueLen / sizeof(CK_ATTRIBUTE)});
-    fits = flat.ok();
-    if (fits) nested[i] = std::move(*flat);
-  }
-  w.U8(static_cast<std::uint8_t>(fits ? Presence::kGiven : Presence::kBeyondLimits));
-  if (!fits) return;
+  const auto nested = FlatTemplates(shape.view(), limits::kTemplateAttributesMax);
+  w.U8(static_cast<std::uint8_t>(nested ? Presence::kGiven : Presence::kBeyondLimits));
+  if (!nested) return;
   w.U32(static_cast<std::uint32_t>(shape.count));
-  for (std::size_t i = 0; i < shape.count; ++i) {
-    const CK_ATTRIBUTE& attribute = shape.list[i];
-    w.U64(attribute.type);
-    if (spec::IsTemplateAttribute(attribute.type)) {
-      w.Blob(nested[i]);
-    } else {
-      w.Blob(attribute.pValue, attribute.ulValueLen);
-    }
-  }
+  WriteAttributes(w, shape.view(), *nested);
 }
 
 CK_RV DecodeRequest(Reader& r, Arena& arena, spec::TemplateIn& shape) {
@@ -226,25 +297,7 @@ CK_RV DecodeRequest(Reader& r, Arena& arena, spec::TemplateIn& shape) {
   if (count > limits::kTemplateAttributesMax) return CKR_ARGUMENTS_BAD;
   shape.list = arena.New<CK_ATTRIBUTE>(count);
   shape.count = count;
-  for (std::uint32_t i = 0; i < count && r.ok(); ++i) {
-    CK_ATTRIBUTE& attribute = shape.list[i];
-    attribute.type = r.U64();
-    bool null = false;
-    const ByteView value = r.Blob(&null);
-    if (value.size() > limits::kAttributeBytesMax) return CKR_ATTRIBUTE_VALUE_INVALID;
-    if (spec::IsTemplateAttribute(attribute.type)) {
-      auto decoded = spec::DecodeTemplate(value);
-      if (!decoded.ok()) return decoded.error().rv;
-      auto* kept = arena.Keep(std::move(*decoded));
-      attribute.pValue = kept->data();
-      attribute.ulValueLen = kept->size() * sizeof(CK_ATTRIBUTE);
-      continue;
-    }
-    static CK_BYTE empty = 0;
-    attribute.pValue = null ? nullptr : (value.empty() ? &empty : const_cast<std::uint8_t*>(value.data()));
-    attribute.ulValueLen = value.size();
-  }
-  return CKR_OK;
+  return ReadAttributes(r, arena, {shape.list, count});
 }
 
 namespace {

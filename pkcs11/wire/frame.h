@@ -44,6 +44,7 @@ enum class TrailerKind : std::uint8_t {
   kSessionObject = 2,  // u64 session, u64 object handle, blob: a sealed session object to keep for a resumption
   kForgetObject = 3,   // u64 object handle: its blob is of no use any more
   kOtpSignature = 4,   // nothing more: the output is a CK_OTP_SIGNATURE_INFO with offsets (pkcs11/spec/otp.h)
+  kRefusedKey = 5,     // u64 index: the template of this additional key of a derivation is why there are none
 };
 
 }  // namespace cmkd::wire

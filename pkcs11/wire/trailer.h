@@ -20,7 +20,7 @@ struct TrailerRow {
 inline constexpr TrailerRow kTrailerRows[] = {
     {TrailerKind::kEnd, false, false, false},          {TrailerKind::kTicket, false, false, true},
     {TrailerKind::kSessionObject, true, true, true},   {TrailerKind::kForgetObject, false, true, false},
-    {TrailerKind::kOtpSignature, false, false, false},
+    {TrailerKind::kOtpSignature, false, false, false}, {TrailerKind::kRefusedKey, false, true, false},
 };
 
 // One of them. What its row does not have is zero or empty.
@@ -63,12 +63,18 @@ inline std::optional<TrailerView> ReadTrailer(Reader& r) {
 // Which kinds there were.
 class TrailerKinds {
  public:
-  void Add(TrailerKind kind) { bits_ |= Bit(kind); }
+  void Add(const TrailerView& trailer) {
+    bits_ |= Bit(trailer.kind);
+    if (trailer.kind == TrailerKind::kRefusedKey) refused_key_ = trailer.object;
+  }
+  // The index in a kRefusedKey, if there was one.
+  std::optional<CK_ULONG> refused_key() const { return refused_key_; }
   bool Has(TrailerKind kind) const { return (bits_ & Bit(kind)) != 0; }
 
  private:
   static constexpr std::uint32_t Bit(TrailerKind kind) { return 1u << static_cast<std::uint8_t>(kind); }
   std::uint32_t bits_ = 0;
+  std::optional<CK_ULONG> refused_key_;
 };
 
 }  // namespace cmkd::wire

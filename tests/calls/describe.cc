@@ -28,12 +28,35 @@ class Describer : public ShapeVisitor {
       for (const spec::ParameterField& inner : field.inner()) Field(first + i * field.size, inner);
     }
   }
+  void Attributes(const CK_ATTRIBUTE* list, std::size_t count, bool null_differs) {
+    Number(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      Number(list[i].type);
+      if (spec::IsTemplateAttribute(list[i].type)) {
+        text += "( ";
+        Attributes(static_cast<const CK_ATTRIBUTE*>(list[i].pValue), list[i].ulValueLen / sizeof(CK_ATTRIBUTE), false);
+        text += ") ";
+        continue;
+      }
+      // Inside a nested template NULL and empty travel alike.
+      if (null_differs) Flag(list[i].pValue != nullptr);
+      Data(list[i].pValue, list[i].ulValueLen);
+    }
+  }
+  void Template(const void* parameter, const spec::ParameterField& field) {
+    const auto* list = static_cast<const CK_ATTRIBUTE*>(spec::FieldPointer(parameter, field));
+    const std::size_t count = spec::FieldStructCount(parameter, field);
+    Number(count);
+    Flag(list != nullptr);
+    if (list != nullptr) Attributes(list, count, true);
+  }
   void Field(const void* parameter, const spec::ParameterField& field) {
     text += std::string(field.name) + ' ';
     const auto* base = static_cast<const std::uint8_t*>(parameter);
     switch (field.kind) {
       case spec::FieldKind::kStruct:
       case spec::FieldKind::kStructArray: return Structs(parameter, field);
+      case spec::FieldKind::kTemplate: return Template(parameter, field);
       case spec::FieldKind::kKeyHandle:
       case spec::FieldKind::kUlong:
       case spec::FieldKind::kByte: return Number(spec::FieldUlong(parameter, field));
@@ -130,23 +153,6 @@ class RequestDescriber final : public Describer {
   void On(spec::HandlesOut& shape) override { Number(std::min<CK_ULONG>(shape.max, limits::kFindBatchMax)); }
   void On(spec::Document&) override {}
   void OnStruct(void*&, std::size_t) override {}
-
- private:
-  void Attributes(const CK_ATTRIBUTE* list, std::size_t count, bool null_differs) {
-    Number(count);
-    for (std::size_t i = 0; i < count; ++i) {
-      Number(list[i].type);
-      if (spec::IsTemplateAttribute(list[i].type)) {
-        text += "( ";
-        Attributes(static_cast<const CK_ATTRIBUTE*>(list[i].pValue), list[i].ulValueLen / sizeof(CK_ATTRIBUTE), false);
-        text += ") ";
-        continue;
-      }
-      // Inside a nested template NULL and empty travel alike.
-      if (null_differs) Flag(list[i].pValue != nullptr);
-      Data(list[i].pValue, list[i].ulValueLen);
-    }
-  }
 };
 
 class ResultDescriber final : public Describer {
@@ -162,7 +168,12 @@ class ResultDescriber final : public Describer {
   void On(spec::Label32&) override {}
   void On(spec::Unused&) override {}
   void On(spec::Mechanism&) override {}
-  // Written from the meaning: what a TLS derivation gives beside its key.
+  void Handles(const CK_DERIVED_KEY* keys, CK_ULONG count) {
+    for (CK_ULONG i = 0; keys != nullptr && i < count; ++i) {
+      if (keys[i].phKey != nullptr) Number(*keys[i].phKey);
+    }
+  }
+  // Written from the meaning: what a derivation gives beside its key.
   void On(spec::DerivingMechanism& shape) override {
     if (!ok_ || shape.value == nullptr || shape.value->pParameter == nullptr) return;
     const CK_MECHANISM& m = *shape.value;
@@ -187,6 +198,13 @@ class ResultDescriber final : public Describer {
                given(sizeof(CK_DSA_PARAMETER_GEN_PARAM))) {
       const auto& domain = *static_cast<const CK_DSA_PARAMETER_GEN_PARAM*>(m.pParameter);
       if (domain.pSeed != nullptr) Data(domain.pSeed, domain.ulSeedLen);
+    } else if ((m.mechanism == CKM_SP800_108_COUNTER_KDF || m.mechanism == CKM_SP800_108_DOUBLE_PIPELINE_KDF) &&
+               given(sizeof(CK_SP800_108_KDF_PARAMS))) {
+      const auto& kdf = *static_cast<const CK_SP800_108_KDF_PARAMS*>(m.pParameter);
+      Handles(kdf.pAdditionalDerivedKeys, kdf.ulAdditionalDerivedKeys);
+    } else if (m.mechanism == CKM_SP800_108_FEEDBACK_KDF && given(sizeof(CK_SP800_108_FEEDBACK_KDF_PARAMS))) {
+      const auto& kdf = *static_cast<const CK_SP800_108_FEEDBACK_KDF_PARAMS*>(m.pParameter);
+      Handles(kdf.pAdditionalDerivedKeys, kdf.ulAdditionalDerivedKeys);
     } else if (m.mechanism == CKM_TLS12_MASTER_KEY_DERIVE && given(sizeof(CK_TLS12_MASTER_KEY_DERIVE_PARAMS))) {
       const CK_VERSION* version = static_cast<const CK_TLS12_MASTER_KEY_DERIVE_PARAMS*>(m.pParameter)->pVersion;
       if (version != nullptr) Data(version, 2);

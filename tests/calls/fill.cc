@@ -86,6 +86,12 @@ void RequestFiller::FillStructs(std::uint8_t* parameter, const spec::ParameterFi
   std::memcpy(parameter + field.offset, &first, sizeof first);
 }
 
+void RequestFiller::FillTemplate(std::uint8_t* parameter, const spec::ParameterField& field) {
+  const auto [list, count] = Attributes(Below(5), 0, 64);
+  PutUlong(parameter, field.length_offset, count);
+  if (Below(5) != 0) std::memcpy(parameter + field.offset, &list, sizeof list);
+}
+
 void RequestFiller::FillParameter(std::uint8_t* parameter, std::span<const spec::ParameterField> fields) {
   for (const spec::ParameterField& field : fields) {
     switch (field.kind) {
@@ -93,6 +99,7 @@ void RequestFiller::FillParameter(std::uint8_t* parameter, std::span<const spec:
       case spec::FieldKind::kUlong: PutUlong(parameter, field.offset, Number()); continue;
       case spec::FieldKind::kStruct:
       case spec::FieldKind::kStructArray: FillStructs(parameter, field); continue;
+      case spec::FieldKind::kTemplate: FillTemplate(parameter, field); continue;
       case spec::FieldKind::kByte: parameter[field.offset] = static_cast<std::uint8_t>(random_()); continue;
       case spec::FieldKind::kFixedBytes:
         std::memcpy(parameter + field.offset, Random(field.size), field.size);

@@ -48,6 +48,7 @@ class RequestFiller final : public ShapeVisitor {
   // A buffer for results with a mark behind it.
   CK_BYTE_PTR Room(std::size_t bytes);
   void FillStructs(std::uint8_t* parameter, const spec::ParameterField& field);
+  void FillTemplate(std::uint8_t* parameter, const spec::ParameterField& field);
   void FillParameter(std::uint8_t* parameter, std::span<const spec::ParameterField> fields);
   CK_ATTRIBUTE Attribute(std::size_t depth, std::size_t bytes_max);
   std::pair<CK_ATTRIBUTE*, std::size_t> Attributes(std::size_t count, std::size_t depth, std::size_t bytes_max);

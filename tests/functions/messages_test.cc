@@ -1,5 +1,7 @@
 // Message-based calls (3.0): many messages under one key, the token's IVs, and the tag beside the ciphertext. On
 // devices that know none of these calls, too.
+#include <set>
+
 #include "tests/functions/functions_fixture.h"
 
 namespace cmkd::tests {
@@ -182,6 +184,115 @@ TEST_F(MessageCallsTest, TheFixedPartOfAnIvStays) {
   message.generator = CKG_GENERATE_RANDOM;
   message.tag = Bytes(4);
   EXPECT_EQ(Encrypt(message, kText, sealed), CKR_MECHANISM_PARAM_INVALID);
+}
+
+// Every generator with every kind of length and fixed part (docs/choices.md). What is refused leaves the IV alone.
+TEST_F(MessageCallsTest, IvsAreMadeWhereEnoughOfThemIsRandom) {
+  ASSERT_EQ(EncryptInit(Aes()), CKR_OK);
+  const struct {
+    CK_ULONG generator;
+    std::size_t bytes;
+    CK_ULONG fixed_bits;
+    CK_RV rv;
+  } cases[] = {
+      {CKG_GENERATE, 12, 0, CKR_OK},
+      {CKG_GENERATE_RANDOM, 12, 0, CKR_OK},
+      {CKG_GENERATE, 12, 1, CKR_MECHANISM_PARAM_INVALID},
+      {CKG_GENERATE_RANDOM, 12, 32, CKR_MECHANISM_PARAM_INVALID},
+      {CKG_GENERATE, 12, 96, CKR_MECHANISM_PARAM_INVALID},
+      {CKG_GENERATE, 12, 97, CKR_MECHANISM_PARAM_INVALID},
+      {CKG_GENERATE, 12, CK_UNAVAILABLE_INFORMATION, CKR_MECHANISM_PARAM_INVALID},
+      {CKG_GENERATE, 11, 0, CKR_MECHANISM_PARAM_INVALID},
+      {CKG_GENERATE, 16, 32, CKR_OK},
+      {CKG_GENERATE_RANDOM, 16, 31, CKR_OK},
+      {CKG_GENERATE, 16, 33, CKR_MECHANISM_PARAM_INVALID},
+      {CKG_GENERATE, 44, 256, CKR_OK},
+      {CKG_GENERATE_COUNTER, 12, 0, CKR_MECHANISM_PARAM_INVALID},
+      {CKG_GENERATE_COUNTER, 16, 32, CKR_MECHANISM_PARAM_INVALID},
+      {CKG_GENERATE_COUNTER_XOR, 12, 0, CKR_MECHANISM_PARAM_INVALID},
+      {CKG_GENERATE_COUNTER_XOR, 16, 32, CKR_MECHANISM_PARAM_INVALID},
+      {CKG_GENERATE_COUNTER_XOR + 1, 12, 0, CKR_MECHANISM_PARAM_INVALID},
+      // Nothing is generated: there is no fixed part.
+      {CKG_NO_GENERATE, 12, 97, CKR_OK},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(testing::Message() << c.generator << ", " << c.bytes << " bytes, " << c.fixed_bits << " fixed bits");
+    Message message;
+    message.iv = Bytes(c.bytes, 0xA5);
+    message.generator = c.generator;
+    message.fixed_bits = c.fixed_bits;
+    Bytes sealed;
+    ASSERT_EQ(Encrypt(message, kText, sealed), c.rv);
+    const bool made = c.rv == CKR_OK && c.generator != CKG_NO_GENERATE;
+    EXPECT_EQ(message.iv != Bytes(c.bytes, 0xA5), made);
+    for (std::size_t bit = 0; made && bit < c.fixed_bits; ++bit) {
+      ASSERT_EQ((message.iv[bit / 8] ^ 0xA5) >> (7 - bit % 8) & 1, 0) << bit;
+    }
+  }
+}
+
+TEST_F(MessageCallsTest, IvsWithAFixedPartDoNotRepeatAndOpen) {
+  const CK_OBJECT_HANDLE key = Aes();
+  ASSERT_EQ(DecryptInit(key), CKR_OK);
+  std::set<Bytes> seen;
+  for (int round = 0; round < 4; ++round) {
+    // Nothing begins again with the operation.
+    ASSERT_EQ(EncryptInit(key), CKR_OK);
+    for (int i = 0; i < 16; ++i) {
+      Message message;
+      message.iv = Bytes(16, 0xA5);
+      message.fixed_bits = 32;
+      Bytes sealed, opened;
+      ASSERT_EQ(Encrypt(message, kText, sealed), CKR_OK);
+      EXPECT_TRUE(seen.insert(message.iv).second);
+      EXPECT_EQ(Bytes(message.iv.begin(), message.iv.begin() + 4), Bytes(4, 0xA5));
+      // "The ulIvFixedBits and ivGenerator fields are ignored."
+      message.fixed_bits = 9999;
+      message.generator = 77;
+      ASSERT_EQ(Decrypt(message, sealed, opened), CKR_OK);
+      EXPECT_EQ(opened, kText);
+    }
+    ASSERT_EQ(f_->C_MessageEncryptFinal(s_), CKR_OK);
+  }
+}
+
+// A nonce of CCM has 13 bytes at most, so eight bits of one can be fixed.
+TEST_F(MessageCallsTest, NoncesOfCcmToo) {
+  if ((FlagsOf(CKM_AES_CCM) & CKF_MESSAGE_ENCRYPT) == 0) {
+    ASSERT_FALSE(software());
+    GTEST_SKIP() << "the device has no CCM";
+  }
+  CK_MECHANISM m = M(CKM_AES_CCM);
+  ASSERT_EQ(f_->C_MessageEncryptInit(s_, &m, Aes()), CKR_OK);
+  const struct {
+    CK_ULONG generator;
+    std::size_t bytes;
+    CK_ULONG fixed_bits;
+    CK_RV rv;
+  } cases[] = {{CKG_GENERATE, 13, 0, CKR_OK},
+               {CKG_GENERATE, 13, 8, CKR_OK},
+               {CKG_GENERATE_RANDOM, 13, 8, CKR_OK},
+               {CKG_GENERATE, 13, 9, CKR_MECHANISM_PARAM_INVALID},
+               {CKG_GENERATE, 12, 0, CKR_OK},
+               {CKG_GENERATE, 12, 1, CKR_MECHANISM_PARAM_INVALID},
+               {CKG_GENERATE, 7, 0, CKR_MECHANISM_PARAM_INVALID},
+               {CKG_GENERATE_COUNTER, 13, 8, CKR_MECHANISM_PARAM_INVALID},
+               {CKG_GENERATE_COUNTER_XOR, 13, 8, CKR_MECHANISM_PARAM_INVALID},
+               {CKG_NO_GENERATE, 7, 0, CKR_OK}};
+  std::set<Bytes> seen;
+  for (const auto& c : cases) {
+    SCOPED_TRACE(testing::Message() << c.generator << ", " << c.bytes << " bytes, " << c.fixed_bits << " fixed bits");
+    Bytes nonce(c.bytes, 0xA5), tag(16), sealed(kText.size());
+    CK_CCM_MESSAGE_PARAMS ccm{kText.size(), nonce.data(), nonce.size(), c.fixed_bits, c.generator, tag.data(), 16};
+    CK_ULONG length = sealed.size();
+    ASSERT_EQ(
+        f_->C_EncryptMessage(s_, &ccm, sizeof ccm, nullptr, 0, BytePtr(kText), kText.size(), sealed.data(), &length),
+        c.rv);
+    const bool made = c.rv == CKR_OK && c.generator != CKG_NO_GENERATE;
+    EXPECT_EQ(nonce != Bytes(c.bytes, 0xA5), made);
+    EXPECT_TRUE(!made || c.fixed_bits != 8 || nonce[0] == 0xA5);
+    EXPECT_TRUE(!made || seen.insert(nonce).second);
+  }
 }
 
 TEST_F(MessageCallsTest, LengthsAndShortBuffersMakeNothing) {

@@ -85,7 +85,7 @@ void WriteReplies() {
   const Bytes blob(30, 2);
   for (const wire::TrailerKind kind :
        {wire::TrailerKind::kTicket, wire::TrailerKind::kSessionObject, wire::TrailerKind::kForgetObject,
-        wire::TrailerKind::kOtpSignature, wire::TrailerKind::kEnd}) {
+        wire::TrailerKind::kOtpSignature, wire::TrailerKind::kRefusedKey, wire::TrailerKind::kEnd}) {
     wire::WriteTrailer(w, {kind, 1, 2, blob});
   }
   Bytes head = Head(spec::CallId::C_CloseSession);
@@ -110,6 +110,29 @@ void WriteMechanisms() {
     wire::EncodeRequest(w, shape);
     Write("mechanism", std::string(row->name) + '.' + std::to_string(shape.value->ulParameterLen), {}, buffer.view());
   }
+}
+
+// A derivation of three keys: two templates in the parameter, one with a template in it.
+void WriteSeveralKeys() {
+  CK_SP800_108_COUNTER_FORMAT counter{CK_FALSE, 32};
+  CK_SP800_108_DKM_LENGTH_FORMAT length{CK_SP800_108_DKM_LENGTH_SUM_OF_SEGMENTS, CK_FALSE, 32};
+  CK_PRF_DATA_PARAM parts[] = {{CK_SP800_108_ITERATION_VARIABLE, &counter, sizeof counter},
+                               {CK_SP800_108_DKM_LENGTH, &length, sizeof length}};
+  CK_ULONG bytes = 32;
+  CK_BBOOL yes = CK_TRUE;
+  CK_ATTRIBUTE inner{CKA_SIGN, &yes, sizeof yes};
+  CK_ATTRIBUTE plain[] = {{CKA_VALUE_LEN, &bytes, sizeof bytes}, {CKA_SIGN, &yes, sizeof yes}};
+  CK_ATTRIBUTE deep[] = {{CKA_VALUE_LEN, &bytes, sizeof bytes}, {CKA_WRAP_TEMPLATE, &inner, sizeof inner}};
+  CK_OBJECT_HANDLE handles[2] = {};
+  CK_DERIVED_KEY keys[] = {{plain, 2, &handles[0]}, {deep, 2, &handles[1]}};
+  CK_SP800_108_KDF_PARAMS parameter{CKM_SHA256_HMAC, 2, parts, 2, keys};
+  CK_MECHANISM mechanism{CKM_SP800_108_COUNTER_KDF, &parameter, sizeof parameter};
+  spec::Mechanism shape;
+  shape.value = &mechanism;
+  wire::Buffer buffer;
+  wire::Writer w(buffer);
+  wire::EncodeRequest(w, shape);
+  Write("mechanism", "CKM_SP800_108_COUNTER_KDF.several-keys", {}, buffer.view());
 }
 
 void WriteTemplate(const std::string& name, std::uint8_t head, const spec::Attributes& attributes) {
@@ -245,6 +268,7 @@ int main(int argc, char** argv) {
   WriteRequests();
   WriteReplies();
   WriteMechanisms();
+  WriteSeveralKeys();
   WriteTemplates();
   WriteRecords();
   WriteAudit();

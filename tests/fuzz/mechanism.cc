@@ -2,6 +2,7 @@
 // within bounds and can be read without following a pointer out of them.
 #include "pkcs11/spec/mechanism_output.h"
 #include "pkcs11/spec/mechanism_parameters.h"
+#include "pkcs11/spec/template_codec.h"
 #include "pkcs11/wire/codec.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -41,6 +42,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       FUZZ_CHECK(spec::FieldStructCount(mechanism.pParameter, field) <= field.limit);
       continue;
     }
+    FUZZ_CHECK(field.kind != spec::FieldKind::kTemplate);  // those are in structs
     const std::size_t bytes = spec::FieldBufferBytes(mechanism.pParameter, field);
     const bool fixed = field.kind == spec::FieldKind::kBytesOfFixedLength;
     FUZZ_CHECK(bytes <= field.limit || fixed);
@@ -51,6 +53,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (buffer != nullptr) sum += Sum({buffer, bytes});
   }
   for (const MutableBytes piece : spec::ResultsIn(*row, mechanism)) sum += Sum(piece);
+  for (const CK_DERIVED_KEY& key : spec::AdditionalKeysIn(*row, mechanism)) {
+    FUZZ_CHECK(key.phKey != nullptr && key.ulAttributeCount <= limits::kTemplateAttributesMax);
+    for (CK_ULONG i = 0; i < key.ulAttributeCount; ++i) {
+      const CK_ATTRIBUTE& attribute = key.pTemplate[i];
+      const bool nested = spec::IsTemplateAttribute(attribute.type);
+      const auto* value = static_cast<const std::uint8_t*>(attribute.pValue);
+      if (!nested && value != nullptr) sum += Sum({value, attribute.ulValueLen});
+    }
+  }
   if (row->parameter == spec::ParameterKind::kGcm) {
     const spec::GcmParameter gcm = spec::ReadGcm(mechanism);
     sum += Sum(gcm.iv) + Sum(gcm.aad);
