@@ -334,6 +334,34 @@ TEST_F(OperationCallsTest, LargeInputsGoAtOnceAndInParts) {
   EXPECT_EQ(f_->C_Encrypt(s_, BytePtr(large), large.size(), sealed.data(), &length), CKR_OPERATION_NOT_INITIALIZED);
 }
 
+// ---- HMAC keys shorter than their digest (docs/choices.md)
+
+TEST_F(OperationCallsTest, AShortHmacKeyIsNeverAnotherKey) {
+  const Bytes five(5, 0x0B);
+  const CK_OBJECT_HANDLE key = Open(five);
+  // Of Python's hmac.
+  const std::string mac = "0b0fb6a641cef7bb0bf5a4368277aa6449ad9b8b7969d3df4fa65080c0b02dfb";
+  CK_MECHANISM m = M(CKM_SHA256_HMAC);
+  if (software()) {
+    EXPECT_EQ(Hex(Sign(m, key, kText)), mac);
+  } else {
+    Bytes out(32);
+    CK_ULONG length = out.size();
+    CK_RV rv = f_->C_SignInit(s_, &m, key);
+    if (rv == CKR_OK) rv = f_->C_Sign(s_, BytePtr(kText), kText.size(), out.data(), &length);
+    EXPECT_EQ(rv, CKR_KEY_SIZE_RANGE);
+  }
+  CK_OBJECT_HANDLE copy = 0;
+  Template nothing;
+  ASSERT_EQ(f_->C_CopyObject(s_, key, nothing.data(), nothing.size(), &copy), CKR_OK);
+  EXPECT_EQ(Value(key), five);
+  EXPECT_EQ(Value(copy), five);
+  // Who has the value can bring it with zeros behind it (RFC 2104 section 2).
+  Bytes longer = five;
+  longer.resize(64);
+  EXPECT_EQ(Hex(Sign(m, Open(longer), kText)), mac);
+}
+
 // ---- What is left
 
 TEST_F(OperationCallsTest, CallsWithNothingToDoSaySo) {
