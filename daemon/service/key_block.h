@@ -2,8 +2,10 @@
 #pragma once
 
 #include <utility>
+#include <vector>
 
 #include "daemon/service/derived_bytes.h"
+#include "daemon/service/new_object.h"
 #include "pkcs11/spec/key_facts.h"
 
 namespace cmkd::daemon {
@@ -36,6 +38,23 @@ class KeyBlock {
   ShortLived block_;
   const WrappingKey& under_;
   std::size_t at_ = 0;
+};
+
+// Keys that were cut and belong to nobody yet: gone from the device again unless all of them are taken.
+class CutKeys {
+ public:
+  explicit CutKeys(Backend& backend) : backend_(backend) {}
+  ~CutKeys() {
+    for (const NewKey& key : keys_) Discard(backend_, key.made);
+  }
+  CutKeys(const CutKeys&) = delete;
+  CutKeys& operator=(const CutKeys&) = delete;
+  void Add(NewKey key) { keys_.push_back(std::move(key)); }
+  std::vector<NewKey> Take() { return std::exchange(keys_, {}); }
+
+ private:
+  Backend& backend_;
+  std::vector<NewKey> keys_;
 };
 
 }  // namespace cmkd::daemon

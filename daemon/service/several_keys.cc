@@ -85,23 +85,6 @@ class OneSecret {
   Bytes length_;
 };
 
-// What was made for keys of which one could not be: gone from the device again.
-class Pending {
- public:
-  explicit Pending(Backend& backend) : backend_(backend) {}
-  ~Pending() {
-    for (const NewKey& key : keys_) Discard(backend_, key.made);
-  }
-  Pending(const Pending&) = delete;
-  Pending& operator=(const Pending&) = delete;
-  void Add(NewKey key) { keys_.push_back(std::move(key)); }
-  std::vector<NewKey> Take() { return std::exchange(keys_, {}); }
-
- private:
-  Backend& backend_;
-  std::vector<NewKey> keys_;
-};
-
 // The work of DeriveSeveralKeys. In `at`, on failure, the key whose template is why, if one is; that of the call is 0.
 Fallible<std::vector<CK_OBJECT_HANDLE>> DeriveAll(Invocation& invocation, const spec::MechanismRow& row,
                                                   const CK_MECHANISM& mechanism, const Object& base,
@@ -130,7 +113,7 @@ Fallible<std::vector<CK_OBJECT_HANDLE>> DeriveAll(Invocation& invocation, const 
   ASSIGN_OR_RETURN(const Made whole, backend->DeriveKey(secret.mechanism(), from.name, from.material, nullptr,
                                                         CKK_GENERIC_SECRET, length.segments / 8, under.key));
   KeyBlock block(*backend, whole.material, under.key);
-  Pending made(*backend);
+  CutKeys made(*backend);
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     auto cut = block.NextKey(wanted[i].type, wanted[i].bytes, wanted[i].under->key);
     if (!cut.ok()) {

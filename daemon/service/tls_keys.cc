@@ -115,12 +115,12 @@ Status DeriveTlsKeys(Invocation& invocation, const spec::MechanismRow& row, cons
   ASSIGN_OR_RETURN(const Made whole, backend->DeriveKey({CKM_TLS_KDF, &kdf, sizeof kdf}, from.name, from.material,
                                                         nullptr, CKK_GENERIC_SECRET, bytes, under.key));
   KeyBlock block(*backend, whole.material, under.key);
-  std::vector<NewKey> keys;
+  CutKeys keys(*backend);
   for (int i = 0; i < 4; ++i) {
     const KeyKind& kind = i < 2 ? macs : ciphers;
     if (kind.bytes == 0) continue;
     ASSIGN_OR_RETURN(Made made, block.NextKey(kind.type, kind.bytes, under.key));
-    keys.push_back({kind.attributes, std::move(made)});
+    keys.Add({kind.attributes, std::move(made)});
   }
   Bytes ivs[2];
   for (Bytes& iv : ivs) {
@@ -128,7 +128,7 @@ Status DeriveTlsKeys(Invocation& invocation, const spec::MechanismRow& row, cons
     ASSIGN_OR_RETURN(iv, block.NextBytes(parameter.iv_bytes));
     if (iv.size() != parameter.iv_bytes) return Fail(CKR_DEVICE_ERROR, "the device gave too few bytes");
   }
-  ASSIGN_OR_RETURN(const auto handles, KeepKeys(invocation, std::move(keys), cmk::Origin::kDerived));
+  ASSIGN_OR_RETURN(const auto handles, KeepKeys(invocation, keys.Take(), cmk::Origin::kDerived));
   std::size_t next = 0;
   const auto handle = [&](const KeyKind& kind) { return kind.bytes == 0 ? CK_INVALID_HANDLE : handles[next++]; };
   parameter.out->hClientMacSecret = handle(macs);
