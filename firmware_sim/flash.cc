@@ -83,7 +83,7 @@ Status Flash::LoadDeviceKey() {
 }
 
 Fallible<std::optional<Bytes>> Flash::ReadFile(const std::string& name) const {
-  const FileDescriptor file(::openat(directory_fd_, name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  const File file(::openat(directory_fd_, name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (file.get() < 0) {
     if (errno == ENOENT) return std::optional<Bytes>();
     return DeviceFailure(name);
@@ -108,7 +108,7 @@ Status Flash::WriteFile(const std::string& name, ByteView bytes) {
   const std::string temporary = name + kTemporary;
   RETURN_IF_ERROR(Step(1));
   {
-    const FileDescriptor file(
+    const File file(
         ::openat(directory_fd_, temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (file.get() < 0) return DeviceFailure(temporary);
     RETURN_IF_ERROR(Step(2));

@@ -2,9 +2,11 @@
 #include "firmware_sim/image_seal.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
 #include <fstream>
@@ -47,7 +49,7 @@ std::string ImagePath() {
 }
 
 Fallible<ImageSeal> ComputeSeal(const std::string& image) {
-  const FileDescriptor file(::open(image.c_str(), O_RDONLY | O_CLOEXEC));
+  const File file(::open(image.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0) return Failed(image + " cannot be read");
   ASSIGN_OR_RETURN(const KeyPtr key, Key::Secret(CKK_GENERIC_SECRET, SecretBytes(AsBytes(kSealKey))));
   const CK_MECHANISM mechanism{CKM_SHA256_HMAC, nullptr, 0};
@@ -124,7 +126,7 @@ Status SealImage(const std::string& image) {
   const std::string path = SealPath(image);
   const std::string temporary = path + kTemporary;
   {
-    const FileDescriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+    const File file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
     if (file.get() < 0 || !WriteAll(file.get(), AsBytes(Hex(seal) + '\n')))
       return Fail(CKR_ARGUMENTS_BAD, temporary + " cannot be written");
   }

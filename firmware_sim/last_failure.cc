@@ -2,6 +2,7 @@
 #include "firmware_sim/last_failure.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -23,13 +24,13 @@ void KeepLastFailure(const std::string& directory, const std::string& why) {
   line += '\n';
   const std::string path = directory + '/' + kLastFailureFile;
   const std::string temporary = path + kTemporary;
-  const FileDescriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+  const File file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (file.get() < 0 || !WriteAll(file.get(), AsBytes(line)) || ::fsync(file.get()) != 0) return;
   (void)::rename(temporary.c_str(), path.c_str());
 }
 
 std::string ReadLastFailure(const std::string& directory) {
-  const FileDescriptor file(::open((directory + '/' + kLastFailureFile).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  const File file(::open((directory + '/' + kLastFailureFile).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   char line[kLineBytesMax];
   const ssize_t bytes = file.get() < 0 ? 0 : ::read(file.get(), line, sizeof line);
   const std::string_view text(line, bytes < 0 ? 0 : static_cast<std::size_t>(bytes));

@@ -42,8 +42,7 @@ class Steps {
 Status WriteMark(int directory, Mark mark, Steps& steps) {
   RETURN_IF_ERROR(steps.Next());
   {
-    const FileDescriptor file(
-        ::openat(directory, kMarkTemporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+    const File file(::openat(directory, kMarkTemporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (file.get() < 0) return Problem(kMarkTemporary);
     if (!WriteAll(file.get(), AsBytes(kWords[static_cast<std::size_t>(mark)])) || ::fsync(file.get()) != 0)
       return Problem(kMarkTemporary);
@@ -58,7 +57,7 @@ Status WriteMark(int directory, Mark mark, Steps& steps) {
 Status Destroy(int directory, const std::string& name, Steps& steps) {
   RETURN_IF_ERROR(steps.Next());
   {
-    const FileDescriptor file(::openat(directory, name.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
+    const File file(::openat(directory, name.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
     struct stat status {};
     if (file.get() >= 0 && ::fstat(file.get(), &status) == 0 && S_ISREG(status.st_mode)) {
       const Bytes zeros(static_cast<std::size_t>(std::min<off_t>(status.st_size, off_t{64} << 20)));
@@ -89,9 +88,7 @@ std::vector<std::string> FilesOf(const std::string& directory) {
   return names;
 }
 
-FileDescriptor Open(const std::string& directory) {
-  return FileDescriptor(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-}
+File Open(const std::string& directory) { return File(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)); }
 
 }  // namespace
 
@@ -99,7 +96,7 @@ bool IsMark(const std::string& name) { return name == kMarkFile; }
 
 Fallible<Mark> FindMark(const std::string& directory) {
   if (directory.empty()) return Mark::kNone;
-  const FileDescriptor file(::open((directory + '/' + kMarkFile).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  const File file(::open((directory + '/' + kMarkFile).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (file.get() < 0 && errno == ENOENT) return Mark::kNone;
   if (file.get() < 0) return Problem(kMarkFile);
   char text[16] = {};
@@ -113,7 +110,7 @@ Fallible<Mark> FindMark(const std::string& directory) {
 }
 
 Status MarkForZeroize(const std::string& directory, bool tampered) {
-  const FileDescriptor folder = Open(directory);
+  const File folder = Open(directory);
   if (folder.get() < 0) return Problem(directory);
   Steps steps;
   return WriteMark(folder.get(), tampered ? Mark::kTampering : Mark::kZeroizing, steps);
@@ -121,7 +118,7 @@ Status MarkForZeroize(const std::string& directory, bool tampered) {
 
 Status FinishZeroize(const std::string& directory) {
   ASSIGN_OR_RETURN(const Mark mark, FindMark(directory));
-  const FileDescriptor folder = Open(directory);
+  const File folder = Open(directory);
   if (folder.get() < 0) return Problem(directory);
   Steps steps;
   for (const std::string& name : FilesOf(directory)) RETURN_IF_ERROR(Destroy(folder.get(), name, steps));
@@ -132,7 +129,7 @@ Status FinishZeroize(const std::string& directory) {
 }
 
 Status ClearTampered(const std::string& directory) {
-  const FileDescriptor folder = Open(directory);
+  const File folder = Open(directory);
   if (folder.get() < 0) return Problem(directory);
   if (::unlinkat(folder.get(), kMarkFile, 0) != 0 && errno != ENOENT) return Problem(kMarkFile);
   if (::fsync(folder.get()) != 0) return Problem(directory);

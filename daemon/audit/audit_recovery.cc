@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "common/file.h"
 #include "daemon/audit/audit_segment.h"
 
 namespace cmkd::daemon {
@@ -18,24 +19,6 @@ Failure<std::string> Trouble(const std::string& path, const char* what) {
   return Failure{path + ": " + what + ": " + ::strerrordesc_np(errno)};
 }
 
-bool WriteAll(int file, ByteView bytes) {
-  while (!bytes.empty()) {
-    const ssize_t put = ::write(file, bytes.data(), bytes.size());
-    if (put < 0 && errno == EINTR) continue;
-    if (put <= 0) return false;
-    bytes = bytes.subspan(static_cast<std::size_t>(put));
-  }
-  return true;
-}
-
-Outcome SyncDirectory(const std::string& directory) {
-  const int file = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const bool synced = file >= 0 && ::fsync(file) == 0;
-  if (file >= 0) ::close(file);
-  if (!synced) return Trouble(directory, "cannot be synced");
-  return {};
-}
-
 ByteView WithoutZeroTail(ByteView bytes) {
   while (!bytes.empty() && bytes.back() == 0) bytes = bytes.first(bytes.size() - 1);
   return bytes;
@@ -45,15 +28,10 @@ Outcome SetAside(const std::string& directory, std::uint64_t offset, ByteView to
   std::string name = SegmentName(number);
   name.replace(name.size() - 4, 4, "-at-" + std::to_string(offset) + ".torn");
   const std::string path = directory + "/" + name;
-  const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-  const bool kept = file >= 0 && WriteAll(file, torn) && ::fsync(file) == 0;
-  const int reason = errno;
-  if (file >= 0) ::close(file);
-  errno = reason;
-  if (!kept) return Trouble(path, "the torn end of the audit log cannot be set aside");
+  if (!ReplaceFile(path, torn)) return Trouble(path, "the torn end of the audit log cannot be set aside");
   end.set_aside = name;
   end.set_aside_bytes += torn.size();
-  return SyncDirectory(directory);
+  return {};
 }
 
 Outcome CutTo(const std::string& path, std::uint64_t size) {

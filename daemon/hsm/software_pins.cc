@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "common/file.h"
 #include "daemon/crypto/random.h"
 
 namespace cmkd::daemon {
@@ -41,39 +42,6 @@ SecretBytes MakeContent() {
   return content;
 }
 
-bool WriteAll(int fd, ByteView bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return false;
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
-  return true;
-}
-
-bool SyncFolderOf(const std::string& path) {
-  const std::size_t slash = path.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return false;
-  const bool synced = ::fsync(fd) == 0;
-  ::close(fd);
-  return synced;
-}
-
-// Under another name first: after a power cut there is a whole file or none.
-Result<void, std::string> WriteFile(const std::string& path, ByteView content) {
-  const std::string draft = path + ".new";
-  ::unlink(draft.c_str());
-  const int fd = ::open(draft.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (fd < 0) return Failure{Reason("cannot make " + draft)};
-  const bool written = WriteAll(fd, content) && ::fsync(fd) == 0;
-  ::close(fd);
-  if (!written || ::rename(draft.c_str(), path.c_str()) != 0 || !SyncFolderOf(path))
-    return Failure{Reason("cannot write " + path)};
-  return {};
-}
-
 Result<SoftwarePins, std::string> Split(const SecretBytes& content, const std::string& path) {
   const ByteView bytes = content.view();
   if (bytes.size() != kFileBytes || !IsPinLine(bytes.first(kDigits + 1)) || !IsPinLine(bytes.subspan(kDigits + 1))) {
@@ -89,7 +57,7 @@ Result<SoftwarePins, std::string> ReadOrMakeSoftwarePins(const std::string& path
   if (fd < 0) {
     if (errno != ENOENT) return Failure{Reason("cannot open " + path)};
     const SecretBytes content = MakeContent();
-    RETURN_IF_ERROR(WriteFile(path, content.view()));
+    if (!ReplaceFile(path, content.view())) return Failure{Reason("cannot write " + path)};
     return Split(content, path);
   }
   SecretBytes content(kFileBytes + 1);

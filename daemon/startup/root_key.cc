@@ -1,17 +1,15 @@
 // The root key's file: who wrapped it, under which key, and the wrapped bytes.
 #include "daemon/startup/root_key.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 
+#include "common/file.h"
 #include "daemon/crypto/random.h"
 #include "pkcs11/wire/reader.h"
-#include "pkcs11/wire/socket.h"
 #include "pkcs11/wire/writer.h"
 
 namespace cmkd::daemon {
@@ -21,7 +19,6 @@ namespace {
 constexpr std::string_view kMagic = "cmkd root key 1\n";
 constexpr std::size_t kRootBytes = 32;
 constexpr std::size_t kFileBytesMax = 65536;
-constexpr const char* kUnfinished = ".new";
 
 std::string ReadyPath(const std::string& directory) { return directory + "/root.key"; }
 std::string SharedPath(const std::string& directory, const std::string& hsm) {
@@ -33,39 +30,9 @@ bool Exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0;
 
 std::string Reason(const std::string& what) { return what + ": " + std::strerror(errno); }
 
-bool SyncDirectory(const std::string& directory) {
-  const wire::Socket file(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  return file.valid() && ::fsync(file.fd()) == 0;
-}
-
-Result<void, std::string> WriteFile(const std::string& path, ByteView content) {
-  const wire::Socket file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!file.valid()) return Failure{Reason("cannot write " + path)};
-  while (!content.empty()) {
-    const ssize_t written = ::write(file.fd(), content.data(), content.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return Failure{Reason("cannot write " + path)};
-    content = content.subspan(static_cast<std::size_t>(written));
-  }
-  if (::fsync(file.fd()) != 0) return Failure{Reason("cannot make " + path + " durable")};
-  return {};
-}
-
-Result<Bytes, std::string> ReadFile(const std::string& path) {
-  const wire::Socket file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (!file.valid()) return Failure{Reason("cannot read " + path)};
-  Bytes content(kFileBytesMax);
-  std::size_t have = 0;
-  for (;;) {
-    const ssize_t got = ::read(file.fd(), content.data() + have, content.size() - have);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return Failure{Reason("cannot read " + path)};
-    if (got == 0) break;
-    have += static_cast<std::size_t>(got);
-    if (have == content.size()) return Failure{path + " is too long to be a root key"};
-  }
-  content.resize(have);
-  return content;
+Result<void, std::string> Sync(const std::string& state_directory) {
+  if (SyncFolder(state_directory)) return {};
+  return Failure{Reason("cannot make " + state_directory + " durable")};
 }
 
 Result<SecretBytes, std::string> ReadRoot(Backend& backend, const KeyMaterial& key, const KeyName& name) {
@@ -105,9 +72,15 @@ Bytes Encode(const RootFile& file) {
   return ToBytes(buffer.view());
 }
 
+Result<void, std::string> WriteRootFile(const std::string& path, const RootFile& file) {
+  if (ReplaceFile(path, Encode(file))) return {};
+  return Failure{Reason("cannot write " + path)};
+}
+
 Result<RootFile, std::string> ReadRootFile(const std::string& path) {
-  ASSIGN_OR_RETURN(const Bytes content, ReadFile(path));
-  wire::Reader r(content);
+  const std::optional<Bytes> content = ReadFile(path, kFileBytesMax);
+  if (!content) return Failure{Reason("cannot read " + path)};
+  wire::Reader r(*content);
   if (AsText(r.Raw(kMagic.size())) != kMagic) return Failure{path + " is no root key of cmkd"};
   RootFile file;
   file.hsm = std::string(AsText(r.Blob()));
@@ -143,8 +116,7 @@ Result<SecretBytes, std::string> MakeRootKey(const std::string& state_directory,
   const auto made = backend.GenerateKey(mechanism, CKK_GENERIC_SECRET, kRootBytes, *under);
   if (!made.ok()) return Failure{"HSM \"" + backend.name() + "\" makes no root key: " + made.error().why};
   const RootFile file{backend.name(), RootMaterial(made->material, under->reference)};
-  RETURN_IF_ERROR(WriteFile(PendingPath(state_directory), Encode(file)));
-  if (!SyncDirectory(state_directory)) return Failure{Reason("cannot make " + state_directory + " durable")};
+  RETURN_IF_ERROR(WriteRootFile(PendingPath(state_directory), file));
   return ReadRoot(backend, file.key, RootName());
 }
 
@@ -165,8 +137,7 @@ std::map<std::string, Bytes> RootKeyReferences(const std::string& state_director
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(state_directory, ignored)) {
     const std::string name = entry.path().filename();
-    const bool unfinished = name.ends_with(kUnfinished);
-    if (unfinished || (name != "root.key" && !name.starts_with("root.key@"))) continue;
+    if (name.ends_with(kDraftEnding) || (name != "root.key" && !name.starts_with("root.key@"))) continue;
     const auto file = ReadRootFile(entry.path());
     if (file.ok()) references[file->hsm] = file->key.wrapping_reference;
   }
@@ -189,19 +160,14 @@ Result<void, std::string> ShareRootKey(const std::string& state_directory, Backe
   // Seen to open before anybody relies on it.
   ASSIGN_OR_RETURN(const SecretBytes again, ReadRoot(to, file.key, RootName()));
   if (!Equal(again.view(), root.view())) return Failure{"HSM \"" + to.name() + "\" gives back another root key"};
-  const std::string path = SharedPath(state_directory, to.name());
-  RETURN_IF_ERROR(WriteFile(path + kUnfinished, Encode(file)));
-  if (::rename((path + kUnfinished).c_str(), path.c_str()) != 0) return Failure{Reason("cannot keep " + path)};
-  if (!SyncDirectory(state_directory)) return Failure{Reason("cannot make " + state_directory + " durable")};
-  return {};
+  return WriteRootFile(SharedPath(state_directory, to.name()), file);
 }
 
 Result<void, std::string> ConfirmRootKey(const std::string& state_directory) {
   if (::rename(PendingPath(state_directory).c_str(), ReadyPath(state_directory).c_str()) != 0) {
     return Failure{Reason("cannot keep the root key")};
   }
-  if (!SyncDirectory(state_directory)) return Failure{Reason("cannot make " + state_directory + " durable")};
-  return {};
+  return Sync(state_directory);
 }
 
 }  // namespace cmkd::daemon

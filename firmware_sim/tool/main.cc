@@ -45,7 +45,7 @@ Fallible<Bytes> NeedFile(const std::string& path) {
 
 // Never over a file that is there.
 Status WriteFile(const std::string& path, ByteView content) {
-  const FileDescriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  const File file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (file.get() < 0 || !WriteAll(file.get(), content) || ::fsync(file.get()) != 0)
     return Fail(CKR_ARGUMENTS_BAD, path + " cannot be written");
   return {};

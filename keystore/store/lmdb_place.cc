@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdint>
 
+#include "common/file.h"
 #include "keystore/store/lmdb_error.h"
 
 namespace cmkd::store {
@@ -32,21 +33,9 @@ constexpr std::uint32_t kUnfitFileSystems[] = {
     0x786F4256,  // VirtualBox shared folders
 };
 
-class Descriptor {
- public:
-  Descriptor(const std::string& path, int flags, mode_t mode = 0)
-      : fd_(::open(path.c_str(), flags | O_CLOEXEC, mode)) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-  int Release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
+File Open(const std::string& path, int flags, mode_t mode = 0) {
+  return File(::open(path.c_str(), flags | O_CLOEXEC, mode));
+}
 
 Failure<StoreError> Unsafe(const std::string& sentence) { return Refuse(StoreErrorKind::kUnsafe, sentence); }
 
@@ -73,7 +62,7 @@ StoreResult<void> CheckOwner(int fd, const std::string& path, mode_t kind) {
 }
 
 StoreResult<void> Sync(const std::string& path, int flags) {
-  const Descriptor file(path, flags);
+  const File file = Open(path, flags);
   if (file.get() < 0) return SystemFailure(errno, "cannot open " + path);
   if (::fsync(file.get()) != 0) return SystemFailure(errno, "cannot put " + path + " on disk");
   return {};
@@ -104,7 +93,7 @@ StoreResult<void> RemoveMaking(const std::string& making) {
 
 StoreResult<PlaceLock> PlaceLock::Take(const std::string& path) {
   const std::string name = Beside(path, ".lock");
-  Descriptor file(name, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+  File file = Open(name, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
   if (file.get() < 0) return SystemFailure(errno, "cannot open the lock " + name);
   RETURN_IF_ERROR(CheckOwner(file.get(), name, S_IFREG));
   if (::flock(file.get(), LOCK_EX | LOCK_NB) == 0) return PlaceLock(file.Release());
@@ -133,10 +122,10 @@ StoreResult<bool> IsVacant(const std::string& path) {
 StoreResult<void> CheckPlace(const std::string& path, bool allow_any_file_system) {
   ASSIGN_OR_RETURN(const bool vacant, IsVacant(path));
   if (vacant) return Refuse(StoreErrorKind::kNotFound, "there is no store at " + path);
-  const Descriptor directory(path, O_RDONLY | O_DIRECTORY);
+  const File directory = Open(path, O_RDONLY | O_DIRECTORY);
   if (directory.get() < 0) return SystemFailure(errno, "cannot open " + path);
   const std::string data = DataFile(path);
-  const Descriptor file(data, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  const File file = Open(data, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   if (file.get() < 0 && errno == ENOENT)
     return Refuse(StoreErrorKind::kForeign, path + " holds something, but no store");
   if (file.get() < 0 && errno == ELOOP) return Unsafe(data + " is a symbolic link");
@@ -151,7 +140,7 @@ StoreResult<std::string> BeginMaking(const std::string& path, bool allow_any_fil
   const std::string making = Beside(path, ".making");
   RETURN_IF_ERROR(RemoveMaking(making));
   if (::mkdir(making.c_str(), 0700) != 0) return SystemFailure(errno, "cannot make " + making);
-  const Descriptor directory(making, O_RDONLY | O_DIRECTORY);
+  const File directory = Open(making, O_RDONLY | O_DIRECTORY);
   if (directory.get() < 0) return SystemFailure(errno, "cannot open " + making);
   if (!allow_any_file_system) RETURN_IF_ERROR(CheckFileSystem(directory.get(), path));
   return making;
