@@ -3,6 +3,9 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -168,6 +171,31 @@ CK_RV Forward(Forwarder& forwarder, Call& call) {
   }
 }
 
+// ---- Files of a module that leaves it to others when its files are on the disk.
+
+template <class Shape>
+bool AsksForToken(const Shape&) {
+  return false;
+}
+bool AsksForToken(const spec::TemplateIn& s) {
+  return std::ranges::any_of(s.view(), [](const CK_ATTRIBUTE& attribute) {
+    return attribute.type == CKA_TOKEN && attribute.ulValueLen == sizeof(CK_BBOOL) &&
+           *static_cast<const CK_BBOOL*>(attribute.pValue) != CK_FALSE;
+  });
+}
+
+// A token object is there when a power cut does not take it away: the daemon puts keys under it next.
+template <class Call>
+CK_RV ForwardDurably(Forwarder& forwarder, Call& call) {
+  const bool lasts = forwarder.module().files && spec::Row(Call::kId).replay == spec::Replay::kTagged &&
+                     std::apply([](auto&... field) { return (AsksForToken(field) || ...); }, call.Fields());
+  const timespec before = lasts ? SoftHsmStore::Now() : timespec{};
+  const CK_RV rv = Forward(forwarder, call);
+  if (!lasts || rv != CKR_OK || forwarder.module().files->SyncSince(before)) return rv;
+  LogError(std::string("what the module has made is not on the disk: ") + ::strerrordesc_np(errno));
+  return CKR_DEVICE_ERROR;
+}
+
 using Handler = void (*)(Forwarder&, ByteView, wire::Arena&, wire::Writer&);
 
 template <class Call>
@@ -177,7 +205,7 @@ void Handle(Forwarder& forwarder, ByteView payload, wire::Arena& arena, wire::Wr
   CK_RV rv = wire::DecodeCall(reader, arena, call);
   if (rv == CKR_OK) rv = entry::CheckArguments(call);
   if (rv != CKR_OK) return writer.U64(rv);  // nothing was filled in that could be sent
-  rv = Forward(forwarder, call);
+  rv = ForwardDurably(forwarder, call);
   // A module that forgot that it was initialised has lost all it had. Only a new process helps, and the daemon starts
   // one.
   if (rv == CKR_CRYPTOKI_NOT_INITIALIZED) {

@@ -9,10 +9,12 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <unordered_map>
 
 #include "daemon/hsm/quirks.h"
+#include "daemon/hsm_host/softhsm_store.h"
 #include "daemon/server/server.h"
 #include "pkcs11/wire/arena.h"
 #include "pkcs11/wire/reader.h"
@@ -50,6 +52,8 @@ struct HostedModule {
   const CK_FUNCTION_LIST_3_2* functions = nullptr;
   spec::Since newest = spec::Since::kV240;
   bool serialise = false;
+  // Where it is SoftHSM 2: its files, which it does not see to itself.
+  std::optional<SoftHsmStore> files;
 };
 
 class Forwarder final : public Service {

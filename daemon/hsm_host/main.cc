@@ -136,6 +136,20 @@ Result<CK_INFO, std::string> InitializeModule(HostedModule& module, const HostAr
   return info;
 }
 
+// Initialised, and what a killed process or a power cut took from SoftHSM's files put back.
+Result<CK_INFO, std::string> BringUp(HostedModule& module, const HostArguments& arguments) {
+  auto info = InitializeModule(module, arguments);
+  if (!info.ok() || !module.files) return info;
+  if (const auto restored = module.files->Restore(*module.functions); !restored.empty()) {
+    for (const std::string& path : restored) LogWarning(arguments.name + ": " + path + " was torn; put back its copy");
+    (void)module.functions->C_Finalize(nullptr);
+    if (info = InitializeModule(module, arguments); !info.ok()) return info;
+  }
+  for (const std::string& path : module.files->Keep(*module.functions))
+    LogWarning(arguments.name + ": cannot keep a copy of " + path + ", which SoftHSM writes over at every login");
+  return info;
+}
+
 void Tell(int fd, std::string text) {
   if (fd < 0) return;
   text += '\n';
@@ -219,7 +233,8 @@ int Serve(const HostArguments& arguments, const sigset_t& signals) {
   if (!EndWithParent(arguments)) return 0;
   auto module = LoadModule(arguments.module);
   if (!module.ok()) return Give(arguments, module.error() + Unreadable(arguments, user_name));
-  const auto info = InitializeModule(*module, arguments);
+  module->files = SoftHsmStore::Of(arguments.module);
+  const auto info = BringUp(*module, arguments);
   if (!info.ok()) return Give(arguments, info.error() + Unreadable(arguments, user_name));
   door.Open(*module, *info, arguments.allow_uid);
   ::alarm(0);
