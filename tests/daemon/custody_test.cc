@@ -10,9 +10,9 @@ using ::testing::IsEmpty;
 
 class CustodianTest : public CustodyTest {
  protected:
-  std::vector<Discrepancy> Look() {
+  std::vector<Discrepancy> Look(const Repair& repair = {}) {
     Registry registry([](Application&) {});
-    const auto done = Reconcile(*faults_, backends_, custodian(), registry, {}, {});
+    const auto done = Reconcile(*faults_, backends_, custodian(), registry, {}, repair);
     EXPECT_GOOD(done);
     std::vector<Discrepancy> orphans;
     for (const Discrepancy& finding : done->findings) {
@@ -20,7 +20,7 @@ class CustodianTest : public CustodyTest {
     }
     return orphans;
   }
-  Fallible<std::vector<CK_OBJECT_HANDLE>> AddEd25519(const std::string& name, const RequestName& request) {
+  NewObjects NewEd25519(const std::string& name) {
     const auto under = custodian().WrappingKeyFor(token_, Custodian::Keep::kToken);
     spec::Attributes parameters;
     parameters.Set(CKA_EC_PARAMS, Bytes{6, 3, 0x2b, 0x65, 0x70});
@@ -41,7 +41,25 @@ class CustodianTest : public CustodyTest {
     attributes.SetText(CKA_LABEL, name);
     attributes.SetBool(CKA_TOKEN, true);
     objects.objects.push_back(attributes);
-    return custodian().Add(token_, std::move(objects), request);
+    return objects;
+  }
+  Fallible<std::vector<CK_OBJECT_HANDLE>> AddEd25519(const std::string& name, const RequestName& request) {
+    return custodian().Add(token_, NewEd25519(name), request);
+  }
+  // The keys of the token objects from this handle on.
+  std::vector<cmk::CmkId> KeysFrom(CK_OBJECT_HANDLE handle) {
+    std::vector<cmk::CmkId> keys;
+    for (auto object = custody_->records.GetObject(handle); object.ok();
+         object = custody_->records.GetObject(++handle)) {
+      keys.push_back(*(*object)->cmk);
+    }
+    return keys;
+  }
+  Fallible<std::vector<CK_OBJECT_HANDLE>> AddThree(const RequestName& request) {
+    std::vector<NewObjects> all;
+    for (const char* name : {"first", "second", "third"}) all.push_back(NewEd25519(name));
+    std::optional<std::size_t> refused;
+    return custodian().AddAll(token_, std::move(all), request, &refused);
   }
 };
 
@@ -60,6 +78,44 @@ TEST_P(CustodianTest, ARequestThatComesTwiceLeavesNoOrphan) {
     key.spec = "ED25519";
     return key;
   }()));
+}
+
+TEST_P(CustodianTest, KeysThatAreMadeTogetherAreAllThereOrNone) {
+  for (const auto fault : {store::Fault::kPowerLossBefore, store::Fault::kPowerLossAfter}) {
+    bool struck = true;
+    for (std::uint8_t step = 1; struck; ++step) {
+      const auto both = static_cast<std::uint8_t>(2 * step + (fault == store::Fault::kPowerLossAfter ? 1 : 0));
+      const RequestName request{Bytes(16, both), Bytes(32, 1)};
+      const CK_OBJECT_HANDLE before = AddEd25519("before", {})->front();
+      faults_->Arm(fault, step);
+      const auto first = AddThree(request);
+      struck = faults_->power_lost();
+      EXPECT_TRUE(struck || first.ok());
+      NewCustody();
+      const auto keys = KeysFrom(before + 1);
+      const std::size_t there = keys.size();
+      EXPECT_TRUE(there == 0 || there == 3) << there << " at step " << int{step};
+      // It was not answered, so the application asks again.
+      const auto second = AddThree(request);
+      ASSERT_GOOD(second);
+      ASSERT_EQ(second->size(), 3u);
+      EXPECT_EQ(second->front(), before + 1);
+      const auto now = KeysFrom(before + 1);
+      ASSERT_EQ(now.size(), 3u) << int{step};
+      if (there == 3) {
+        EXPECT_EQ(now, keys) << "they were made already";
+      }
+      for (const cmk::CmkId& id : now) {
+        cmk::Cmk key = Key(id);
+        key.spec = "ED25519";
+        EXPECT_GOOD(Does(key));
+      }
+      // What the store did not come to know is destroyed at once; not while it is in doubt whether it did.
+      const std::size_t orphans = Look({.orphans = true}).size();
+      EXPECT_TRUE(orphans == 0 || (orphans == 3 && there == 0 && struck)) << orphans << " at step " << int{step};
+      EXPECT_THAT(Look(), IsEmpty());
+    }
+  }
 }
 
 TEST_P(CustodianTest, APowerLossAtAnyStepOfARotationLeavesOneCurrentVersionAndNoOrphan) {
