@@ -52,7 +52,9 @@ Status CheckDataParam(const CK_PRF_DATA_PARAM& part, bool counter_mode) {
       if (counter_mode) return CheckCounterPart(part);
       if (part.ulValueLen != 0) return Invalid("the iteration variable of this mode has no format");
       return {};
-    case CK_SP800_108_COUNTER: return CheckCounterPart(part);
+    case CK_SP800_108_COUNTER:
+      if (counter_mode) return Invalid("the counter of this mode is its iteration variable");
+      return CheckCounterPart(part);
     case CK_SP800_108_DKM_LENGTH: return CheckLengthPart(part);
     case CK_SP800_108_BYTE_ARRAY:
       if (part.ulValueLen == 0) return Invalid("a byte array without bytes");
@@ -70,8 +72,7 @@ Status CheckDataParams(Recipe recipe, std::span<const CK_PRF_DATA_PARAM> parts) 
   };
   const auto variables = count(CK_SP800_108_ITERATION_VARIABLE);
   const bool variable = recipe == Recipe::kSp800DoublePipeline ? variables <= 1 : variables == 1;
-  const bool counter = counter_mode || count(CK_SP800_108_COUNTER) <= 1;
-  if (!variable || !counter || count(CK_SP800_108_DKM_LENGTH) > 1) {
+  if (!variable || count(CK_SP800_108_COUNTER) > 1 || count(CK_SP800_108_DKM_LENGTH) > 1) {
     return Invalid("parts of the input are missing or too many");
   }
   return {};

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <vector>
+
 #include "common/limits.h"
 #include "pkcs11/spec/mechanism_parameters.h"
 
@@ -43,6 +45,36 @@ TEST(Sp800, TheLengthIsThatOfItsMethod) {
   format.bLittleEndian = CK_TRUE;
   AppendDkmLength(&format, {512, 768}, input);
   EXPECT_EQ(Hex(input), "aa0000020000030000");
+}
+
+// Which parts the input of a mode has (3.2, "SP 800-108 Key Derivation"); in counter mode the variable is the counter.
+CK_RV RvOfParts(CK_MECHANISM_TYPE type, std::vector<CK_PRF_DATA_PARAM> parts) {
+  CK_SP800_108_KDF_PARAMS plain{CKM_SHA256_HMAC, parts.size(), parts.data(), 0, nullptr};
+  CK_SP800_108_FEEDBACK_KDF_PARAMS feedback{CKM_SHA256_HMAC, parts.size(), parts.data(), 0, nullptr, 0, nullptr};
+  const bool feeds_back = type == CKM_SP800_108_FEEDBACK_KDF;
+  const CK_MECHANISM mechanism{type, feeds_back ? static_cast<void*>(&feedback) : &plain,
+                               feeds_back ? sizeof feedback : sizeof plain};
+  const Status status = CheckParameter(*FindMechanism(type), mechanism);
+  return status.ok() ? CKR_OK : status.error().rv;
+}
+
+TEST(Sp800, AModeHasItsVariableAndACounterWhereTheVariableIsNone) {
+  CK_SP800_108_COUNTER_FORMAT format{CK_FALSE, 32};
+  const CK_PRF_DATA_PARAM counting{CK_SP800_108_ITERATION_VARIABLE, &format, sizeof format};
+  const CK_PRF_DATA_PARAM variable{CK_SP800_108_ITERATION_VARIABLE, nullptr, 0};
+  const CK_PRF_DATA_PARAM counter{CK_SP800_108_COUNTER, &format, sizeof format};
+  EXPECT_EQ(RvOfParts(CKM_SP800_108_COUNTER_KDF, {counting}), CKR_OK);
+  EXPECT_EQ(RvOfParts(CKM_SP800_108_COUNTER_KDF, {variable}), CKR_MECHANISM_PARAM_INVALID);
+  EXPECT_EQ(RvOfParts(CKM_SP800_108_COUNTER_KDF, {}), CKR_MECHANISM_PARAM_INVALID);
+  EXPECT_EQ(RvOfParts(CKM_SP800_108_COUNTER_KDF, {counting, counting}), CKR_MECHANISM_PARAM_INVALID);
+  EXPECT_EQ(RvOfParts(CKM_SP800_108_COUNTER_KDF, {counting, counter}), CKR_MECHANISM_PARAM_INVALID);
+  EXPECT_EQ(RvOfParts(CKM_SP800_108_DOUBLE_PIPELINE_KDF, {}), CKR_OK);
+  for (const CK_MECHANISM_TYPE type : {CKM_SP800_108_FEEDBACK_KDF, CKM_SP800_108_DOUBLE_PIPELINE_KDF}) {
+    EXPECT_EQ(RvOfParts(type, {variable}), CKR_OK);
+    EXPECT_EQ(RvOfParts(type, {variable, counter}), CKR_OK);
+    EXPECT_EQ(RvOfParts(type, {variable, counter, counter}), CKR_MECHANISM_PARAM_INVALID);
+    EXPECT_EQ(RvOfParts(type, {counting}), CKR_MECHANISM_PARAM_INVALID);
+  }
 }
 
 class AdditionalKeys : public ::testing::Test {
