@@ -126,28 +126,21 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_EncapsulateKey>& call
     return query ? Status{} : TooSmall();
   }
   const std::vector<CK_ATTRIBUTE> given = WithDefaults(*token, call.attributes.view());
-  ASSIGN_OR_RETURN(const spec::ObjectKind named, spec::DescribeTemplate(given));
-  if (named.object_class != CKO_SECRET_KEY && named.object_class != CK_UNAVAILABLE_INFORMATION)
-    return Fail(CKR_TEMPLATE_INCONSISTENT, "a secret key is encapsulated");
-  const CK_KEY_TYPE type =
-      named.key_type == CK_UNAVAILABLE_INFORMATION ? CKK_GENERIC_SECRET : static_cast<CK_KEY_TYPE>(named.key_type);
-  const spec::TemplateContext context = ContextFor(invocation, *token, spec::Verb::kDerive, CKO_SECRET_KEY, type);
-  ASSIGN_OR_RETURN(spec::Attributes attributes, spec::NewAttributes(context, given));
-  RETURN_IF_ERROR(CheckNewObject(invocation, *token, attributes));
-  if (!spec::MatchesFlatTemplate(key->attributes.View(CKA_ENCAPSULATE_TEMPLATE), attributes))
+  ASSIGN_OR_RETURN(KeyToBe secret, DescribeKey(invocation, spec::Verb::kDerive, given));
+  if (!spec::MatchesFlatTemplate(key->attributes.View(CKA_ENCAPSULATE_TEMPLATE), secret.attributes))
     return Fail(CKR_KEY_HANDLE_INVALID, "the public key's template does not allow this key");
-  RETURN_IF_ERROR(CheckEncapsulation(invocation, *row, *key, attributes));
+  RETURN_IF_ERROR(CheckEncapsulation(invocation, *row, *key, secret.attributes));
   ASSIGN_OR_RETURN(const Candidate with, CurrentCandidate(invocation, *key, cmk::Use::kProtect, Moment::kDerive));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
-  ASSIGN_OR_RETURN(const Custodian::Under under, UnderFor(invocation, attributes));
-  const Encapsulation how{mechanism, *row, *key, type, attributes.Ulong(CKA_VALUE_LEN).value_or(0)};
+  ASSIGN_OR_RETURN(const Custodian::Under under, UnderFor(invocation, secret.attributes));
+  const Encapsulation how{mechanism, *row, *key, secret.type, secret.attributes.Ulong(CKA_VALUE_LEN).value_or(0)};
   ASSIGN_OR_RETURN(Encapsulated made,
                    IsEcdh(*row) ? EncapsulateEcdh(*backend, how, under) : EncapsulateRsa(*backend, how, with, under));
-  RETURN_IF_ERROR(CheckClaims(*backend, given, attributes, made.made));
+  RETURN_IF_ERROR(CheckClaims(*backend, given, secret.attributes, made.made));
   if (made.ciphertext.size() > call.ciphertext.capacity())
     return Fail(CKR_DEVICE_ERROR, "the device gave another length than the mechanism has");
   ASSIGN_OR_RETURN(*call.key.value,
-                   KeepKey(invocation, std::move(attributes), std::move(made.made), cmk::Origin::kDerived));
+                   KeepKey(invocation, std::move(secret.attributes), std::move(made.made), cmk::Origin::kDerived));
   (void)call.ciphertext.Put(made.ciphertext);
   invocation.audit.output_bytes = made.ciphertext.size();
   return {};

@@ -1,4 +1,4 @@
-// Key management (PKCS#11 section 5.18): generate, wrap, unwrap, derive.
+// Key management (PKCS#11 section 5.18): generate, wrap, unwrap. derivation.cc has the rest.
 #include <algorithm>
 #include <utility>
 
@@ -10,8 +10,6 @@
 #include "daemon/service/open_key.h"
 #include "daemon/service/public_objects.h"
 #include "daemon/service/rsa_padding.h"
-#include "daemon/service/several_keys.h"
-#include "daemon/service/tls_keys.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/mechanism_parameters.h"
 #include "pkcs11/spec/otp.h"
@@ -52,31 +50,6 @@ std::vector<CK_ATTRIBUTE> WithImplicitLength(const spec::MechanismRow& row, CK_K
   return all;
 }
 
-// The second key of a derivation (CKM_CONCATENATE_BASE_AND_KEY, the salt of HKDF): the caller's handle means the
-// caller's object, and must be gone from the parameter before the device sees it.
-struct Second {
-  ObjectPtr object;  // nullptr when the mechanism takes none
-  SecondKey key;
-};
-
-Fallible<Second> FindSecond(Invocation& invocation, const spec::MechanismRow& row, const CK_MECHANISM& mechanism) {
-  Second second{};
-  bool used = false;
-  CK_OBJECT_HANDLE* handle = spec::SecondKeyIn(row, mechanism, &used);
-  if (handle == nullptr) return second;
-  const CK_OBJECT_HANDLE named = std::exchange(*handle, CK_INVALID_HANDLE);
-  if (!used) return second;
-  ASSIGN_OR_RETURN(const ObjectPtr object, FindVisible(invocation, named, CKR_KEY_HANDLE_INVALID));
-  if (object->object_class != CKO_SECRET_KEY) return Fail(CKR_KEY_HANDLE_INVALID, "the second key is no secret key");
-  spec::MechanismRow any = row;
-  any.key_type = spec::kAnyKeyType;
-  RETURN_IF_ERROR(CheckKeyUse(invocation, any, *object, CKA_DERIVE));
-  ASSIGN_OR_RETURN(const Candidate with, CurrentCandidate(invocation, *object, cmk::Use::kProcess, Moment::kDerive));
-  second.object = object;
-  second.key = {with.name, with.material, handle};
-  return second;
-}
-
 // Only what comes out of unpadded blocks does not say how long it is, and what AES key wrap has added zeros to, up to
 // seven (3.2, "CKM_AES_KEY_WRAP"); anything else is as long as it is, and a template that says otherwise is refused
 // (CheckClaims), so that no key is cut.
@@ -88,44 +61,6 @@ CK_ULONG LengthToUnwrap(const spec::MechanismRow& row, std::size_t wrapped_bytes
   }
   const bool unpadded = row.recipe == spec::Recipe::kRsaX509 || row.output == spec::OutputRule::kSameLength;
   return unpadded ? value_bytes : 0;
-}
-
-// The hybrid form of a point says the same twice; what looks at one half only can be misled by the other.
-Status CheckPeerPoint(const spec::MechanismRow& row, const CK_MECHANISM& mechanism, const Object& base) {
-  if (row.parameter != spec::ParameterKind::kEcdh1 || base.key_type != CKK_EC) return {};
-  CK_ECDH1_DERIVE_PARAMS parameters{};
-  std::memcpy(&parameters, mechanism.pParameter, sizeof parameters);
-  const CK_BYTE first = parameters.pPublicData[0];
-  if (first != 0x06 && first != 0x07) return {};
-  return Fail(CKR_PUBLIC_KEY_INVALID, "points in the hybrid form are not taken");
-}
-
-// The other side's value of a Diffie-Hellman agreement is from 2 to p - 2 (SP 800-56A section 5.6.2.3): others make a
-// secret that anybody knows, and SoftHSM 2.6.1 takes those above p.
-Status CheckPeerValue(const spec::MechanismRow& row, const CK_MECHANISM& mechanism, const Object& base) {
-  ByteView value;
-  if (row.parameter == spec::ParameterKind::kDhPublic) {
-    value = {static_cast<const std::uint8_t*>(mechanism.pParameter), mechanism.ulParameterLen};
-  } else if (row.parameter == spec::ParameterKind::kX942Dh) {
-    const auto& parameter = *static_cast<const CK_X9_42_DH1_DERIVE_PARAMS*>(mechanism.pParameter);
-    value = {parameter.pPublicData, parameter.ulPublicDataLen};
-  } else {
-    return {};
-  }
-  const auto without_zeros = [](ByteView number) {
-    while (!number.empty() && number[0] == 0) number = number.subspan(1);
-    return number;
-  };
-  value = without_zeros(value);
-  Bytes last = ToBytes(without_zeros(base.attributes.View(CKA_PRIME)));
-  if (last.empty()) return {};
-  last.back() = static_cast<std::uint8_t>(last.back() & 0xFE);  // p - 1: a prime is odd
-  const bool small = spec::BitLength(value) < 2;
-  const bool below = value.size() != last.size()
-                         ? value.size() < last.size()
-                         : std::lexicographical_compare(value.begin(), value.end(), last.begin(), last.end());
-  if (!small && below) return {};
-  return Fail(CKR_PUBLIC_KEY_INVALID, "the other side's value is none of the group");
 }
 
 }  // namespace
@@ -249,79 +184,6 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_UnwrapKey>& call) {
                                  object_class, type, length, under);
       },
       *call.key.value);
-}
-
-Status Handle(Invocation& invocation, spec::Call<CallId::C_DeriveKey>& call) {
-  const CK_MECHANISM& mechanism = *call.mechanism.value;
-  ASSIGN_OR_RETURN(const auto token, TokenOf(invocation));
-  ASSIGN_OR_RETURN(const spec::MechanismRow* row, CheckMechanism(invocation, mechanism, CKF_DERIVE));
-  ASSIGN_OR_RETURN(const ObjectPtr base, FindVisible(invocation, call.base_key.value, CKR_KEY_HANDLE_INVALID));
-  RecordKey(invocation, *base, mechanism.mechanism);
-  if (!base->has_material()) return Fail(CKR_KEY_HANDLE_INVALID, "keys are derived from secret and private keys");
-  if (row->recipe == spec::Recipe::kTlsKeyMaterial || row->recipe == spec::Recipe::kTlsPrf) {
-    RETURN_IF_ERROR(CheckKeyUse(invocation, *row, *base, CKA_DERIVE));
-    // Their keys are told through the parameter.
-    if (call.key.value != nullptr) *call.key.value = CK_INVALID_HANDLE;
-    if (row->recipe == spec::Recipe::kTlsPrf) return DeriveTlsPrf(invocation, *row, mechanism, *base);
-    return DeriveTlsKeys(invocation, *row, mechanism, *base, call.attributes.view());
-  }
-  if (call.key.value == nullptr) return Fail(CKR_ARGUMENTS_BAD, "the handle of the key goes nowhere");
-  if (row->recipe == spec::Recipe::kPublicFromPrivate) {
-    ASSIGN_OR_RETURN(*call.key.value, PublicFromPrivate(invocation, *base, call.attributes.view()));
-    return {};
-  }
-  RETURN_IF_ERROR(CheckKeyUse(invocation, *row, *base, CKA_DERIVE));
-  // What such a derivation gives is a ciphertext; who may ask for ciphertexts would know the derived key.
-  const bool encrypts = row->recipe == spec::Recipe::kEcbEncryptData || row->recipe == spec::Recipe::kCbcEncryptData;
-  if (encrypts && base->attributes.Bool(CKA_ENCRYPT)) {
-    return Fail(CKR_KEY_FUNCTION_NOT_PERMITTED, "a key that encrypts data does not derive keys by encryption");
-  }
-  if (row->recipe == spec::Recipe::kHkdfData) {
-    ASSIGN_OR_RETURN(const Second salt, FindSecond(invocation, *row, mechanism));
-    ASSIGN_OR_RETURN(*call.key.value, DeriveData(invocation, mechanism, *base, salt.object.get(),
-                                                 salt.object == nullptr ? nullptr : &salt.key, call.attributes.view()));
-    return {};
-  }
-  if (!spec::AdditionalKeysIn(*row, mechanism).empty()) {
-    ASSIGN_OR_RETURN(*call.key.value, DeriveSeveralKeys(invocation, *row, mechanism, *base, call.attributes.view()));
-    return {};
-  }
-  RETURN_IF_ERROR(CheckPeerPoint(*row, mechanism, *base));
-  RETURN_IF_ERROR(CheckPeerValue(*row, mechanism, *base));
-  ASSIGN_OR_RETURN(const spec::Attributes forced,
-                   spec::MergeForced(base->attributes.View(CKA_DERIVE_TEMPLATE), call.attributes.view()));
-  const spec::CTemplate merged = forced.ToTemplate();
-  ASSIGN_OR_RETURN(const spec::ObjectKind kind, spec::DescribeTemplate(merged));
-  const CK_ULONG type = kind.key_type == CK_UNAVAILABLE_INFORMATION ? CKK_GENERIC_SECRET : kind.key_type;
-  spec::TemplateContext context = ContextFor(invocation, *token, spec::Verb::kDerive, CKO_SECRET_KEY, type);
-  ASSIGN_OR_RETURN(const Second second, FindSecond(invocation, *row, mechanism));
-  const bool joined = second.object != nullptr && spec::InheritsSecrecy(row->recipe);
-  const spec::Attributes secrecy =
-      joined ? spec::JoinSecrecy(base->attributes, second.object->attributes) : base->attributes;
-  context.current = &secrecy;
-  context.inherits_secrecy = spec::InheritsSecrecy(row->recipe);
-  ASSIGN_OR_RETURN(spec::Attributes attributes, spec::NewAttributes(context, merged));
-  // Bytes of a sensitive key beside known ones, or a few of them alone, are found by trying (CVE-2015-5464).
-  const bool takes_apart = row->type >= CKM_CONCATENATE_BASE_AND_KEY && row->type <= CKM_EXTRACT_KEY_FROM_KEY;
-  if (takes_apart && base->attributes.Bool(CKA_SENSITIVE) && forced.Has(CKA_VALUE_LEN)) {
-    return Fail(CKR_KEY_SIZE_RANGE, "a sensitive key is joined whole, and not cut");
-  }
-  RETURN_IF_ERROR(CheckNewObject(invocation, *token, attributes));
-  ASSIGN_OR_RETURN(const Candidate from, CurrentCandidate(invocation, *base, cmk::Use::kProcess, Moment::kDerive));
-  ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
-  ASSIGN_OR_RETURN(const Custodian::Under under, UnderFor(invocation, attributes));
-  RETURN_IF_ERROR(CountUse(invocation, *base, from, cmk::Use::kProcess, row->type, 0));
-  invocation.audit.version = from.version.value;
-  ASSIGN_OR_RETURN(Made made, backend->DeriveKey(mechanism, from.name, from.material,
-                                                 second.object == nullptr ? nullptr : &second.key, type,
-                                                 attributes.Ulong(CKA_VALUE_LEN).value_or(0), under));
-  if (takes_apart && base->attributes.Bool(CKA_SENSITIVE) && made.computed.Ulong(CKA_VALUE_LEN).value_or(0) < 14) {
-    Discard(*backend, made);
-    return Fail(CKR_KEY_SIZE_RANGE, "so few bytes of a sensitive key are found by trying");
-  }
-  RETURN_IF_ERROR(CheckClaims(*backend, merged, attributes, made));
-  ASSIGN_OR_RETURN(*call.key.value, KeepKey(invocation, std::move(attributes), std::move(made), cmk::Origin::kDerived));
-  return {};
 }
 
 }  // namespace cmkd::daemon

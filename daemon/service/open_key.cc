@@ -3,17 +3,6 @@
 
 namespace cmkd::daemon {
 
-spec::TemplateContext ContextFor(const Invocation& invocation, const store::TokenRecord& token, spec::Verb verb,
-                                 CK_OBJECT_CLASS object_class, CK_ULONG key_type) {
-  spec::TemplateContext context;
-  context.verb = verb;
-  context.object_class = object_class;
-  context.key_type = key_type;
-  context.so = LoggedIn(invocation, token) == CKU_SO;
-  context.profile = ProfileOf(token);
-  return context;
-}
-
 namespace {
 
 // The codes of C_WrapKey and C_UnwrapKey for a key of the wrong type say whose type is meant.
@@ -59,38 +48,25 @@ Fallible<ObjectPtr> FindOpeningKey(Invocation& invocation, const spec::Mechanism
 
 Status OpenKey(Invocation& invocation, const Opening& opening, std::span<const CK_ATTRIBUTE> attributes,
                const Opener& open, CK_OBJECT_HANDLE& handle) {
-  ASSIGN_OR_RETURN(const auto token, TokenOf(invocation));
   ASSIGN_OR_RETURN(const spec::Attributes forced,
                    spec::MergeForced(opening.key->attributes.View(opening.forced_template), attributes));
-  const spec::CTemplate merged = forced.ToTemplate();
-  ASSIGN_OR_RETURN(spec::ObjectKind kind, spec::DescribeTemplate(merged));
-  if (opening.verb == spec::Verb::kDerive) {
-    // A secret of no named type is a generic one.
-    if (kind.object_class != CKO_SECRET_KEY && kind.object_class != CK_UNAVAILABLE_INFORMATION)
-      return Fail(CKR_TEMPLATE_INCONSISTENT, "only secret keys are made so");
-    kind.object_class = CKO_SECRET_KEY;
-    if (kind.key_type == CK_UNAVAILABLE_INFORMATION) kind.key_type = CKK_GENERIC_SECRET;
-  }
-  const spec::TemplateContext context = ContextFor(invocation, *token, opening.verb, kind.object_class, kind.key_type);
-  ASSIGN_OR_RETURN(spec::Attributes made_attributes, spec::NewAttributes(context, merged));
-  RETURN_IF_ERROR(CheckNewObject(invocation, *token, made_attributes));
-  RETURN_IF_ERROR(CheckUnwrap(invocation, *opening.row, *opening.key, made_attributes));
+  ASSIGN_OR_RETURN(KeyToBe key, DescribeKey(invocation, opening.verb, forced.ToTemplate()));
+  RETURN_IF_ERROR(CheckUnwrap(invocation, *opening.row, *opening.key, key.attributes));
   ASSIGN_OR_RETURN(const auto candidates,
                    Candidates(invocation, *opening.key, cmk::Use::kProcess, opening.row->versions, Moment::kUnwrap));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
-  ASSIGN_OR_RETURN(const Custodian::Under under, UnderFor(invocation, made_attributes));
+  ASSIGN_OR_RETURN(const Custodian::Under under, UnderFor(invocation, key.attributes));
   for (const Candidate& candidate : candidates) {
-    auto made = open(*backend, candidate, kind.object_class, kind.key_type,
-                     made_attributes.Ulong(CKA_VALUE_LEN).value_or(0), under);
+    auto made =
+        open(*backend, candidate, key.object_class, key.type, key.attributes.Ulong(CKA_VALUE_LEN).value_or(0), under);
     if (!made.ok()) {
       if (backend->IsWrongKey(opening.row->type, made.error().rv)) continue;
       return Failure{std::move(made.error())};
     }
     invocation.audit.version = candidate.version.value;
-    RETURN_IF_ERROR(CheckClaims(*backend, attributes, made_attributes, *made));
+    RETURN_IF_ERROR(CheckClaims(*backend, attributes, key.attributes, *made));
     RETURN_IF_ERROR(CountUse(invocation, *opening.key, candidate, cmk::Use::kProcess, opening.row->type, 0));
-    ASSIGN_OR_RETURN(handle,
-                     KeepKey(invocation, std::move(made_attributes), std::move(*made), cmk::Origin::kUnwrapped));
+    ASSIGN_OR_RETURN(handle, KeepKey(invocation, std::move(key.attributes), std::move(*made), cmk::Origin::kUnwrapped));
     return {};
   }
   return Fail(CKR_WRAPPED_KEY_INVALID, "no live version of the key opens it", WhyNoneFits(invocation, *opening.key));

@@ -1,14 +1,10 @@
 // Keys that come out of something: unwrapped, decapsulated, opened with associated data. What is common to the ways.
 #pragma once
 
-#include "daemon/service/key_role.h"
+#include "daemon/service/key_template.h"
 #include "daemon/service/key_use.h"
-#include "daemon/service/new_object.h"
 
 namespace cmkd::daemon {
-
-spec::TemplateContext ContextFor(const Invocation& invocation, const store::TokenRecord& token, spec::Verb verb,
-                                 CK_OBJECT_CLASS object_class, CK_ULONG key_type);
 
 // What a way of opening needs to know of itself.
 struct Opening {

@@ -5,9 +5,9 @@
 #include "daemon/crypto/public_key.h"
 #include "daemon/crypto/seeded_domain.h"
 #include "daemon/service/derived_bytes.h"
+#include "daemon/service/key_template.h"
 #include "daemon/service/key_use.h"
 #include "daemon/service/new_object.h"
-#include "daemon/service/open_key.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/template_codec.h"
 

@@ -2,8 +2,7 @@
 #include "daemon/service/several_keys.h"
 
 #include "daemon/service/key_block.h"
-#include "daemon/service/new_object.h"
-#include "daemon/service/open_key.h"
+#include "daemon/service/key_template.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/mechanism_parameters.h"
 #include "pkcs11/spec/sp800_108.h"
@@ -11,31 +10,24 @@
 namespace cmkd::daemon {
 namespace {
 
-// A key that is to be, by its template.
+// One of them, by its template.
 struct Wanted {
   spec::Attributes given;  // with what CKA_DERIVE_TEMPLATE adds
-  spec::Attributes attributes;
-  CK_KEY_TYPE type = CKK_GENERIC_SECRET;
+  KeyToBe key;
   std::size_t bytes = 0;
   std::optional<Custodian::Under> under;
 };
 
 Fallible<Wanted> Describe(Invocation& invocation, const Object& base, std::span<const CK_ATTRIBUTE> given) {
-  ASSIGN_OR_RETURN(const auto token, TokenOf(invocation));
   Wanted wanted;
   ASSIGN_OR_RETURN(wanted.given, spec::MergeForced(base.attributes.View(CKA_DERIVE_TEMPLATE), given));
-  const spec::CTemplate merged = wanted.given.ToTemplate();
-  ASSIGN_OR_RETURN(const spec::ObjectKind kind, spec::DescribeTemplate(merged));
-  if (kind.key_type != CK_UNAVAILABLE_INFORMATION) wanted.type = static_cast<CK_KEY_TYPE>(kind.key_type);
-  spec::TemplateContext context = ContextFor(invocation, *token, spec::Verb::kDerive, CKO_SECRET_KEY, wanted.type);
-  context.current = &base.attributes;
-  ASSIGN_OR_RETURN(wanted.attributes, spec::NewAttributes(context, merged));
-  RETURN_IF_ERROR(CheckNewObject(invocation, *token, wanted.attributes));
-  const std::size_t fixed = spec::FixedSecretBytes(wanted.type);
-  wanted.bytes = fixed != 0 ? fixed : wanted.attributes.Ulong(CKA_VALUE_LEN).value_or(0);
+  ASSIGN_OR_RETURN(wanted.key,
+                   DescribeKey(invocation, spec::Verb::kDerive, wanted.given.ToTemplate(), {&base.attributes}));
+  const std::size_t fixed = spec::FixedSecretBytes(wanted.key.type);
+  wanted.bytes = fixed != 0 ? fixed : wanted.key.attributes.Ulong(CKA_VALUE_LEN).value_or(0);
   if (wanted.bytes == 0) return Fail(CKR_TEMPLATE_INCOMPLETE, "the length of the key must be said");
-  if (!spec::IsSecretLength(wanted.type, wanted.bytes)) return Fail(CKR_KEY_SIZE_RANGE, "no length of such a key");
-  ASSIGN_OR_RETURN(wanted.under, UnderFor(invocation, wanted.attributes));
+  if (!spec::IsSecretLength(wanted.key.type, wanted.bytes)) return Fail(CKR_KEY_SIZE_RANGE, "no length of such a key");
+  ASSIGN_OR_RETURN(wanted.under, UnderFor(invocation, wanted.key.attributes));
   // They are cut one after another; none is at home anywhere yet.
   wanted.under->key.stays_loaded = false;
   return wanted;
@@ -115,16 +107,16 @@ Fallible<std::vector<CK_OBJECT_HANDLE>> DeriveAll(Invocation& invocation, const 
   KeyBlock block(*backend, whole.material, under.key);
   CutKeys made(*backend);
   for (std::size_t i = 0; i < wanted.size(); ++i) {
-    auto cut = block.NextKey(wanted[i].type, wanted[i].bytes, wanted[i].under->key);
+    auto cut = block.NextKey(wanted[i].key.type, wanted[i].bytes, wanted[i].under->key);
     if (!cut.ok()) {
       if (cut.error().rv == CKR_KEY_SIZE_RANGE) at = i;
       return Failure<Error>{std::move(cut.error())};
     }
     block.Skip(spec::InSegments(wanted[i].bytes, segment) - wanted[i].bytes);
     at = i;
-    RETURN_IF_ERROR(CheckClaims(*backend, wanted[i].given.ToTemplate(), wanted[i].attributes, *cut));
+    RETURN_IF_ERROR(CheckClaims(*backend, wanted[i].given.ToTemplate(), wanted[i].key.attributes, *cut));
     at.reset();
-    made.Add({wanted[i].attributes, std::move(*cut)});
+    made.Add({wanted[i].key.attributes, std::move(*cut)});
   }
   return KeepKeys(invocation, made.Take(), cmk::Origin::kDerived, &at);
 }

@@ -5,8 +5,7 @@
 #include <algorithm>
 
 #include "daemon/service/key_block.h"
-#include "daemon/service/new_object.h"
-#include "daemon/service/open_key.h"
+#include "daemon/service/key_template.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/mechanism_parameters.h"
 
@@ -31,9 +30,8 @@ bool IsOpen(const Object& key) {
 
 // One of the two kinds of key that a connection has, by its template.
 struct KeyKind {
-  CK_KEY_TYPE type = CKK_GENERIC_SECRET;
   std::size_t bytes = 0;
-  spec::Attributes attributes;
+  KeyToBe key;
 };
 
 bool IsUsage(CK_ATTRIBUTE_TYPE type) {
@@ -60,28 +58,20 @@ std::vector<CK_ATTRIBUTE> ForMacs(std::span<const CK_ATTRIBUTE> given) {
 
 Fallible<KeyKind> Describe(Invocation& invocation, const Object& base, std::span<const CK_ATTRIBUTE> given,
                            std::size_t bytes) {
-  ASSIGN_OR_RETURN(const auto token, TokenOf(invocation));
   ASSIGN_OR_RETURN(spec::Attributes whole, spec::MergeForced(base.attributes.View(CKA_DERIVE_TEMPLATE), given));
-  KeyKind kind;
-  kind.bytes = bytes;
-  kind.type = static_cast<CK_KEY_TYPE>(whole.Ulong(CKA_KEY_TYPE).value_or(CKK_GENERIC_SECRET));
   if (whole.Ulong(CKA_VALUE_LEN).value_or(bytes) != bytes)
     return Fail(CKR_TEMPLATE_INCONSISTENT, "CKA_VALUE_LEN is not what ulKeySizeInBits says");
+  if (whole.Bool(CKA_TOKEN)) return Fail(CKR_TEMPLATE_INCONSISTENT, "the keys of a connection are keys of a session");
   // What the template does not say is inherited (3.2, "Key and MAC derivation").
   for (const CK_ATTRIBUTE_TYPE type : {CKA_SENSITIVE, CKA_EXTRACTABLE}) {
     if (!whole.Has(type)) whole.SetBool(type, base.attributes.Bool(type));
   }
-  if (spec::FindAttribute(CKA_VALUE_LEN, CKO_SECRET_KEY, kind.type) != nullptr) whole.SetUlong(CKA_VALUE_LEN, bytes);
-  const spec::CTemplate list = whole.ToTemplate();
-  spec::TemplateContext context = ContextFor(invocation, *token, spec::Verb::kDerive, CKO_SECRET_KEY, kind.type);
-  context.current = &base.attributes;
-  context.inherits_secrecy = true;
-  RETURN_IF_ERROR(spec::CheckTemplate(context, list));
-  kind.attributes = spec::Complete(context, list);
-  if (kind.attributes.Ulong(CKA_CLASS) != CKO_SECRET_KEY || kind.attributes.Bool(CKA_TOKEN))
-    return Fail(CKR_TEMPLATE_INCONSISTENT, "the keys of a connection are secret keys of a session");
-  if (!spec::IsSecretLength(kind.type, bytes)) return Fail(CKR_KEY_SIZE_RANGE, "no length of such a key");
-  RETURN_IF_ERROR(CheckNewObject(invocation, *token, kind.attributes));
+  const CK_ULONG type = whole.Ulong(CKA_KEY_TYPE).value_or(CKK_GENERIC_SECRET);
+  if (spec::FindAttribute(CKA_VALUE_LEN, CKO_SECRET_KEY, type) != nullptr) whole.SetUlong(CKA_VALUE_LEN, bytes);
+  KeyKind kind{bytes, {}};
+  ASSIGN_OR_RETURN(kind.key,
+                   DescribeKey(invocation, spec::Verb::kDerive, whole.ToTemplate(), {&base.attributes, true}));
+  if (!spec::IsSecretLength(kind.key.type, bytes)) return Fail(CKR_KEY_SIZE_RANGE, "no length of such a key");
   return kind;
 }
 
@@ -119,8 +109,8 @@ Status DeriveTlsKeys(Invocation& invocation, const spec::MechanismRow& row, cons
   for (int i = 0; i < 4; ++i) {
     const KeyKind& kind = i < 2 ? macs : ciphers;
     if (kind.bytes == 0) continue;
-    ASSIGN_OR_RETURN(Made made, block.NextKey(kind.type, kind.bytes, under.key));
-    keys.Add({kind.attributes, std::move(made)});
+    ASSIGN_OR_RETURN(Made made, block.NextKey(kind.key.type, kind.bytes, under.key));
+    keys.Add({kind.key.attributes, std::move(made)});
   }
   Bytes ivs[2];
   for (Bytes& iv : ivs) {
