@@ -98,11 +98,26 @@ class CallsTest : public ::testing::Test {
     return f_->C_Verify(s_, BytePtr(data), data.size(), BytePtr(signature), signature.size());
   }
   Bytes Value(CK_OBJECT_HANDLE key) {
-    Bytes value(64);
+    Bytes value(256);
     CK_ATTRIBUTE wanted{CKA_VALUE, value.data(), value.size()};
     EXPECT_EQ(f_->C_GetAttributeValue(s_, key, &wanted, 1), CKR_OK);
     value.resize(wanted.ulValueLen == CK_UNAVAILABLE_INFORMATION ? 0 : wanted.ulValueLen);
     return value;
+  }
+  bool Is(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type) {
+    CK_BBOOL value = 2;
+    CK_ATTRIBUTE wanted{type, &value, sizeof value};
+    EXPECT_EQ(f_->C_GetAttributeValue(s_, object, &wanted, 1), CKR_OK);
+    return value == CK_TRUE;
+  }
+  // How many objects there are, up to 256.
+  std::size_t Objects() {
+    CK_OBJECT_HANDLE found[256];
+    CK_ULONG n = 0;
+    EXPECT_EQ(f_->C_FindObjectsInit(s_, nullptr, 0), CKR_OK);
+    EXPECT_EQ(f_->C_FindObjects(s_, found, std::size(found), &n), CKR_OK);
+    EXPECT_EQ(f_->C_FindObjectsFinal(s_), CKR_OK);
+    return n;
   }
 
   LoadedModule p11_;

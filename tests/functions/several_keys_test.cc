@@ -76,27 +76,8 @@ class SeveralKeysTest : public CallsTest {
   }
   std::vector<std::string> Values() {
     std::vector<std::string> values;
-    for (const CK_OBJECT_HANDLE key : keys_) {
-      Bytes value(256);
-      CK_ATTRIBUTE wanted{CKA_VALUE, value.data(), value.size()};
-      EXPECT_EQ(f_->C_GetAttributeValue(s_, key, &wanted, 1), CKR_OK);
-      values.push_back(Hex(ByteView(value.data(), wanted.ulValueLen)));
-    }
+    for (const CK_OBJECT_HANDLE key : keys_) values.push_back(Hex(Value(key)));
     return values;
-  }
-  bool Is(CK_OBJECT_HANDLE key, CK_ATTRIBUTE_TYPE type) {
-    CK_BBOOL value = 2;
-    CK_ATTRIBUTE wanted{type, &value, sizeof value};
-    EXPECT_EQ(f_->C_GetAttributeValue(s_, key, &wanted, 1), CKR_OK);
-    return value == CK_TRUE;
-  }
-  std::size_t Objects() {
-    CK_OBJECT_HANDLE found[256];
-    CK_ULONG n = 0;
-    EXPECT_EQ(f_->C_FindObjectsInit(s_, nullptr, 0), CKR_OK);
-    EXPECT_EQ(f_->C_FindObjects(s_, found, std::size(found), &n), CKR_OK);
-    EXPECT_EQ(f_->C_FindObjectsFinal(s_), CKR_OK);
-    return n;
   }
   // None is there, and only `refused` is shown as the cause.
   void NoneButRefused(std::size_t before, std::size_t refused) {

@@ -47,20 +47,6 @@ class TlsKeysTest : public CallsTest {
     EXPECT_EQ(f_->C_CreateObject(s_, t.data(), t.size(), &key), CKR_OK);
     return key;
   }
-  bool Is(CK_OBJECT_HANDLE key, CK_ATTRIBUTE_TYPE type) {
-    CK_BBOOL value = 2;
-    CK_ATTRIBUTE wanted{type, &value, sizeof value};
-    EXPECT_EQ(f_->C_GetAttributeValue(s_, key, &wanted, 1), CKR_OK);
-    return value == CK_TRUE;
-  }
-  std::size_t Objects() {
-    CK_OBJECT_HANDLE found[64];
-    CK_ULONG n = 0;
-    EXPECT_EQ(f_->C_FindObjectsInit(s_, nullptr, 0), CKR_OK);
-    EXPECT_EQ(f_->C_FindObjects(s_, found, std::size(found), &n), CKR_OK);
-    EXPECT_EQ(f_->C_FindObjectsFinal(s_), CKR_OK);
-    return n;
-  }
 
   Bytes master_, randoms_;
   CK_BYTE ivs_[128] = {};
