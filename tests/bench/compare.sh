@@ -87,7 +87,7 @@ sandbox() { # NAME HSM [OPTIONS OF THE SANDBOX...]
     read -r _ < "$1"; true' "$dir" "$work/hold" > "$dir/log" 2>&1 {hold}>&- &
   local pid=$!
   sandboxes+=("$pid")
-  for i in $(seq 300); do
+  for i in $(seq 900); do
     [ -e "$dir/env" ] && break
     kill -0 "$pid" 2>/dev/null || { cat "$dir/log" >&2; return 1; }
     sleep 0.1

@@ -9,7 +9,7 @@ export CMKD_HOME
 clear_up() {
   bash "$here/../../tools/quickstart.sh" stop || true
   local i
-  for ((i = 0; i < 200; ++i)); do pgrep -f -- "--config $CMKD_HOME/cmkd.toml" >/dev/null || break; sleep 0.05; done
+  for ((i = 0; i < 1200; ++i)); do pgrep -f -- "--config $CMKD_HOME/cmkd.toml" >/dev/null || break; sleep 0.05; done
   rm -rf "$CMKD_HOME"
 }
 trap clear_up EXIT

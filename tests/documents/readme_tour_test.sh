@@ -10,7 +10,7 @@ home=$(mktemp -d "${TMPDIR:-/tmp}/readme.XXXXXX")
 # The daemon writes until it has ended.
 clear_up() {
   local i
-  for ((i = 0; i < 200; ++i)); do pkill -f -- "--config $home/keys/cmkd.toml" || break; sleep 0.05; done
+  for ((i = 0; i < 1200; ++i)); do pkill -f -- "--config $home/keys/cmkd.toml" || break; sleep 0.05; done
   rm -rf "$home"
 }
 trap clear_up EXIT
@@ -37,7 +37,7 @@ tour=$home/tour.sh
   # A person answers the prompts; here the environment and the command line do.
   printf '%s\n' 'set -u' 'export CMKD_SO_PIN=12345678 CMKD_PIN=1234' \
     'pkcs11-tool() { command pkcs11-tool "$@" --pin "$CMKD_PIN"; }' 'failed=0' \
-    'wait_for_daemon() { for ((i = 0; i < 500; ++i)); do [ -S "$HOME/keys/cmkd.sock" ] && return; sleep 0.02; done; }'
+    'wait_for_daemon() { for ((i = 0; i < 3000; ++i)); do [ -S "$HOME/keys/cmkd.sock" ] && return; sleep 0.02; done; }'
   commands | while IFS= read -r command; do
     expected=0
     if [ "${command:0:1}" = '!' ]; then expected=1; command=${command:1}; fi

@@ -99,7 +99,8 @@ class Worker {
  private:
   template <class Work>
   void Until(Work work) {
-    for (int attempt = 0; attempt < 100; ++attempt) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (std::chrono::steady_clock::now() < deadline) {
       const CK_RV rv = work();
       if (rv == CKR_OK) return;
       errors_.push_back(rv);

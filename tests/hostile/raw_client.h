@@ -63,7 +63,8 @@ class RawClient {
   // True when the daemon ended the connection without a word.
   bool WasClosed() const {
     std::uint8_t byte = 0;
-    return ::recv(socket_.fd(), &byte, 1, 0) <= 0 && errno != EAGAIN;
+    const ssize_t got = ::recv(socket_.fd(), &byte, 1, 0);
+    return got == 0 || (got < 0 && errno != EAGAIN);
   }
   // The same, as of now.
   bool IsOpen() const {

@@ -56,7 +56,7 @@ class OwnDaemon {
     return -1;
   }
 
-  // True when it answers.
+  // True when it answers, for which a loaded machine has a minute.
   bool Start() {
     pid_ = ::fork();
     if (pid_ == 0) {
@@ -68,7 +68,7 @@ class OwnDaemon {
       ::execl(program.c_str(), program.c_str(), "--config", config.c_str(), nullptr);
       ::_exit(127);
     }
-    for (int i = 0; i < 3000; ++i) {
+    for (int i = 0; i < 12'000; ++i) {
       const int fd = Connect();
       if (fd >= 0) {
         ::close(fd);
@@ -103,9 +103,9 @@ class OwnDaemon {
     const std::size_t at = text.find(key);
     return at == std::string::npos ? -1 : std::strtol(text.c_str() + at + key.size(), nullptr, 10);
   }
-  // Whether that number becomes `wanted` within ten seconds.
+  // Whether that number becomes `wanted` within a minute or, where cmkctl is slow to start, more.
   bool StatusBecomes(const std::string& name, long wanted) const {
-    for (int i = 0; i < 200; ++i) {
+    for (int i = 0; i < 1200; ++i) {
       if (Status(name) == wanted) return true;
       std::this_thread::sleep_for(std::chrono::milliseconds(50));
     }

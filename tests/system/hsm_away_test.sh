@@ -9,7 +9,7 @@ need "$cmkctl" pkcs11-tool softhsm2-util
 if [ "${1:-}" != inside ]; then exec "$cmkctl" sandbox --profile managed --hsm softhsm2 -- bash "$0" inside; fi
 
 log=$(mktemp "${TMPDIR:-/tmp}/hsm-away.XXXXXX")
-eventually() { local i; for ((i = 0; i < 300; ++i)); do "$@" && return 0; sleep 0.1; done; return 1; }
+eventually() { local i; for ((i = 0; i < 600; ++i)); do "$@" && return 0; sleep 0.1; done; return 1; }
 state_is() { "$cmkctl" --json key show "$1" | grep -q "\"state\": *\"$2\""; }
 sign() {
   echo data >"$log.in"
@@ -29,9 +29,14 @@ pkill -KILL -P "$CMKD_DAEMON_PID" cmkd-hsm-host || bad "there is no host to kill
 expect "operators see it" eventually state_is signer Unavailable
 expect "and find it" sh -c "'$cmkctl' key list --state Unavailable | grep -q signer"
 refused "it does not sign" CKR_DEVICE_ERROR sign
-begun=$(date +%s)
-refused "a second refusal" CKR_DEVICE_ERROR sign
-[ $(($(date +%s) - begun)) -le 5 ] && ok "comes quickly" || bad "a refusal took more than five seconds"
+# The quickest of some: a daemon that waited for the HSM would do so each time, a busy machine does not.
+for ((i = 0; i < 5; ++i)); do
+  begun=$(date +%s)
+  refused "another refusal" CKR_DEVICE_ERROR sign
+  took=$(($(date +%s) - begun))
+  [ $took -gt 4 ] || break
+done
+[ $took -le 4 ] && ok "comes quickly" || bad "each refusal took more than four seconds"
 refused "no key is made, and it says why" HSM_UNAVAILABLE "$cmkctl" key create --name third --spec AES-256 --usage wrap
 expect "a key can be disabled" "$cmkctl" key disable other
 expect "its deletion scheduled" "$cmkctl" key schedule-deletion other --days 7

@@ -407,7 +407,7 @@ TEST_F(LifecycleTest, UsesAreCountedAndALimitRotates) {
   for (int i = 0; i < 9; ++i) (void)Encrypt(key, sealed);
   // At seven tenths of the limit the daemon makes a version by itself.
   std::string shown;
-  for (int i = 0; i < 100; ++i) {
+  for (int i = 0; i < 1200; ++i) {
     shown = Shown("key show " + name_);
     if (shown.find("3 of 3") != std::string::npos) break;
     ::usleep(50'000);

@@ -48,7 +48,7 @@ start_daemon() {
   env "${daemon_env[@]}" "$cmkd" --config "$home/cmkd.toml" "$@" >"$work/daemon.log" 2>&1 &
   daemon_pid=$!
   local i
-  for i in $(seq 300); do
+  for i in $(seq 600); do
     ctl status >/dev/null 2>&1 && return 0
     kill -0 "$daemon_pid" 2>/dev/null || break
     sleep 0.1

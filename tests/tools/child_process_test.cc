@@ -55,15 +55,18 @@ TEST(ChildProcess, AProgramThatIsNotThereIsAStatus) {
 TEST(ChildProcess, SignalsAreNotBlockedInTheChild) {
   SignalWaiter waiter;
   const std::optional<pid_t> pid = StartChild(Command({"sleep", "60"}), waiter);
-  const int status = StopChild(*pid, milliseconds(5000), waiter);
+  const int status = StopChild(*pid, milliseconds(60'000), waiter);
   EXPECT_EQ(StatusOf(status), 128 + SIGTERM);
 }
 
 TEST(ChildProcess, WhoDoesNotListenIsKilled) {
   SignalWaiter waiter;
+  const auto directory = ThrowawayDirectory::Make("cmkd-test");
+  ASSERT_TRUE(directory);
+  const std::string deaf = (*directory)->path() + "/deaf";  // there once the signal is ignored
   const std::optional<pid_t> pid =
-      StartChild(Command({"sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"}), waiter);
-  std::this_thread::sleep_for(milliseconds(100));
+      StartChild(Command({"sh", "-c", "trap '' TERM; : >\"$0\"; while :; do sleep 0.05; done", deaf}), waiter);
+  for (int i = 0; i < 6000 && !std::filesystem::exists(deaf); ++i) std::this_thread::sleep_for(milliseconds(10));
   EXPECT_EQ(StatusOf(StopChild(*pid, milliseconds(100), waiter)), 128 + SIGKILL);
 }
 
@@ -71,7 +74,7 @@ TEST(ChildProcess, SignalsThatComeDuringAStopAreKept) {
   SignalWaiter waiter;
   const std::optional<pid_t> pid = StartChild(Command({"sleep", "60"}), waiter);
   ::kill(::getpid(), SIGUSR1);
-  (void)StopChild(*pid, milliseconds(5000), waiter);
+  (void)StopChild(*pid, milliseconds(60'000), waiter);
   std::optional<siginfo_t> signal = waiter.Wait(milliseconds(0));
   while (signal && signal->si_signo == SIGCHLD) signal = waiter.Wait(milliseconds(0));
   ASSERT_TRUE(signal.has_value());
@@ -118,7 +121,7 @@ TEST(ThrowawayDirectory, GoesAlsoWhenItsOwnerIsKilled) {
   EXPECT_TRUE(std::filesystem::exists(path));
   ::kill(owner, SIGKILL);
   ::waitpid(owner, nullptr, 0);
-  for (int i = 0; i < 500 && std::filesystem::exists(path); ++i) std::this_thread::sleep_for(milliseconds(10));
+  for (int i = 0; i < 6000 && std::filesystem::exists(path); ++i) std::this_thread::sleep_for(milliseconds(10));
   EXPECT_FALSE(std::filesystem::exists(path));
   ::close(ends[0]);
   ::close(ends[1]);

@@ -25,8 +25,8 @@ sandbox() { "$cmkctl" sandbox "$@" >"$log" 2>&1; }
 
 is_gone() { ! kill -0 "$1" 2>/dev/null; }
 nothing_left() { [ -z "$(ls -A "$TMPDIR")" ]; }
-# Waits up to ten seconds for a command to succeed.
-eventually() { local i; for ((i = 0; i < 200; ++i)); do "$@" && return 0; sleep 0.05; done; return 1; }
+# Waits up to a minute for a command to succeed.
+eventually() { local i; for ((i = 0; i < 1200; ++i)); do "$@" && return 0; sleep 0.05; done; return 1; }
 has() { [ -s "$1" ]; }
 
 # ---- Statuses

@@ -15,8 +15,15 @@ for key in rsa ec; do
 done
 
 # Ports nobody listens on now, below those the system gives out.
-free_port() { local port; for port in $(shuf -i 20000-32000 -n 50); do (: <>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo "$port"; return; }; done; }
-rsa_port=$(free_port) ec_port=$(free_port) stunnel_port=$(free_port)
+free_ports() { # COUNT
+  local port found=0
+  for port in $(shuf -i 20000-32000 -n 50); do
+    (: <>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && continue
+    echo "$port"
+    found=$((found + 1)); [ $found -lt "$1" ] || return
+  done
+}
+{ read -r rsa_port; read -r ec_port; read -r stunnel_port; } < <(free_ports 3)
 server() { # server PORT KEY
   echo "server { listen 127.0.0.1:$1 ssl; ssl_certificate $work/$2.pem; ssl_session_cache off; ssl_session_tickets off;"
   echo "  ssl_certificate_key \"engine:pkcs11:$(key_uri "$2")\"; location / { return 200 hello; } }"
@@ -58,6 +65,6 @@ greet() { openssl s_client -connect "127.0.0.1:$1" -CAfile ec.pem -verify_return
 export -f greet
 step stunnel env -u OPENSSL_CONF stunnel4 stunnel.conf
 step stunnel-greets env -u OPENSSL_CONF bash -c \
-  "for i in \$(seq 50); do greet $stunnel_port && break; sleep 0.1; done; for i in \$(seq 10); do greet $stunnel_port || exit 1; done"
+  "for i in \$(seq 300); do greet $stunnel_port && break; sleep 0.1; done; for i in \$(seq 10); do greet $stunnel_port || exit 1; done"
 [ -f stunnel.pid ] && kill "$(cat stunnel.pid)"
 finish consumer-servers
