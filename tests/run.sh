@@ -27,9 +27,31 @@ build() { # PRESET [TARGET...]
   if [ $# -gt 0 ]; then cmake --build "build/$name" -j "$jobs" --target "$@"; else cmake --build "build/$name" -j "$jobs"; fi
 }
 
+# Whoever keeps only the end of a long log finds there what the failed tests said last, and ctest's summary behind it.
+say_again() { # BUILD-FOLDER
+  local logs=$1/Testing/Temporary
+  [ -s "$logs/LastTestsFailed.log" ] || return 0
+  awk -v tests=5 -v lines=70 '
+    FNR == NR { sub(/^[0-9]+:/, ""); failed[$0]; ++count; next }
+    /^[0-9]+\/[0-9]+ Test: / {
+      name = substr($0, index($0, ": ") + 2)
+      if (!(name in failed) || told == tests) next
+      printf "---- the end of what %s said (%d of %d that failed)\n", name, ++told, count
+      while ((getline line) > 0 && line != "Output:") { }
+      getline line
+      for (at = 0; (getline line) > 0 && line != "<end of output>"; ++at) kept[at] = line
+      share = int(lines / (count < tests ? count : tests))
+      for (i = at > share ? at - share : 0; i < at; ++i) print substr(kept[i], 1, 500)
+    }' "$logs/LastTestsFailed.log" "$logs/LastTest.log"
+  sed -n '/^[0-9]*% tests passed/,$p' "$1/tests.log"
+}
+
 run() { # PRESET ARGUMENTS...
-  local name=$1; shift
-  ctest --test-dir "build/$name" --output-on-failure --no-tests=error -j "$jobs" "$@"
+  local folder=build/$1 status=0; shift
+  rm -f "$folder/Testing/Temporary/LastTestsFailed.log"
+  ctest --test-dir "$folder" --output-on-failure --no-tests=error -j "$jobs" "$@" 2>&1 | tee "$folder/tests.log" || status=$?
+  [ $status = 0 ] || say_again "$folder"
+  return $status
 }
 
 status=0
@@ -39,8 +61,8 @@ if [ "${CMKD_ASAN:-}" = 1 ]; then
 fi
 # All targets for some seconds each, one for each processor at a time.
 fuzz() { # SECONDS
-  local targets=${CMKD_FUZZ_TARGETS:-$(cd tests/fuzz && ls ./*.cc | sed -E 's|\./(.*)\.cc|\1|' | grep -vxE 'replay|make_seeds')}
-  # shellcheck disable=SC2086
+  local targets=${CMKD_FUZZ_TARGETS:-$(cd tests/fuzz && printf '%s\n' ./*.cc | sed -E 's|\./(.*)\.cc|\1|' | grep -vxE 'replay|make_seeds')}
+  # shellcheck disable=SC2046,SC2086
   build fuzz $(printf 'fuzz_%s ' $targets) || return
   # shellcheck disable=SC2086
   bash tests/fuzz/campaign.sh run "$1" "$jobs" $targets
