@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <latch>
 #include <random>
 #include <thread>
 
@@ -23,7 +24,7 @@ using Verdict = AuditReport::Verdict;
 class AuditLogTest : public AuditTest {
  protected:
   bool WaitFor(const std::function<bool()>& condition) const {
-    for (int i = 0; i < 500; ++i) {
+    for (int i = 0; i < 6000; ++i) {
       if (condition()) return true;
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
@@ -115,14 +116,16 @@ TEST_F(AuditLogTest, ConcurrentFlushesShareSyncs) {
   std::atomic<int> syncs{0};
   options_.sync = [&](int) {
     ++syncs;
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // long enough for the others to ask meanwhile
     return 0;
   };
   const auto log = Open();
   const int before = syncs;
+  std::latch everybody(8);
   std::vector<std::thread> threads;
   for (int i = 0; i < 8; ++i) {
     threads.emplace_back([&] {
+      everybody.arrive_and_wait();
       for (int j = 0; j < 5; ++j) {
         const std::uint64_t sequence = log->Append(Use(1));
         EXPECT_TRUE(log->Flush());
@@ -385,11 +388,15 @@ TEST_F(AuditLogTest, IsCheap) {
   SystemClock clock;
   auto log = AuditLog::Open(options_, clock);
   ASSERT_TRUE(log.ok());
-  constexpr int kCount = 100'000;
-  const auto start = std::chrono::steady_clock::now();
-  for (int i = 0; i < kCount; ++i) (*log)->Append(Use(1));
-  const auto each =
-      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start) / kCount;
+  // The quickest of some rounds: others want the processor and the disk, too.
+  constexpr int kCount = 10'000;
+  auto each = std::chrono::nanoseconds::max();
+  for (int round = 0; round < 10; ++round) {
+    const auto start = std::chrono::steady_clock::now();
+    for (int i = 0; i < kCount; ++i) (*log)->Append(Use(1));
+    const std::chrono::nanoseconds took = std::chrono::steady_clock::now() - start;
+    each = std::min(each, took / kCount);
+  }
   RecordProperty("ns_per_append", std::to_string(each.count()));
   EXPECT_LT(each, std::chrono::microseconds(200)) << "1 µs is the aim; this catches a sync or a copy too many";
   std::printf("[          ] %lld ns an Append\n", static_cast<long long>(each.count()));

@@ -701,12 +701,13 @@ TEST_P(HostedBackendTest, AKilledHostCostsAThreadAtMostOneError) {
 // class and defaults, but no id, no CKA_TOKEN and no key, and belongs to nobody. Seen once in twenty kills of a loaded
 // machine.
 // SoftHSM writes its token's own file anew in place, at a login for one; a kill in the middle of that loses the token,
-// as seen once in some hundred of these runs. That is not what is tried here: the file comes back as from a backup.
-class SoftHsmTokenFiles {
+// as seen once in some hundred of these runs, and opencryptoki does so with NVTOK.DAT. That is not what is tried here:
+// the file comes back as from a backup.
+class TokensOwnFiles {
  public:
-  explicit SoftHsmTokenFiles(const std::string& folder) {
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
-      if (entry.path().filename() != "token.object") continue;
+  explicit TokensOwnFiles(const HsmRig& rig) {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(rig.memory())) {
+      if (entry.path().filename() != "token.object" && entry.path().filename() != "NVTOK.DAT") continue;
       std::ifstream file(entry.path(), std::ios::binary);
       kept_[entry.path()] = {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
     }
@@ -725,16 +726,17 @@ class SoftHsmTokenFiles {
 
 TEST_P(HostedBackendTest, AKilledHostLeavesNoOrphansOfKeysBeingMade) {
   (void)Signer();  // learns how it is kept
-  const SoftHsmTokenFiles token_files(rig_->folder());
+  const TokensOwnFiles token_files(*rig_);
   const std::optional<std::size_t> before = bench_->CountTokenObjects();
   ASSERT_TRUE(before.has_value());
-  std::atomic<bool> stop{false};
+  std::atomic<bool> stop{false}, stopped{false};
   std::thread maker([&] {
     while (!stop) {
       const auto made = MakeSigner();
       if (!made.ok()) continue;
       while (!backend_->DestroyMaterial(made->material).ok()) std::this_thread::sleep_for(milliseconds(10));
     }
+    stopped = true;
   });
   for (int i = 0; i < 4; ++i) {
     std::this_thread::sleep_for(milliseconds(100 + i * 13));
@@ -742,6 +744,9 @@ TEST_P(HostedBackendTest, AKilledHostLeavesNoOrphansOfKeysBeingMade) {
   }
   std::this_thread::sleep_for(milliseconds(300));
   stop = true;
+  for (; !stopped; std::this_thread::sleep_for(milliseconds(100))) {
+    if (!bench_->CountTokenObjects()) token_files.Restore();
+  }
   maker.join();
   // Work after a failure clears up; on a loaded machine the host may still be on its way back.
   const auto deadline = steady_clock::now() + std::chrono::seconds(60);
@@ -767,11 +772,16 @@ TEST_P(HostedBackendTest, ADeviceThatIsAwayIsToldQuicklyAndComesBack) {
   EXPECT_EQ(first.error().rv, CKR_DEVICE_ERROR);
   EXPECT_EQ(first.error().detail, spec::kHsmUnavailable);
   EXPECT_FALSE(backend_->available());
-  const auto asked = steady_clock::now();
-  EXPECT_FALSE(bench_->Fingerprint(key).ok());
-  EXPECT_LT(steady_clock::now() - asked, std::chrono::seconds(2)) << "no waiting for a host that cannot come";
+  // The quickest of some: who waited for a host that cannot come would do so each time, a busy machine does not.
+  auto quickest = steady_clock::duration::max();
+  for (int i = 0; i < 5 && quickest > std::chrono::seconds(2); ++i) {
+    const auto asked = steady_clock::now();
+    EXPECT_FALSE(bench_->Fingerprint(key).ok());
+    quickest = std::min(quickest, steady_clock::now() - asked);
+  }
+  EXPECT_LT(quickest, std::chrono::seconds(2)) << "no waiting for a host that cannot come";
   std::filesystem::rename(program + ".away", program);
-  const auto deadline = steady_clock::now() + std::chrono::seconds(30);
+  const auto deadline = steady_clock::now() + std::chrono::seconds(60);
   while (!backend_->available() && steady_clock::now() < deadline) std::this_thread::sleep_for(milliseconds(20));
   EXPECT_GOOD(bench_->Fingerprint(key));
 }

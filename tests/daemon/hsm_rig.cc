@@ -90,12 +90,36 @@ void EmptyPlaces() {
   }
 }
 
-pid_t StartSlotDaemon() {
+pid_t ForkSlotDaemon() {
   const pid_t pid = ::fork();
   if (pid != 0) return pid;
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
   ::execl(kSlotDaemon, kSlotDaemon, "-f", nullptr);
   ::_exit(127);
+}
+
+// Started again when it ends, as systemd would: a client that is killed while it connects takes the slot daemon of
+// opencryptoki 3.8 with it at times, and our tests kill many. Ends with SIGTERM.
+pid_t StartSlotDaemon() {
+  const pid_t keeper = ::fork();
+  if (keeper != 0) return keeper;
+  ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  sigset_t wanted;
+  ::sigemptyset(&wanted);
+  for (const int signal : {SIGTERM, SIGCHLD}) ::sigaddset(&wanted, signal);
+  ::sigprocmask(SIG_SETMASK, &wanted, nullptr);
+  pid_t daemon = ForkSlotDaemon();
+  for (int signal = 0; ::sigwait(&wanted, &signal) == 0 && signal != SIGTERM;) {
+    if (::waitpid(daemon, nullptr, WNOHANG) != daemon) continue;
+    ::usleep(20'000);
+    daemon = ForkSlotDaemon();
+  }
+  ::kill(daemon, SIGTERM);
+  ::waitpid(daemon, nullptr, 0);
+  ::_exit(0);
 }
 
 CK_BYTE_PTR Pointer(ByteView bytes) { return const_cast<CK_BYTE_PTR>(bytes.data()); }
@@ -178,7 +202,7 @@ void HsmRig::PrepareOpencryptoki() {
       "chgrp -R pkcs11 /run/lock /var/lib/opencryptoki && chmod -R 0770 /run/lock /var/lib/opencryptoki";
   if (std::system(open.c_str()) != 0) missing_ = "opencryptoki's group cannot be given its places";
   slot_daemon_ = StartSlotDaemon();
-  for (int wait = 0; wait < 1000 && !std::filesystem::exists("/run/pkcsslotd.socket"); ++wait) ::usleep(10'000);
+  for (int wait = 0; wait < 6000 && !std::filesystem::exists("/run/pkcsslotd.socket"); ++wait) ::usleep(10'000);
   // A new token has the maker's PINs, which must be changed before anything else.
   const std::string pin = kPin;
   const std::string commands = "exec >/dev/null 2>&1; echo '" + config_.token_label +

@@ -28,6 +28,8 @@ class HsmRig {
   const std::string& missing() const { return missing_; }
   bool hosted() const { return kind_ != RigKind::kSimulatorInside; }
   const std::string& folder() const { return folder_; }
+  // Where the device keeps what it has.
+  std::string memory() const { return kind_ == RigKind::kOpencryptokiHosted ? "/var/lib/opencryptoki" : folder_; }
   HsmConfig& config() { return config_; }
   BackendSurroundings& surroundings() { return surroundings_; }
 

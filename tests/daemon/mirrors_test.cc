@@ -67,7 +67,8 @@ class MirrorTest : public CustodyTest {
       const std::string pid = entry.path().filename();
       if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
       std::ifstream file(entry.path() / "cmdline");
-      const std::string line((std::istreambuf_iterator<char>(file)), {});
+      std::string line;  // a process that ends meanwhile has none; reading it otherwise would throw
+      std::getline(file, line);
       if (line.find("cmkd-hsm-host") != std::string::npos &&
           line.find(twin_->folder() + "/hsm-twin") != std::string::npos)
         ::kill(std::stoi(pid), SIGKILL);
