@@ -141,8 +141,16 @@ CK_RV Client::Answer(Call& call) {
   constexpr spec::CallRow row = spec::Row(Call::kId);
   const CK_SESSION_HANDLE session = SessionOf(call);
   if (options_.resumes && resumption_.TakeLost(row, session)) return CKR_FUNCTION_FAILED;
+  // Without an answer, too, the call ends its operation where an error does: the daemon that comes next must not begin
+  // again what the application takes for ended.
+  const auto unanswered = [&](CK_RV rv) {
+    Resumption::Deed deed;
+    deed.rv = rv;
+    if (options_.resumes) resumption_.Followed(row, session, deed);
+    return rv;
+  };
   ConnectionPtr connection;
-  if (const CK_RV rv = Borrow(connection); rv != CKR_OK) return rv;
+  if (const CK_RV rv = Borrow(connection); rv != CKR_OK) return unanswered(rv);
   wire::BeginFrame(connection->request);
   wire::Writer writer(connection->request);
   [[maybe_unused]] lane::Landing landing{wire::OutputHead::kBytes, nullptr, nullptr};
@@ -175,7 +183,7 @@ CK_RV Client::Answer(Call& call) {
   if constexpr (requires { call.signature.query(); })
     deed.asked = call.signature.length != nullptr && call.signature.query();
   CK_RV answer = CKR_OK;
-  if (const CK_RV rv = Transact(connection, row, session, answer); rv != CKR_OK) return rv;
+  if (const CK_RV rv = Transact(connection, row, session, answer); rv != CKR_OK) return unanswered(rv);
   wire::Reader reader(connection->response.view());
   (void)reader.U64();  // the return value, which Transact has read
   bool decoded = false;

@@ -700,14 +700,14 @@ TEST_P(HostedBackendTest, AKilledHostCostsAThreadAtMostOneError) {
 // Token objects, for SoftHSM 2.6.1 that is killed may leave the file of an object that it had just begun: it has a
 // class and defaults, but no id, no CKA_TOKEN and no key, and belongs to nobody. Seen once in twenty kills of a loaded
 // machine.
-// SoftHSM writes its token's own file anew in place, at a login for one; a kill in the middle of that loses the token,
-// as seen once in some hundred of these runs, and opencryptoki does so with NVTOK.DAT. That is not what is tried here:
-// the file comes back as from a backup.
+// opencryptoki writes its soft token's own file anew in place, at a login for one; a kill in the middle of that loses
+// the token, as seen once in some sixty of these runs. That is not what is tried here: the file comes back as from a
+// backup. (For SoftHSM, which does the same, the host sees to that: daemon/hsm_host.)
 class TokensOwnFiles {
  public:
   explicit TokensOwnFiles(const HsmRig& rig) {
     for (const auto& entry : std::filesystem::recursive_directory_iterator(rig.memory())) {
-      if (entry.path().filename() != "token.object" && entry.path().filename() != "NVTOK.DAT") continue;
+      if (entry.path().filename() != "NVTOK.DAT") continue;
       std::ifstream file(entry.path(), std::ios::binary);
       kept_[entry.path()] = {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
     }
