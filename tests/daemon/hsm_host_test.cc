@@ -264,6 +264,7 @@ TEST_F(HostTest, BecomesAUserOfItsOwn) {
     return;
   }
   ASSERT_EQ(::chmod(rig_.folder().c_str(), 0711), 0);
+  ASSERT_EQ(::chmod(options_.environment.at("SOFTHSM2_CONF").c_str(), 0644), 0);  // whatever the umask
   GiveAway(rig_.folder() + "/tokens", kNobody);
   HostProcess process(options_);
   const auto started = process.Start();

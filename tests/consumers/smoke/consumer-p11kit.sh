@@ -15,6 +15,8 @@ client=$(find /usr/lib -name p11-kit-client.so 2>/dev/null | head -n 1)
 if [ -n "$client" ]; then
   eval "$(p11-kit server --provider "$P11_MODULE" -n "$work/socket" "pkcs11:token=$P11_TOKEN" | sed 's/^P11/export P11/')"
   head -c 32 /dev/urandom >digest
+  # The server says where it is before it listens.
+  for _ in $(seq 300); do pkcs11-tool --module "$client" -L 2>/dev/null | grep -q "$P11_TOKEN" && break; sleep 0.1; done
   step slots pkcs11-tool --module "$client" -L && shows slots "$P11_TOKEN"
   step sign pkcs11-tool --module "$client" --token-label "$P11_TOKEN" --login --pin "$P11_PIN" --sign --mechanism ECDSA --id 31 \
     -i digest -o sig
