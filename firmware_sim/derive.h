@@ -9,8 +9,8 @@ namespace cmkd::sim {
 
 struct DeriveInput {
   const Key& key;
-  ByteView base;      // the value of a secret key
-  const Key* second;  // the other key that the parameter names, or nullptr
+  ByteView base;                   // the value of a secret key
+  std::span<const KeyPtr> others;  // the keys that the parameter names, in its order
   std::optional<std::size_t> bytes;
 };
 

@@ -368,6 +368,25 @@ Status Handle(Context& context, spec::Call<CallId::C_UnwrapKeyAuthenticated>& ca
   return {};
 }
 
+namespace {
+
+// The keys that the parameter of a derivation names beside the base key.
+Fallible<std::vector<ObjectPtr>> OtherKeys(Context& context, const spec::MechanismRow& row,
+                                           const CK_MECHANISM& mechanism) {
+  std::vector<ObjectPtr> keys;
+  for (const auto& [handle, used] : spec::OtherKeysIn(row, mechanism)) {
+    if (!used) continue;
+    const ObjectPtr key = context.device.FindObject(*handle);
+    if (key == nullptr || key->object_class() != CKO_SECRET_KEY || !key->Permits(CKF_DERIVE)) {
+      return Fail(CKR_KEY_HANDLE_INVALID, "no such key beside the base key, or it is not for derivation");
+    }
+    keys.push_back(key);
+  }
+  return keys;
+}
+
+}  // namespace
+
 Status Handle(Context& context, spec::Call<CallId::C_DeriveKey>& call) {
   if (call.key.value == nullptr) return Fail(CKR_ARGUMENTS_BAD, "the handle goes nowhere");
   const CK_MECHANISM& mechanism = *call.mechanism.value;
@@ -381,25 +400,20 @@ Status Handle(Context& context, spec::Call<CallId::C_DeriveKey>& call) {
   if (kind.key_type == CK_UNAVAILABLE_INFORMATION) kind.key_type = CKK_GENERIC_SECRET;
   if (kind.object_class != CKO_SECRET_KEY) return Fail(CKR_TEMPLATE_INCONSISTENT, "what is derived is a secret key");
   spec::TemplateContext rules = RulesFor(Verb::kDerive, kind.object_class, kind.key_type);
+  ASSIGN_OR_RETURN(const std::vector<ObjectPtr> others, OtherKeys(context, *row, mechanism));
   spec::Attributes secrecy = base->attributes();
-  ObjectPtr second;
-  bool takes_second = false;
-  const CK_OBJECT_HANDLE* handle = spec::SecondKeyIn(*row, mechanism, &takes_second);
-  if (takes_second) {
-    second = context.device.FindObject(*handle);
-    if (second == nullptr || second->object_class() != CKO_SECRET_KEY || !second->Permits(CKF_DERIVE)) {
-      return Fail(CKR_KEY_HANDLE_INVALID, "no such second key, or it is not for derivation");
-    }
-    if (row->recipe == Recipe::kConcatenateKeys) secrecy = spec::JoinSecrecy(secrecy, second->attributes());
+  rules.inherits_secrecy = spec::InheritsSecrecy(row->recipe, !others.empty());
+  std::vector<KeyPtr> keys;
+  for (const ObjectPtr& other : others) {
+    if (rules.inherits_secrecy) secrecy = spec::JoinSecrecy(secrecy, other->attributes());
+    keys.push_back(other->key());
   }
   rules.current = &secrecy;
-  rules.inherits_secrecy = spec::InheritsSecrecy(row->recipe);
   ASSIGN_OR_RETURN(spec::Attributes attributes, DescribeObject(context, rules, given));
   std::optional<std::size_t> bytes = ValueLength(given);
   if (const std::size_t fixed = spec::FixedSecretBytes(kind.key_type); !bytes && fixed != 0) bytes = fixed;
   RETURN_IF_ERROR(ChargeCall(context.device, *base, {.uses = 1}));
-  ASSIGN_OR_RETURN(SecretBytes value,
-                   Derive(*row, mechanism, *base->key(), second == nullptr ? nullptr : second->key().get(), bytes));
+  ASSIGN_OR_RETURN(SecretBytes value, Derive(*row, mechanism, *base->key(), keys, bytes));
   if (!spec::IsSecretLength(kind.key_type, value.size())) {
     return Fail(CKR_KEY_SIZE_RANGE, "the secret is no such key");
   }

@@ -81,8 +81,8 @@ Fallible<SecretBytes> Hkdf(const spec::MechanismRow&, const CK_MECHANISM& mechan
   ByteView salt = zeros;
   if (parameter.ulSaltType == CKF_HKDF_SALT_DATA) salt = {parameter.pSalt, parameter.ulSaltLen};
   if (parameter.ulSaltType == CKF_HKDF_SALT_KEY) {
-    if (input.second == nullptr) return Fail(CKR_KEY_HANDLE_INVALID, "no such key for the salt");
-    salt = input.second->part(Part::kValue);
+    if (input.others.empty()) return Fail(CKR_KEY_HANDLE_INVALID, "no such key for the salt");
+    salt = input.others.front()->part(Part::kValue);
   }
   KdfParameters parameters;
   parameters.Text(OSSL_KDF_PARAM_DIGEST, HashName(parameter.prfHashMechanism))
@@ -98,8 +98,11 @@ Fallible<SecretBytes> Hkdf(const spec::MechanismRow&, const CK_MECHANISM& mechan
 // SP 800-108, composed of the mechanism that is the PRF, so that all its forms of input and all three modes are there.
 class Sp800 {
  public:
-  Sp800(const spec::MechanismRow& row, const CK_MECHANISM& mechanism, const Key& key)
-      : row_(row), prf_(*spec::FindMechanism(*static_cast<const CK_MECHANISM_TYPE*>(mechanism.pParameter))), key_(key) {
+  Sp800(const spec::MechanismRow& row, const CK_MECHANISM& mechanism, const DeriveInput& given)
+      : row_(row),
+        prf_(*spec::FindMechanism(*static_cast<const CK_MECHANISM_TYPE*>(mechanism.pParameter))),
+        key_(given.key),
+        others_(given.others) {
     // Both structs begin the same.
     const auto& parameter = *static_cast<const CK_SP800_108_KDF_PARAMS*>(mechanism.pParameter);
     parts_ = {parameter.pDataParams, parameter.ulNumberOfDataParams};
@@ -123,7 +126,7 @@ class Sp800 {
         ASSIGN_OR_RETURN(line, i == 1 ? FirstLine() : Prf(line));
         variable = line;
       }
-      ASSIGN_OR_RETURN(Bytes block, Prf(Input(i, variable)));
+      ASSIGN_OR_RETURN(Bytes block, PrfAndWipe(Input(i, variable)));
       std::memcpy(made.bytes().data() + (i - 1) * block_bytes_, block.data(), block_bytes_);
       if (row_.recipe == Recipe::kSp800Feedback) variable = block;
       Wipe(block);
@@ -147,16 +150,33 @@ class Sp800 {
 
   // A(1) = PRF(key, A(0)), where A(0) is the input without iteration variable and counter.
   Fallible<Bytes> FirstLine() const {
-    Bytes fixed;
+    Bytes fixed = Room({});
+    std::size_t keys = 0;
     for (const CK_PRF_DATA_PARAM& part : parts_) {
       const bool varies = part.type == CK_SP800_108_ITERATION_VARIABLE || part.type == CK_SP800_108_COUNTER;
-      if (!varies) AppendPart(part, 0, {}, fixed);
+      if (!varies) AppendPart(part, 0, {}, keys, fixed);
     }
-    return Prf(fixed);
+    return PrfAndWipe(std::move(fixed));
+  }
+  // The input may have keys in it.
+  Fallible<Bytes> PrfAndWipe(Bytes input) const {
+    auto out = Prf(input);
+    Wipe(input);
+    return out;
+  }
+
+  // Room for all of the input: a vector that grows leaves copies of keys behind.
+  Bytes Room(ByteView variable) const {
+    std::size_t bytes = variable.size();
+    for (const CK_PRF_DATA_PARAM& part : parts_) bytes += std::max<std::size_t>(part.ulValueLen, variable.size() + 8);
+    for (const KeyPtr& key : others_) bytes += key->part(Part::kValue).size();
+    Bytes room;
+    room.reserve(bytes);
+    return room;
   }
 
   Bytes Input(std::size_t i, ByteView variable) const {
-    Bytes input;
+    Bytes input = Room(variable);
     bool has_variable = false;
     for (const CK_PRF_DATA_PARAM& part : parts_) {
       has_variable = has_variable || part.type == CK_SP800_108_ITERATION_VARIABLE;
@@ -164,11 +184,14 @@ class Sp800 {
     // The standard's example of the double pipeline leaves the variable out; it is then the beginning, as SP 800-108
     // has it.
     if (!has_variable) input.assign(variable.begin(), variable.end());
-    for (const CK_PRF_DATA_PARAM& part : parts_) AppendPart(part, i, variable, input);
+    std::size_t keys = 0;
+    for (const CK_PRF_DATA_PARAM& part : parts_) AppendPart(part, i, variable, keys, input);
     return input;
   }
 
-  void AppendPart(const CK_PRF_DATA_PARAM& part, std::size_t i, ByteView variable, Bytes& input) const {
+  // `keys` counts the keys that are in the input already.
+  void AppendPart(const CK_PRF_DATA_PARAM& part, std::size_t i, ByteView variable, std::size_t& keys,
+                  Bytes& input) const {
     const auto* value = static_cast<const std::uint8_t*>(part.pValue);
     const bool counter = part.type == CK_SP800_108_COUNTER ||
                          (part.type == CK_SP800_108_ITERATION_VARIABLE && row_.recipe == Recipe::kSp800Counter);
@@ -180,6 +203,9 @@ class Sp800 {
       input.insert(input.end(), variable.begin(), variable.end());
     } else if (part.type == CK_SP800_108_DKM_LENGTH) {
       spec::AppendDkmLength(value, length_, input);
+    } else if (part.type == CK_SP800_108_KEY_HANDLE) {
+      const ByteView key = others_[keys++]->part(Part::kValue);
+      input.insert(input.end(), key.begin(), key.end());
     } else {
       input.insert(input.end(), value, value + part.ulValueLen);
     }
@@ -201,6 +227,7 @@ class Sp800 {
   const spec::MechanismRow& row_;
   const spec::MechanismRow& prf_;
   const Key& key_;
+  std::span<const KeyPtr> others_;
   std::span<const CK_PRF_DATA_PARAM> parts_;
   ByteView iv_;
   std::size_t block_bytes_ = 0;
@@ -215,7 +242,9 @@ Fallible<SecretBytes> Sp800Kdf(const spec::MechanismRow& row, const CK_MECHANISM
   const bool fits = prf.recipe == Recipe::kHmac ? spec::KeyTypeBit(input.key.type()) == spec::kForGeneric
                                                 : prf.key_type == input.key.type();
   if (!fits) return Fail(CKR_KEY_TYPE_INCONSISTENT, "not a key of the pseudorandom function");
-  return Sp800(row, mechanism, input.key).Make(*input.bytes);
+  if (input.others.size() != spec::OtherKeysIn(row, mechanism).size())
+    return Fail(CKR_KEY_HANDLE_INVALID, "no such key for the input");
+  return Sp800(row, mechanism, input).Make(*input.bytes);
 }
 
 Fallible<SecretBytes> DigestDerive(const spec::MechanismRow& row, const CK_MECHANISM& mechanism,
@@ -252,8 +281,8 @@ ByteView StringData(const CK_MECHANISM& mechanism) {
 }
 
 Fallible<SecretBytes> ConcatenateKeys(const spec::MechanismRow&, const CK_MECHANISM&, const DeriveInput& input) {
-  if (input.second == nullptr) return Fail(CKR_KEY_HANDLE_INVALID, "no such second key");
-  return Concatenate(input.base, input.second->part(Part::kValue), input.bytes);
+  if (input.others.empty()) return Fail(CKR_KEY_HANDLE_INVALID, "no such second key");
+  return Concatenate(input.base, input.others.front()->part(Part::kValue), input.bytes);
 }
 
 Fallible<SecretBytes> ConcatenateBaseAndData(const spec::MechanismRow&, const CK_MECHANISM& mechanism,
@@ -414,8 +443,8 @@ constexpr Derivation kDerivations[] = {
 }  // namespace
 
 Fallible<SecretBytes> Derive(const spec::MechanismRow& row, const CK_MECHANISM& mechanism, const Key& key,
-                             const Key* second, std::optional<std::size_t> bytes) {
-  const DeriveInput input{key, key.part(Part::kValue), second, bytes};
+                             std::span<const KeyPtr> others, std::optional<std::size_t> bytes) {
+  const DeriveInput input{key, key.part(Part::kValue), others, bytes};
   for (const Derivation& derivation : kDerivations) {
     if (derivation.recipe == row.recipe) return derivation.derive(row, mechanism, input);
   }

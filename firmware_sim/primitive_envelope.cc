@@ -91,7 +91,7 @@ class EcdhEnvelope final : public Cipher {
     parameter.ulPublicDataLen = point.size();
     parameter.pPublicData = const_cast<CK_BYTE*>(point.data());
     const CK_MECHANISM mechanism{CKM_ECDH1_DERIVE, &parameter, sizeof parameter};
-    return Derive(*spec::FindMechanism(CKM_ECDH1_DERIVE), mechanism, mine, nullptr, temporary_bytes_);
+    return Derive(*spec::FindMechanism(CKM_ECDH1_DERIVE), mechanism, mine, {}, temporary_bytes_);
   }
 
   CK_ULONG kdf_;

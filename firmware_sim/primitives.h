@@ -82,11 +82,11 @@ Fallible<std::unique_ptr<Digest>> MakeDigest(CK_MECHANISM_TYPE digest);
 Fallible<std::unique_ptr<Digest>> MakeRowDigest(const spec::MechanismRow& row, const CK_MECHANISM& mechanism);
 
 // What a key derives, as many bytes as asked for (all that there are, or what the mechanism makes, when nullopt).
-// `second` is the key that the parameter names beside the base key. Errors: CKR_PUBLIC_KEY_INVALID for the other
-// side's; CKR_KEY_SIZE_RANGE when there are not that many bytes; CKR_TEMPLATE_INCOMPLETE when the length must be said
-// and was not; CKR_KEY_HANDLE_INVALID without the second key; CKR_KEY_TYPE_INCONSISTENT.
+// `others` are the keys that the parameter names beside the base key, in its order. Errors: CKR_PUBLIC_KEY_INVALID for
+// the other side's; CKR_KEY_SIZE_RANGE when there are not that many bytes; CKR_TEMPLATE_INCOMPLETE when the length must
+// be said and was not; CKR_KEY_HANDLE_INVALID without one of them; CKR_KEY_TYPE_INCONSISTENT.
 Fallible<SecretBytes> Derive(const spec::MechanismRow& row, const CK_MECHANISM& mechanism, const Key& key,
-                             const Key* second, std::optional<std::size_t> bytes);
+                             std::span<const KeyPtr> others, std::optional<std::size_t> bytes);
 
 // PBKDF2: the only key that is made of something that is no key.
 Fallible<SecretBytes> FromPassword(const CK_MECHANISM& mechanism, std::size_t bytes);

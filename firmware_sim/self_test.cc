@@ -89,7 +89,7 @@ bool Digests(const Run& run) {
          Equal(out, run.answer.output);
 }
 bool Agrees(const Run& run) {
-  const auto secret = Derive(run.row, run.mechanism, *run.key->own, nullptr, std::nullopt);
+  const auto secret = Derive(run.row, run.mechanism, *run.key->own, {}, std::nullopt);
   return secret.ok() && Equal(secret->view(), run.answer.output);
 }
 

@@ -71,7 +71,7 @@ struct MadePair {
 };
 
 // A key that stands in a mechanism's parameter beside the key of the call: where its handle goes.
-struct SecondKey {
+struct OtherKey {
   KeyName name;
   KeyMaterial material;
   CK_OBJECT_HANDLE* handle;
@@ -148,9 +148,9 @@ class Backend {
   virtual Fallible<Made> UnwrapKey(const CK_MECHANISM& mechanism, const KeyName& name, const KeyMaterial& with,
                                    ByteView wrapped, CK_OBJECT_CLASS object_class, CK_KEY_TYPE type,
                                    CK_ULONG value_bytes, const WrappingKey& under) = 0;
-  // `second` is the other key that the mechanism's parameter names, or nullptr.
+  // `others` are the keys that the mechanism's parameter names.
   virtual Fallible<Made> DeriveKey(const CK_MECHANISM& mechanism, const KeyName& name, const KeyMaterial& base,
-                                   const SecondKey* second, CK_KEY_TYPE type, CK_ULONG value_bytes,
+                                   std::span<const OtherKey> others, CK_KEY_TYPE type, CK_ULONG value_bytes,
                                    const WrappingKey& under) = 0;
   // C_WrapKey: `key` must be extractable.
   virtual Fallible<Bytes> WrapKey(const CK_MECHANISM& mechanism, const KeyName& wrapping_name,

@@ -273,10 +273,10 @@ Fallible<Made> MirrorSet::UnwrapKey(const CK_MECHANISM& mechanism, const KeyName
   });
 }
 Fallible<Made> MirrorSet::DeriveKey(const CK_MECHANISM& mechanism, const KeyName& name, const KeyMaterial& base,
-                                    const SecondKey* second, CK_KEY_TYPE type, CK_ULONG value_bytes,
+                                    std::span<const OtherKey> others, CK_KEY_TYPE type, CK_ULONG value_bytes,
                                     const WrappingKey& under) {
   return MakeOnOne(CKO_SECRET_KEY, type, under, [&](Backend& backend) {
-    return backend.DeriveKey(mechanism, name, base, second, type, value_bytes, under);
+    return backend.DeriveKey(mechanism, name, base, others, type, value_bytes, under);
   });
 }
 Fallible<Made> MirrorSet::UnwrapKeyAuthenticated(const CK_MECHANISM& mechanism, const KeyName& name,

@@ -70,7 +70,7 @@ class Pkcs11Backend final : public Backend {
                            ByteView wrapped, CK_OBJECT_CLASS object_class, CK_KEY_TYPE type, CK_ULONG value_bytes,
                            const WrappingKey& under) override;
   Fallible<Made> DeriveKey(const CK_MECHANISM& mechanism, const KeyName& name, const KeyMaterial& base,
-                           const SecondKey* second, CK_KEY_TYPE type, CK_ULONG value_bytes,
+                           std::span<const OtherKey> others, CK_KEY_TYPE type, CK_ULONG value_bytes,
                            const WrappingKey& under) override;
   Fallible<Bytes> WrapKey(const CK_MECHANISM& mechanism, const KeyName& wrapping_name, const KeyMaterial& wrapping,
                           const KeyName& name, const KeyMaterial& key) override;

@@ -534,7 +534,7 @@ Fallible<Made> Pkcs11Backend::UnwrapKey(const CK_MECHANISM& mechanism, const Key
 }
 
 Fallible<Made> Pkcs11Backend::DeriveKey(const CK_MECHANISM& mechanism, const KeyName& name, const KeyMaterial& base,
-                                        const SecondKey* second, CK_KEY_TYPE type, CK_ULONG value_bytes,
+                                        std::span<const OtherKey> others, CK_KEY_TYPE type, CK_ULONG value_bytes,
                                         const WrappingKey& under) {
   ObjectPlan plan;
   plan.key_type = type;
@@ -548,10 +548,10 @@ Fallible<Made> Pkcs11Backend::DeriveKey(const CK_MECHANISM& mechanism, const Key
   return MakeKey(plan, under, [&](Session& session, ObjectTemplate& attributes, CK_OBJECT_HANDLE* made) -> CK_RV {
     const Fallible<CK_OBJECT_HANDLE> key = session.Load(name, to_derive(base));
     if (!key.ok()) return key.error().rv;
-    if (second != nullptr) {
-      const Fallible<CK_OBJECT_HANDLE> other = session.Load(second->name, to_derive(second->material));
-      if (!other.ok()) return other.error().rv;
-      *second->handle = *other;
+    for (const OtherKey& other : others) {
+      const Fallible<CK_OBJECT_HANDLE> loaded = session.Load(other.name, to_derive(other.material));
+      if (!loaded.ok()) return loaded.error().rv;
+      *other.handle = *loaded;
     }
     const auto derive = [&] {
       return functions()->C_DeriveKey(session.session(), Mutable(mechanism), *key, attributes.data(), attributes.size(),

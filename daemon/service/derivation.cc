@@ -6,6 +6,7 @@
 #include "daemon/service/handlers.h"
 #include "daemon/service/key_template.h"
 #include "daemon/service/key_use.h"
+#include "daemon/service/other_keys.h"
 #include "daemon/service/public_objects.h"
 #include "daemon/service/several_keys.h"
 #include "daemon/service/tls_keys.h"
@@ -16,31 +17,6 @@ namespace cmkd::daemon {
 namespace {
 
 using Template = std::span<const CK_ATTRIBUTE>;
-
-// The second key of a derivation (CKM_CONCATENATE_BASE_AND_KEY, the salt of HKDF): the caller's handle means the
-// caller's object, and must be gone from the parameter before the device sees it.
-struct Second {
-  ObjectPtr object;  // nullptr when the mechanism takes none
-  SecondKey key;
-};
-
-Fallible<Second> FindSecond(Invocation& invocation, const spec::MechanismRow& row, const CK_MECHANISM& mechanism) {
-  Second second{};
-  bool used = false;
-  CK_OBJECT_HANDLE* handle = spec::SecondKeyIn(row, mechanism, &used);
-  if (handle == nullptr) return second;
-  const CK_OBJECT_HANDLE named = std::exchange(*handle, CK_INVALID_HANDLE);
-  if (!used) return second;
-  ASSIGN_OR_RETURN(const ObjectPtr object, FindVisible(invocation, named, CKR_KEY_HANDLE_INVALID));
-  if (object->object_class != CKO_SECRET_KEY) return Fail(CKR_KEY_HANDLE_INVALID, "the second key is no secret key");
-  spec::MechanismRow any = row;
-  any.key_type = spec::kAnyKeyType;
-  RETURN_IF_ERROR(CheckKeyUse(invocation, any, *object, CKA_DERIVE));
-  ASSIGN_OR_RETURN(const Candidate with, CurrentCandidate(invocation, *object, cmk::Use::kProcess, Moment::kDerive));
-  second.object = object;
-  second.key = {with.name, with.material, handle};
-  return second;
-}
 
 // The hybrid form of a point says the same twice; what looks at one half only can be misled by the other.
 Status CheckPeerPoint(const spec::MechanismRow& row, const CK_MECHANISM& mechanism, const Object& base) {
@@ -88,11 +64,10 @@ bool TakesApart(const spec::MechanismRow& row, const Object& base) {
 
 // The key that this derivation makes, by its template. As secret as the keys it comes from where their bytes are in it.
 Fallible<KeyToBe> Describe(Invocation& invocation, const spec::MechanismRow& row, const Object& base,
-                           const Object* second, const spec::Attributes& whole) {
-  const bool inherits = spec::InheritsSecrecy(row.recipe);
-  const spec::Attributes secrecy =
-      inherits && second != nullptr ? spec::JoinSecrecy(base.attributes, second->attributes) : base.attributes;
-  ASSIGN_OR_RETURN(KeyToBe key, DescribeKey(invocation, spec::Verb::kDerive, whole.ToTemplate(), {&secrecy, inherits}));
+                           const OtherKeys& others, const spec::Attributes& whole) {
+  const spec::Attributes secrecy = JoinedSecrecy(row, base, others);
+  ASSIGN_OR_RETURN(KeyToBe key, DescribeKey(invocation, spec::Verb::kDerive, whole.ToTemplate(),
+                                            {&secrecy, InheritsSecrecy(row, others)}));
   if (TakesApart(row, base) && whole.Has(CKA_VALUE_LEN))
     return Fail(CKR_KEY_SIZE_RANGE, "a sensitive key is joined whole, and not cut");
   return key;
@@ -103,15 +78,14 @@ Fallible<CK_OBJECT_HANDLE> DeriveOneKey(Invocation& invocation, const spec::Mech
   RETURN_IF_ERROR(CheckPeerPoint(row, mechanism, base));
   RETURN_IF_ERROR(CheckPeerValue(row, mechanism, base));
   ASSIGN_OR_RETURN(const spec::Attributes whole, spec::MergeForced(base.attributes.View(CKA_DERIVE_TEMPLATE), given));
-  ASSIGN_OR_RETURN(const Second second, FindSecond(invocation, row, mechanism));
-  ASSIGN_OR_RETURN(KeyToBe key, Describe(invocation, row, base, second.object.get(), whole));
+  ASSIGN_OR_RETURN(const OtherKeys others, FindOtherKeys(invocation, row, mechanism));
+  ASSIGN_OR_RETURN(KeyToBe key, Describe(invocation, row, base, others, whole));
   ASSIGN_OR_RETURN(const Candidate from, CurrentCandidate(invocation, base, cmk::Use::kProcess, Moment::kDerive));
   ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
   ASSIGN_OR_RETURN(const Custodian::Under under, UnderFor(invocation, key.attributes));
   RETURN_IF_ERROR(CountUse(invocation, base, from, cmk::Use::kProcess, row.type, 0));
   invocation.audit.version = from.version.value;
-  ASSIGN_OR_RETURN(Made made, backend->DeriveKey(mechanism, from.name, from.material,
-                                                 second.object == nullptr ? nullptr : &second.key, key.type,
+  ASSIGN_OR_RETURN(Made made, backend->DeriveKey(mechanism, from.name, from.material, others.keys, key.type,
                                                  key.attributes.Ulong(CKA_VALUE_LEN).value_or(0), under));
   constexpr CK_ULONG kSecretBytesMin = 14;
   if (TakesApart(row, base) && made.computed.Ulong(CKA_VALUE_LEN).value_or(0) < kSecretBytesMin) {
@@ -131,11 +105,7 @@ Fallible<CK_OBJECT_HANDLE> Derive(Invocation& invocation, const spec::MechanismR
   if (encrypts && base.attributes.Bool(CKA_ENCRYPT)) {
     return Fail(CKR_KEY_FUNCTION_NOT_PERMITTED, "a key that encrypts data does not derive keys by encryption");
   }
-  if (row.recipe == spec::Recipe::kHkdfData) {
-    ASSIGN_OR_RETURN(const Second salt, FindSecond(invocation, row, mechanism));
-    return DeriveData(invocation, mechanism, base, salt.object.get(), salt.object == nullptr ? nullptr : &salt.key,
-                      given);
-  }
+  if (row.recipe == spec::Recipe::kHkdfData) return DeriveData(invocation, row, mechanism, base, given);
   const bool several = !spec::AdditionalKeysIn(row, mechanism).empty();
   return several ? DeriveSeveralKeys(invocation, row, mechanism, base, given)
                  : DeriveOneKey(invocation, row, mechanism, base, given);

@@ -14,11 +14,11 @@ inline constexpr CK_ULONG kDerivedOnDeviceMin = 16;
 // What `mechanism` derives from `base`, `bytes` long (0: as long as it is). What it makes of a length must be the
 // beginning of what it makes of a greater one. The caller has made sure that it may be seen.
 inline Fallible<Bytes> DeriveBytes(Backend& backend, const CK_MECHANISM& mechanism, const KeyName& name,
-                                   const KeyMaterial& base, const SecondKey* second, CK_ULONG bytes,
+                                   const KeyMaterial& base, std::span<const OtherKey> others, CK_ULONG bytes,
                                    const WrappingKey& under) {
   const CK_ULONG on_device = bytes == 0 ? 0 : std::max(bytes, kDerivedOnDeviceMin);
   ASSIGN_OR_RETURN(const Made made,
-                   backend.DeriveKey(mechanism, name, base, second, CKK_GENERIC_SECRET, on_device, under));
+                   backend.DeriveKey(mechanism, name, base, others, CKK_GENERIC_SECRET, on_device, under));
   const ShortLived passing(backend, made.material);
   const KeyMaterial readable = Temporary(CKO_SECRET_KEY, CKK_GENERIC_SECRET, passing.material(), under);
   const CK_ATTRIBUTE_TYPE value[] = {CKA_VALUE};

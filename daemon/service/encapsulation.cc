@@ -80,8 +80,8 @@ Fallible<Encapsulated> EncapsulateEcdh(Backend& backend, const Encapsulation& ho
   const CK_MECHANISM derivation{how.mechanism.mechanism, &parameters, sizeof parameters};
   Encapsulated result;
   ASSIGN_OR_RETURN(result.made, backend.DeriveKey(derivation, ephemeral.name(),
-                                                  Temporary(CKO_PRIVATE_KEY, type, ephemeral.material(), under),
-                                                  nullptr, how.type, how.value_bytes, under));
+                                                  Temporary(CKO_PRIVATE_KEY, type, ephemeral.material(), under), {},
+                                                  how.type, how.value_bytes, under));
   result.ciphertext = ToBytes(PointOfKey(pair.public_computed, curve));
   if (result.ciphertext.empty()) return Fail(CKR_DEVICE_ERROR, "the device gave no public point");
   return result;
@@ -174,7 +174,7 @@ Status Handle(Invocation& invocation, spec::Call<CallId::C_DecapsulateKey>& call
       invocation, opening, given,
       [&](Backend& backend, const Candidate& with, CK_OBJECT_CLASS, CK_KEY_TYPE type, CK_ULONG value_bytes,
           const WrappingKey& under) {
-        return backend.DeriveKey(derivation, with.name, with.material, nullptr, type, value_bytes, under);
+        return backend.DeriveKey(derivation, with.name, with.material, {}, type, value_bytes, under);
       },
       *call.key.value);
 }

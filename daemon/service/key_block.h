@@ -20,12 +20,12 @@ class KeyBlock {
   Fallible<Made> NextKey(CK_KEY_TYPE type, std::size_t bytes, const WrappingKey& under) {
     CK_ULONG bit = Skip(bytes);
     const CK_ULONG asked = spec::FixedSecretBytes(type) != 0 ? 0 : bytes;
-    return backend_.DeriveKey(Extract(bit), block_.name(), Whole(), nullptr, type, asked, under);
+    return backend_.DeriveKey(Extract(bit), block_.name(), Whole(), {}, type, asked, under);
   }
   // The next ones for all to read.
   Fallible<Bytes> NextBytes(std::size_t bytes) {
     CK_ULONG bit = Skip(bytes);
-    return DeriveBytes(backend_, Extract(bit), block_.name(), Whole(), nullptr, bytes, under_);
+    return DeriveBytes(backend_, Extract(bit), block_.name(), Whole(), {}, bytes, under_);
   }
   // The next `bytes` bytes go to nobody. Gives the first bit of them.
   CK_ULONG Skip(std::size_t bytes) { return 8 * std::exchange(at_, at_ + bytes); }

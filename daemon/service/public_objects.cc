@@ -8,6 +8,7 @@
 #include "daemon/service/key_template.h"
 #include "daemon/service/key_use.h"
 #include "daemon/service/new_object.h"
+#include "daemon/service/other_keys.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/template_codec.h"
 
@@ -198,9 +199,11 @@ Fallible<CK_OBJECT_HANDLE> PublicFromPrivate(Invocation& invocation, const Objec
   return Create(invocation, CKO_PUBLIC_KEY, base.key_type, whole, computed);
 }
 
-Fallible<CK_OBJECT_HANDLE> DeriveData(Invocation& invocation, const CK_MECHANISM& mechanism, const Object& base,
-                                      const Object* salt, const SecondKey* salt_key, Template given) {
-  if (!IsOpen(base.attributes) || (salt != nullptr && !IsOpen(salt->attributes)))
+Fallible<CK_OBJECT_HANDLE> DeriveData(Invocation& invocation, const spec::MechanismRow& row,
+                                      const CK_MECHANISM& mechanism, const Object& base, Template given) {
+  ASSIGN_OR_RETURN(const OtherKeys salt, FindOtherKeys(invocation, row, mechanism));
+  const auto is_open = [](const ObjectPtr& key) { return IsOpen(key->attributes); };
+  if (!IsOpen(base.attributes) || !std::ranges::all_of(salt.objects, is_open))
     return Fail(CKR_TEMPLATE_INCONSISTENT, "a key that is sensitive or does not leave gives no data");
   spec::Attributes fixed;
   fixed.SetUlong(CKA_CLASS, CKO_DATA);
@@ -218,7 +221,7 @@ Fallible<CK_OBJECT_HANDLE> DeriveData(Invocation& invocation, const CK_MECHANISM
   CK_MECHANISM as_key = mechanism;
   as_key.mechanism = CKM_HKDF_DERIVE;
   ASSIGN_OR_RETURN(const Bytes data,
-                   DeriveBytes(*backend, as_key, from.name, from.material, salt_key, bytes, under.key));
+                   DeriveBytes(*backend, as_key, from.name, from.material, salt.keys, bytes, under.key));
   whole.Set(CKA_VALUE, data);
   return Create(invocation, CKO_DATA, CK_UNAVAILABLE_INFORMATION, whole, {});
 }

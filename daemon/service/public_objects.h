@@ -20,10 +20,10 @@ Fallible<CK_OBJECT_HANDLE> PublicFromPrivate(Invocation& invocation, const Objec
                                              std::span<const CK_ATTRIBUTE> given);
 
 // CKM_HKDF_DATA: what HKDF gives, for all to read. The same bytes could be a sensitive key, so keys that are sensitive
-// or not extractable give no data. `salt` is the key that the parameter names beside the base key, or nullptr. Errors:
-// CKR_TEMPLATE_INCONSISTENT for such keys; those of a template and of C_DeriveKey.
-Fallible<CK_OBJECT_HANDLE> DeriveData(Invocation& invocation, const CK_MECHANISM& mechanism, const Object& base,
-                                      const Object* salt, const SecondKey* salt_key,
+// or not extractable give no data, as the base key or as the salt. Errors: CKR_TEMPLATE_INCONSISTENT for such keys;
+// those of a template and of C_DeriveKey.
+Fallible<CK_OBJECT_HANDLE> DeriveData(Invocation& invocation, const spec::MechanismRow& row,
+                                      const CK_MECHANISM& mechanism, const Object& base,
                                       std::span<const CK_ATTRIBUTE> given);
 
 }  // namespace cmkd::daemon

@@ -3,6 +3,7 @@
 
 #include "daemon/service/key_block.h"
 #include "daemon/service/key_template.h"
+#include "daemon/service/other_keys.h"
 #include "pkcs11/spec/key_facts.h"
 #include "pkcs11/spec/mechanism_parameters.h"
 #include "pkcs11/spec/sp800_108.h"
@@ -18,11 +19,11 @@ struct Wanted {
   std::optional<Custodian::Under> under;
 };
 
-Fallible<Wanted> Describe(Invocation& invocation, const Object& base, std::span<const CK_ATTRIBUTE> given) {
+Fallible<Wanted> Describe(Invocation& invocation, const Object& base, const Inheritance& inheritance,
+                          std::span<const CK_ATTRIBUTE> given) {
   Wanted wanted;
   ASSIGN_OR_RETURN(wanted.given, spec::MergeForced(base.attributes.View(CKA_DERIVE_TEMPLATE), given));
-  ASSIGN_OR_RETURN(wanted.key,
-                   DescribeKey(invocation, spec::Verb::kDerive, wanted.given.ToTemplate(), {&base.attributes}));
+  ASSIGN_OR_RETURN(wanted.key, DescribeKey(invocation, spec::Verb::kDerive, wanted.given.ToTemplate(), inheritance));
   const std::size_t fixed = spec::FixedSecretBytes(wanted.key.type);
   wanted.bytes = fixed != 0 ? fixed : wanted.key.attributes.Ulong(CKA_VALUE_LEN).value_or(0);
   if (wanted.bytes == 0) return Fail(CKR_TEMPLATE_INCOMPLETE, "the length of the key must be said");
@@ -82,11 +83,13 @@ Fallible<std::vector<CK_OBJECT_HANDLE>> DeriveAll(Invocation& invocation, const 
                                                   const CK_MECHANISM& mechanism, const Object& base,
                                                   std::span<const std::span<const CK_ATTRIBUTE>> templates,
                                                   std::optional<std::size_t>& at) {
+  ASSIGN_OR_RETURN(const OtherKeys others, FindOtherKeys(invocation, row, mechanism));
+  const spec::Attributes secrecy = JoinedSecrecy(row, base, others);
   std::vector<Wanted> wanted;
   std::vector<std::size_t> lengths;
   for (std::size_t i = 0; i < templates.size(); ++i) {
     at = i;
-    ASSIGN_OR_RETURN(Wanted one, Describe(invocation, base, templates[i]));
+    ASSIGN_OR_RETURN(Wanted one, Describe(invocation, base, {&secrecy, InheritsSecrecy(row, others)}, templates[i]));
     lengths.push_back(one.bytes);
     wanted.push_back(std::move(one));
   }
@@ -102,7 +105,7 @@ Fallible<std::vector<CK_OBJECT_HANDLE>> DeriveAll(Invocation& invocation, const 
   const std::size_t segment = spec::SegmentBytes(mechanism);
   const spec::DkmLength length = spec::LengthOfKeys(lengths, segment);
   OneSecret secret(row, mechanism, length);
-  ASSIGN_OR_RETURN(const Made whole, backend->DeriveKey(secret.mechanism(), from.name, from.material, nullptr,
+  ASSIGN_OR_RETURN(const Made whole, backend->DeriveKey(secret.mechanism(), from.name, from.material, others.keys,
                                                         CKK_GENERIC_SECRET, length.segments / 8, under.key));
   KeyBlock block(*backend, whole.material, under.key);
   CutKeys made(*backend);

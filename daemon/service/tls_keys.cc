@@ -102,8 +102,8 @@ Status DeriveTlsKeys(Invocation& invocation, const spec::MechanismRow& row, cons
   constexpr std::size_t kBlockBytesMin = 64;
   const std::size_t bytes =
       std::max(2 * (parameter.mac_bytes + parameter.key_bytes + parameter.iv_bytes), kBlockBytesMin);
-  ASSIGN_OR_RETURN(const Made whole, backend->DeriveKey({CKM_TLS_KDF, &kdf, sizeof kdf}, from.name, from.material,
-                                                        nullptr, CKK_GENERIC_SECRET, bytes, under.key));
+  ASSIGN_OR_RETURN(const Made whole, backend->DeriveKey({CKM_TLS_KDF, &kdf, sizeof kdf}, from.name, from.material, {},
+                                                        CKK_GENERIC_SECRET, bytes, under.key));
   KeyBlock block(*backend, whole.material, under.key);
   CutKeys keys(*backend);
   for (int i = 0; i < 4; ++i) {
@@ -147,7 +147,7 @@ Status DeriveTlsPrf(Invocation& invocation, const spec::MechanismRow& row, const
   invocation.audit.version = from.version.value;
   CK_TLS_KDF_PARAMS kdf = Kdf(0, label, seed, {});
   ASSIGN_OR_RETURN(const Bytes made, DeriveBytes(*backend, {CKM_TLS_KDF, &kdf, sizeof kdf}, from.name, from.material,
-                                                 nullptr, out.size(), under.key));
+                                                 {}, out.size(), under.key));
   if (made.size() != out.size()) return Fail(CKR_DEVICE_ERROR, "the device gave too few bytes");
   std::copy(made.begin(), made.end(), out.begin());
   return {};

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "common/bytes.h"
 #include "pkcs11/spec/error.h"
@@ -125,9 +126,14 @@ struct TlsMacParameter {
 };
 TlsMacParameter ReadTlsMac(const MechanismRow& row, const CK_MECHANISM& mechanism);
 
-// Where a checked parameter has the handle of a second key (CKM_CONCATENATE_BASE_AND_KEY, the salt of HKDF), or
-// nullptr. In *used whether the mechanism looks at it: HKDF may have a salt of another kind, or none.
-CK_OBJECT_HANDLE* SecondKeyIn(const MechanismRow& row, const CK_MECHANISM& mechanism, bool* used);
+// Where a checked parameter of a derivation has the handle of a key beside the base key: the other half of
+// CKM_CONCATENATE_BASE_AND_KEY, the salt of HKDF, keys as parts of SP 800-108's input. `used` is false where the
+// mechanism does not look at it: HKDF may have a salt of another kind, or none.
+struct OtherKeyPlace {
+  CK_OBJECT_HANDLE* handle;
+  bool used;
+};
+std::vector<OtherKeyPlace> OtherKeysIn(const MechanismRow& row, const CK_MECHANISM& mechanism);
 
 // Whether a key derivation function (CKD_…) is the one of SP 800-56C, in which the counter comes first; the others are
 // those of X9.63.

@@ -77,8 +77,11 @@ std::size_t DigestLength(CK_MECHANISM_TYPE digest) {
   }
 }
 
-bool InheritsSecrecy(Recipe recipe) {
+bool InheritsSecrecy(Recipe recipe, bool other_keys) {
   switch (recipe) {
+    case Recipe::kSp800Counter:
+    case Recipe::kSp800Feedback:
+    case Recipe::kSp800DoublePipeline: return other_keys;
     case Recipe::kConcatenateKeys:
     case Recipe::kConcatenateBaseAndData:
     case Recipe::kConcatenateDataAndBase:

@@ -223,8 +223,10 @@ constexpr bool IsMadeHere(const MechanismRow& row) {
          row.recipe == Recipe::kTlsPrf || row.recipe == Recipe::kHotpKeyGen || row.recipe == Recipe::kHotp;
 }
 
-// Whether what a recipe derives takes over the base key's secrecy whatever the template says: anybody could compute one
-// from the other, or brute force a part of it (PKCS#11 3.2, "Miscellaneous simple key derivation mechanisms").
-bool InheritsSecrecy(Recipe recipe);
+// Whether what a recipe derives takes over the secrecy of the keys it is made of whatever the template says: anybody
+// could compute one from the other, or brute force a part of it (PKCS#11 3.2, "Miscellaneous simple key derivation
+// mechanisms"). Whoever knows the base key can turn SP 800-108 with CMAC around, and has a key that is a part of its
+// input.
+bool InheritsSecrecy(Recipe recipe, bool other_keys = false);
 
 }  // namespace cmkd::spec

@@ -59,6 +59,9 @@ Status CheckDataParam(const CK_PRF_DATA_PARAM& part, bool counter_mode) {
     case CK_SP800_108_BYTE_ARRAY:
       if (part.ulValueLen == 0) return Invalid("a byte array without bytes");
       return {};
+    case CK_SP800_108_KEY_HANDLE:
+      if (part.ulValueLen != sizeof(CK_OBJECT_HANDLE)) return Invalid("a key without its handle");
+      return {};
     default: return Invalid("a part of the input that is not taken");
   }
 }
@@ -78,14 +81,18 @@ Status CheckDataParams(Recipe recipe, std::span<const CK_PRF_DATA_PARAM> parts) 
   return {};
 }
 
+std::span<const CK_PRF_DATA_PARAM> DataParams(const Fields& given) {
+  const ParameterField& parts = *FieldNamed(given.layout, "pDataParams");
+  return {static_cast<const CK_PRF_DATA_PARAM*>(FieldPointer(given.parameter, parts)),
+          FieldStructCount(given.parameter, parts)};
+}
+
 Status CheckSp800(const Given& given) {
   if (!IsSp800Prf(given.Value("prfType"))) return Invalid("unknown pseudorandom function");
   for (const CK_DERIVED_KEY& key : AdditionalKeysIn(given.row, given.mechanism)) {
     if (key.phKey == nullptr) return Invalid("the handle of an additional key goes nowhere");
   }
-  const ParameterField& parts = *FieldNamed(given.layout, "pDataParams");
-  return CheckDataParams(given.row.recipe, {static_cast<const CK_PRF_DATA_PARAM*>(FieldPointer(given.parameter, parts)),
-                                            FieldStructCount(given.parameter, parts)});
+  return CheckDataParams(given.row.recipe, DataParams(given));
 }
 
 Status CheckPbkdf2(const Given& given) {
@@ -146,13 +153,20 @@ std::span<const CK_DERIVED_KEY> AdditionalKeysIn(const MechanismRow& row, const 
   return first == nullptr || count > field.limit ? std::span<const CK_DERIVED_KEY>() : std::span(first, count);
 }
 
-CK_OBJECT_HANDLE* SecondKeyIn(const MechanismRow& row, const CK_MECHANISM& mechanism, bool* used) {
-  *used = row.parameter == P::kKeyHandle;
-  if (*used) return static_cast<CK_OBJECT_HANDLE*>(mechanism.pParameter);
-  if (row.parameter != P::kHkdf) return nullptr;
-  auto* hkdf = static_cast<CK_HKDF_PARAMS*>(mechanism.pParameter);
-  *used = hkdf->bExtract != CK_FALSE && hkdf->ulSaltType == CKF_HKDF_SALT_KEY;
-  return &hkdf->hSaltKey;
+std::vector<OtherKeyPlace> OtherKeysIn(const MechanismRow& row, const CK_MECHANISM& mechanism) {
+  std::vector<OtherKeyPlace> places;
+  if (row.parameter == P::kKeyHandle) places.push_back({static_cast<CK_OBJECT_HANDLE*>(mechanism.pParameter), true});
+  if (row.parameter == P::kHkdf) {
+    auto* hkdf = static_cast<CK_HKDF_PARAMS*>(mechanism.pParameter);
+    places.push_back({&hkdf->hSaltKey, hkdf->bExtract != CK_FALSE && hkdf->ulSaltType == CKF_HKDF_SALT_KEY});
+  }
+  if (row.parameter == P::kSp800Kdf || row.parameter == P::kSp800Feedback) {
+    for (const CK_PRF_DATA_PARAM& part :
+         DataParams({*LayoutFor(row.parameter, mechanism.ulParameterLen), mechanism.pParameter})) {
+      if (part.type == CK_SP800_108_KEY_HANDLE) places.push_back({static_cast<CK_OBJECT_HANDLE*>(part.pValue), true});
+    }
+  }
+  return places;
 }
 
 CK_MECHANISM_TYPE Pbkdf2Digest(CK_ULONG prf) {

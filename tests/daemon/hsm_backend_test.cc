@@ -209,7 +209,7 @@ TEST_P(BackendTest, EcdhGivesBothSidesTheSameKey) {
   const auto derive = [&](const TestKey& key, const TestKey& other) {
     const ByteView point = other.public_attributes->View(CKA_EC_POINT).subspan(2);
     CK_ECDH1_DERIVE_PARAMS ecdh{CKD_NULL, 0, nullptr, point.size(), const_cast<CK_BYTE_PTR>(point.data())};
-    auto made = backend_->DeriveKey(With(CKM_ECDH1_DERIVE, ecdh), key.name, key.material, nullptr, CKK_AES, 32,
+    auto made = backend_->DeriveKey(With(CKM_ECDH1_DERIVE, ecdh), key.name, key.material, {}, CKK_AES, 32,
                                     bench_->under());
     EXPECT_GOOD(made);
     return bench_->Keep(CKO_SECRET_KEY, CKK_AES, made.ok() ? std::move(*made) : Made{}, false);

@@ -281,10 +281,10 @@ TEST_F(SeveralKeysTest, RefuseAParameterThatIsNone) {
   CK_ATTRIBUTE inner{CKA_LABEL, nullptr, 4};
   CK_ATTRIBUTE nested{CKA_WRAP_TEMPLATE, &inner, sizeof inner}, odd{CKA_WRAP_TEMPLATE, &inner, sizeof inner - 1};
   CK_ATTRIBUTE endless{CKA_LABEL, &byte, CK_UNAVAILABLE_INFORMATION};
-  for (CK_DERIVED_KEY key : {CK_DERIVED_KEY{good.data(), good.size(), nullptr}, CK_DERIVED_KEY{nullptr, 3, &handle},
-                             CK_DERIVED_KEY{good.data(), CK_UNAVAILABLE_INFORMATION, &handle},
-                             CK_DERIVED_KEY{&hollow, 1, &handle}, CK_DERIVED_KEY{&nested, 1, &handle},
-                             CK_DERIVED_KEY{&odd, 1, &handle}, CK_DERIVED_KEY{&endless, 1, &handle}}) {
+  for (CK_DERIVED_KEY key :
+       {CK_DERIVED_KEY{good.data(), good.size(), nullptr}, CK_DERIVED_KEY{nullptr, 3, &handle},
+        CK_DERIVED_KEY{good.data(), CK_UNAVAILABLE_INFORMATION, &handle}, CK_DERIVED_KEY{&hollow, 1, &handle},
+        CK_DERIVED_KEY{&nested, 1, &handle}, CK_DERIVED_KEY{&odd, 1, &handle}, CK_DERIVED_KEY{&endless, 1, &handle}}) {
     std::vector<CK_DERIVED_KEY> more{key};
     EXPECT_EQ(Derive(base, Generic(16), more), CKR_MECHANISM_PARAM_INVALID);
   }
@@ -292,6 +292,108 @@ TEST_F(SeveralKeysTest, RefuseAParameterThatIsNone) {
   CK_MECHANISM m{type_, &parameter, sizeof parameter};
   EXPECT_EQ(f_->C_DeriveKey(s_, &m, base, good.data(), good.size(), &handle), CKR_MECHANISM_PARAM_INVALID);
   EXPECT_EQ(handle, kUntouched);
+  EXPECT_EQ(Objects(), before);
+}
+
+// ---- Keys as parts of the input (CK_SP800_108_KEY_HANDLE)
+
+class KeysInInputTest : public SeveralKeysTest {
+ protected:
+  // A key to be put into the input: `bytes` that count up from `first`.
+  CK_OBJECT_HANDLE Other(std::uint8_t first, std::size_t bytes, bool open = true, bool derives = true) {
+    Bytes value;
+    while (value.size() < bytes) value.push_back(static_cast<std::uint8_t>(first + value.size()));
+    Template t;
+    t.Ulong(CKA_CLASS, CKO_SECRET_KEY).Ulong(CKA_KEY_TYPE, CKK_GENERIC_SECRET).Raw(CKA_VALUE, value);
+    t.Bool(CKA_TOKEN, false).Bool(CKA_SENSITIVE, !open).Bool(CKA_EXTRACTABLE, open).Bool(CKA_DERIVE, derives);
+    CK_OBJECT_HANDLE key = 0;
+    EXPECT_EQ(f_->C_CreateObject(s_, t.data(), t.size(), &key), CKR_OK);
+    return key;
+  }
+  void Put(const CK_OBJECT_HANDLE& key) {
+    parts_.push_back({CK_SP800_108_KEY_HANDLE, const_cast<CK_OBJECT_HANDLE*>(&key), sizeof key});
+  }
+};
+
+TEST_F(KeysInInputTest, TheirValuesAreInTheInput) {
+  const CK_OBJECT_HANDLE a = Other(0x40, 16), b = Other(0x80, 32);
+  Put(a);
+  ASSERT_EQ(Derive(Base(true), {Generic(40)}), CKR_OK);
+  EXPECT_EQ(Values(), (std::vector<std::string>{"8a9d041e072409a2d29f61bbf77fd35641a0d7ea5b4655b4662ce37d04b0fd72"
+                                                "f5ca40313de7aae8"}));
+  Put(b);
+  Put(a);
+  const CK_OBJECT_HANDLE before = a;
+  ASSERT_EQ(Derive(Base(true), {Generic(40)}), CKR_OK);
+  EXPECT_EQ(Values(), (std::vector<std::string>{"066ea0849e4a80e905d22695931446a10639440d3700f6d8d9e2645ce4a2726b"
+                                                "2819a8b907424215"}));
+  EXPECT_EQ(a, before) << "the parameter is the caller's";
+
+  Input(CKM_SP800_108_COUNTER_KDF, CK_SP800_108_DKM_LENGTH_SUM_OF_KEYS);
+  Put(b);
+  ASSERT_EQ(Derive(Base(true), {Generic(48), Generic(16)}), CKR_OK);
+  EXPECT_EQ(Values(), (std::vector<std::string>{"8c7a05bb0c2c82fae6516d720d6faf9fe18524b4eca7e9d0be300ea4b4fee2ff"
+                                                "f3663f3a0775742336c9a9b8aacbf5ed",
+                                                "7ffdabc859c1abc447b09ff761f2e867"}));
+
+  Input(CKM_SP800_108_FEEDBACK_KDF, CK_SP800_108_DKM_LENGTH_SUM_OF_KEYS);
+  for (std::uint8_t i = 100; i < 116; ++i) iv_.push_back(i);
+  Put(a);
+  Put(b);
+  ASSERT_EQ(Derive(Base(true), {Generic(40)}), CKR_OK);
+  EXPECT_EQ(Values(), (std::vector<std::string>{"fb631ae3242a0db28a6a461d4dd1121297b4e59c2dada7a9e0e153dcfccfec5b"
+                                                "6defd7502545a00b"}));
+
+  Input(CKM_SP800_108_DOUBLE_PIPELINE_KDF, CK_SP800_108_DKM_LENGTH_SUM_OF_KEYS);
+  Put(a);
+  Put(b);
+  ASSERT_EQ(Derive(Base(true), {Generic(40)}), CKR_OK);
+  EXPECT_EQ(Values(), (std::vector<std::string>{"d1c26a8ea9c019a76ad335afec1816f3db7f6e742771461dd12eb3d66221170f"
+                                                "9d8bc28c3cbcb36a"}));
+}
+
+// With CMAC whoever knows the base key can compute backwards from what is derived, to a key in the input.
+TEST_F(KeysInInputTest, WhatIsDerivedIsAsSecretAsTheyAre) {
+  const CK_OBJECT_HANDLE inside = Other(0x40, 16, false), open = Other(0x80, 16);
+  Put(open);
+  Put(inside);
+  const std::size_t before = Objects();
+  for (const bool cmac : {false, true}) {
+    prf_ = cmac ? CKM_AES_CMAC : CKM_SHA256_HMAC;
+    const Template uses = Template().Bool(CKA_ENCRYPT, false).Bool(CKA_DECRYPT, false);
+    const CK_OBJECT_HANDLE base = cmac ? Base(true, uses, CKK_AES) : Base(true);
+    const std::size_t objects = Objects();
+    EXPECT_EQ(Derive(base, {Generic(32)}), CKR_TEMPLATE_INCONSISTENT);
+    EXPECT_EQ(Derive(base, {Mac(32), Generic(32)}), CKR_TEMPLATE_INCONSISTENT);
+    EXPECT_EQ(Objects(), objects);
+    ASSERT_EQ(Derive(base, {Mac(32), Mac(32)}), CKR_OK);
+    for (const CK_OBJECT_HANDLE key : keys_) EXPECT_TRUE(Is(key, CKA_SENSITIVE) && !Is(key, CKA_EXTRACTABLE));
+  }
+  EXPECT_EQ(Objects(), before + 6);
+}
+
+TEST_F(KeysInInputTest, OnlyKeysThatDeriveAreTaken) {
+  const CK_OBJECT_HANDLE base = Base(true), good = Other(0x40, 16);
+  const CK_OBJECT_HANDLE idle = Other(0x40, 16, true, false), nothing = 0x00FFFFFF;
+  const std::size_t before = Objects();
+  const auto parts = parts_;
+  const auto refused = [&](const CK_OBJECT_HANDLE& last, CK_RV rv) {
+    for (const bool several : {false, true}) {
+      parts_ = parts;
+      Put(good);
+      Put(last);
+      EXPECT_EQ(several ? Derive(base, {Generic(32), Generic(32)}) : Derive(base, {Generic(32)}), rv) << several;
+      EXPECT_EQ(keys_.back(), kUntouched);
+    }
+  };
+  refused(idle, CKR_KEY_FUNCTION_NOT_PERMITTED);
+  refused(nothing, CKR_KEY_HANDLE_INVALID);
+  parts_ = parts;
+  Put(good);
+  parts_.back().ulValueLen = 4;
+  EXPECT_EQ(Derive(base, {Generic(32)}), CKR_MECHANISM_PARAM_INVALID);
+  parts_.back() = {CK_SP800_108_KEY_HANDLE, nullptr, 0};
+  EXPECT_EQ(Derive(base, {Generic(32)}), CKR_MECHANISM_PARAM_INVALID);
   EXPECT_EQ(Objects(), before);
 }
 

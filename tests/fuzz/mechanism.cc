@@ -53,6 +53,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (buffer != nullptr) sum += Sum({buffer, bytes});
   }
   for (const MutableBytes piece : spec::ResultsIn(*row, mechanism)) sum += Sum(piece);
+  for (const spec::OtherKeyPlace& place : spec::OtherKeysIn(*row, mechanism)) {
+    FUZZ_CHECK(place.handle != nullptr);
+    sum += *place.handle;  // UBSan sees one that is not aligned
+  }
   for (const CK_DERIVED_KEY& key : spec::AdditionalKeysIn(*row, mechanism)) {
     FUZZ_CHECK(key.phKey != nullptr && key.ulAttributeCount <= limits::kTemplateAttributesMax);
     for (CK_ULONG i = 0; i < key.ulAttributeCount; ++i) {
