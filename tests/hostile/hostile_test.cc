@@ -468,10 +468,12 @@ TEST_F(HostileTest, MoreConnectionsThanOneUserMayHaveAreRefused) {
   for (int i = 0; i < 900; ++i) crowd.push_back(Client());
   // Who is there already is served all the same.
   EXPECT_EQ(early.Ask(FrameOf(spec::Call<CallId::C_GetInfo>{})), CKR_OK);
-  // The daemon takes 512 of one user (cmkd.toml); a refused one is closed without a word.
+  // The daemon takes 512 of one user (cmkd.toml); a refused one is closed without a word. The one that the cmkctl
+  // before had may have been on its way out when the crowd came.
   std::size_t greeted = 0;
   for (RawClient& client : crowd) greeted += client.Greet() ? 1 : 0;
-  EXPECT_EQ(greeted, 511U);
+  EXPECT_LE(greeted, 511U);
+  EXPECT_GE(greeted, 510U);
   EXPECT_EQ(early.Ask(FrameOf(spec::Call<CallId::C_GetInfo>{})), CKR_OK);
   // They make room as they go.
   crowd.clear();
