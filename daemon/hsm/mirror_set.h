@@ -136,6 +136,11 @@ class MirrorSet final : public Backend {
     spec::Attributes transport_key;
   };
 
+  // Trouble of the device rather than an answer about the call: another device may do better.
+  static bool IsTrouble(const Error& error);
+  static Failure<Error> NoneServes();
+
+  // ---- mirror_set.cc: one after the other
   // The devices in the order in which they are to be tried: those that serve, the ones that answer first.
   std::vector<Slot*> InOrder() const;
   // `work` (Backend& → Fallible) on one after the other, until one answers that is not in trouble of its own.
@@ -146,6 +151,7 @@ class MirrorSet final : public Backend {
   auto MakeOnOne(CK_OBJECT_CLASS object_class, CK_KEY_TYPE type, const WrappingKey& under, Do make)
       -> decltype(make(std::declval<Backend&>()));
   Status SeenByOthers(Backend& maker, const KeyMaterial& key);
+  // ---- mirror_domain.cc: wrapping keys in all of them
   // Whether the device is the one that was enrolled, and its transport key.
   Fallible<spec::Attributes> Recognise(Slot& slot);
   std::vector<Recipient> Recipients();

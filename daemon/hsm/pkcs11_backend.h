@@ -142,19 +142,18 @@ class Pkcs11Backend final : public Backend {
   // An object that was made there takes its place in the cache.
   Status KeepLoaded(const KeyName& name, CachedKey key);
 
-  // ---- pkcs11_backend_make.cc: keys out of it
-  static constexpr CK_ULONG kWrappingKeyBytes = 32;
-  // What every wrapping key is, however it comes into the device. `label` is borrowed.
-  static void FillWrappingKey(const WrappingKey& planned, const std::string& label, ObjectTemplate& out);
-  std::string WrappingKeyLabel(const WrappingKey& key) const {
-    return LabelOf("wrapping key, epoch " + std::to_string(key.epoch));
-  }
+  // ---- pkcs11_backend_make.cc: keys out of it; pkcs11_backend_keys.cc has the calls
+  // A device only reads a mechanism; C's types have no const for it.
+  static CK_MECHANISM* Mutable(const CK_MECHANISM& mechanism) { return const_cast<CK_MECHANISM*>(&mechanism); }
   // Makes a key by `make`, and gives its material: wrapped, or resident where the device cannot do that.
   Fallible<Made> MakeKey(ObjectPlan plan, const WrappingKey& under, const Maker& make);
   Status MakeObject(Session& session, const ObjectPlan& plan, const Maker& make, CK_OBJECT_HANDLE* key);
   // `wrapping` says afterwards whether a failure came from wrapping.
   Status MakeWrapped(Session& session, ObjectPlan plan, const WrappingKey& under, const Maker& make, Made& made,
                      bool& wrapping);
+  // Unwraps a blob as planned, looks at the key, and takes it out of the device again.
+  Status WithUnwrapped(Session& session, ByteView blob, const ObjectPlan& plan,
+                       const std::function<Status(CK_OBJECT_HANDLE)>& look);
   Status MakeResident(Session& session, const ObjectPlan& plan, const Maker& make, Made& made);
   Status MakePair(Session& session, const CK_MECHANISM& mechanism, ObjectPlan public_plan, ObjectPlan private_plan,
                   const WrappingKey& under, MadePair& made, bool& wrapping);
@@ -175,7 +174,13 @@ class Pkcs11Backend final : public Backend {
   void DestroyLater(CK_OBJECT_CLASS object_class, ByteView id);
   void DestroyLeftovers(Session& session);
 
-  // ---- pkcs11_backend_carry.cc: wrapping keys from device to device
+  // ---- pkcs11_backend_wrapping.cc: wrapping keys, and their way from device to device
+  static constexpr CK_ULONG kWrappingKeyBytes = 32;
+  // What every wrapping key is, however it comes into the device. `label` is borrowed.
+  static void FillWrappingKey(const WrappingKey& planned, const std::string& label, ObjectTemplate& out);
+  std::string WrappingKeyLabel(const WrappingKey& key) const {
+    return LabelOf("wrapping key, epoch " + std::to_string(key.epoch));
+  }
   Fallible<Bytes> WrapFor(Session& session, CK_OBJECT_HANDLE key, const spec::Attributes& recipient,
                           CK_MECHANISM_TYPE hash);
 

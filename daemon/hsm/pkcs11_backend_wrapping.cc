@@ -1,6 +1,8 @@
-// Wrapping keys from device to device: made in one, wrapped there for the transport key of another, unwrapped in that
-// one for good. On the way there is a session object that may leave its device, for as long as the wrapping takes; what
-// stays in a device never may.
+// Wrapping keys: made, destroyed, and carried from device to device: made in one, wrapped there for the transport key
+// of another, unwrapped in that one for good. On the way there is a session object that may leave its device, for as
+// long as the wrapping takes; what stays in a device never may.
+#include <utility>
+
 #include "daemon/crypto/random.h"
 #include "daemon/hsm/loss.h"
 #include "daemon/hsm/pkcs11_backend.h"
@@ -26,6 +28,62 @@ void FillTransportKey(ByteView id, const std::string& label, ObjectTemplate& out
 }
 
 }  // namespace
+
+Bytes NewReference() {
+  const Id16 id = RandomId();
+  return {id.begin(), id.end()};
+}
+
+Fallible<WrappingKey> Backend::MakeWrappingKey(std::uint32_t epoch) {
+  WrappingKey planned{epoch, NewReference(), false};
+  RETURN_IF_ERROR(MakeWrappingKey(planned));
+  return planned;
+}
+
+void Pkcs11Backend::FillWrappingKey(const WrappingKey& planned, const std::string& label, ObjectTemplate& out) {
+  out.AddUlong(CKA_CLASS, CKO_SECRET_KEY);
+  out.AddUlong(CKA_KEY_TYPE, CKK_AES);
+  out.AddBytes(CKA_ID, planned.reference);
+  out.AddBytes(CKA_LABEL, AsBytes(label));
+  for (const CK_ATTRIBUTE_TYPE yes : {CKA_TOKEN, CKA_PRIVATE, CKA_SENSITIVE, CKA_WRAP, CKA_UNWRAP}) {
+    out.AddBool(yes, true);
+  }
+  for (const CK_ATTRIBUTE_TYPE no : {CKA_EXTRACTABLE, CKA_ENCRYPT, CKA_DECRYPT, CKA_SIGN, CKA_VERIFY, CKA_DERIVE}) {
+    out.AddBool(no, false);
+  }
+}
+
+Status Pkcs11Backend::MakeWrappingKey(const WrappingKey& planned) {
+  const std::string label = WrappingKeyLabel(planned);
+  bool again = false;
+  const Status status = Attempt([&](Session& session) -> Status {
+    // A first attempt may have got as far as the key.
+    if (std::exchange(again, true)) {
+      RETURN_IF_ERROR(link_.device().DestroyById(session.session(), CKO_SECRET_KEY, planned.reference));
+    }
+    ObjectTemplate attributes;
+    FillWrappingKey(planned, label, attributes);
+    attributes.AddUlong(CKA_VALUE_LEN, kWrappingKeyBytes);
+    CK_MECHANISM mechanism{CKM_AES_KEY_GEN, nullptr, 0};
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+    const CK_RV rv =
+        functions()->C_GenerateKey(session.session(), &mechanism, attributes.data(), attributes.size(), &handle);
+    if (rv != CKR_OK) return DeviceRefused("C_GenerateKey", rv);
+    return {};
+  });
+  if (!status.ok()) DestroyLater(CKO_SECRET_KEY, planned.reference);
+  return status;
+}
+
+Status Pkcs11Backend::DestroyWrappingKey(const WrappingKey& key) {
+  const Status status = Attempt(
+      [&](Session& session) { return link_.device().DestroyById(session.session(), CKO_SECRET_KEY, key.reference); });
+  wrapping_.Forget(key.reference);
+  cache_.ForgetWrappedUnder(key.reference);
+  return status;
+}
+
+// ---- From device to device
 
 Fallible<spec::Attributes> Pkcs11Backend::TransportKey(ByteView id, bool make) {
   const std::string label = LabelOf("transport key");
