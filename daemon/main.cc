@@ -127,17 +127,43 @@ ServerOptions ServerOptionsFrom(const Config& config) {
   return options;
 }
 
+AuditLog::Options AuditOptionsFrom(const Config& config) {
+  AuditLog::Options options;
+  options.directory = AuditDirectory(config);
+  options.segment_bytes = config.audit.segment_bytes;
+  options.strict = config.audit.strict;
+  options.checkpoint_records = config.audit.checkpoint_records;
+  return options;
+}
+
+// Serves until a signal says that it is enough.
+void ServeUntil(const sigset_t& stop_signals, Server& server, const std::string& socket) {
+  std::thread serving([&server] { server.Serve(); });
+  LogInfo("serving on " + socket);
+  NotifyReady("serving");
+  int signal = 0;
+  ::sigwait(&stop_signals, &signal);
+  NotifyStopping();
+  LogInfo("stopping");
+  server.Stop();
+  serving.join();
+}
+
+// What is written at a clean end. What cannot be written is no reason not to end.
+void SaveAll(const store::Store& store, UseCounter& counter, TimeKeeper& clock, Anchor& anchor) {
+  if (const Status saved = counter.Save(true); !saved.ok())
+    LogWarning("uses could not be written: " + saved.error().why);
+  if (const Status saved = clock.Save(); !saved.ok()) LogWarning("the time could not be written: " + saved.error().why);
+  if (const Status noted = anchor.Write(store.Generation()); !noted.ok())
+    LogWarning("the HSM does not note the store's generation: " + noted.error().why);
+}
+
 int Serve(const Config& config, OlderStore older, const sigset_t& stop_signals) {
   const SystemClock wall_clock;
   if (const auto prepared = PrepareStateDirectory(config.daemon.state_directory); !prepared.ok())
     return Fatal(prepared.error());
   if (const auto locked = LockStateDirectory(config.daemon.state_directory); !locked.ok()) return Fatal(locked.error());
-  AuditLog::Options audit_options;
-  audit_options.directory = AuditDirectory(config);
-  audit_options.segment_bytes = config.audit.segment_bytes;
-  audit_options.strict = config.audit.strict;
-  audit_options.checkpoint_records = config.audit.checkpoint_records;
-  const auto audit = AuditLog::Open(audit_options, wall_clock);
+  const auto audit = AuditLog::Open(AuditOptionsFrom(config), wall_clock);
   if (!audit.ok()) return Fatal(audit.error());
   Backends backends;
   if (const auto started = StartBackends(config, backends); !started.ok()) return Fatal(started.error());
@@ -190,21 +216,9 @@ int Serve(const Config& config, OlderStore older, const sigset_t& stop_signals) 
   RecordService(**audit, store.Generation(),
                 older == OlderStore::kAccepted ? "start, an older store was to be accepted" : "start");
   scheduler.Start();
-  std::thread serving([&server] { server.Serve(); });
-  LogInfo("serving on " + config.daemon.socket);
-  NotifyReady("serving");
-  int signal = 0;
-  ::sigwait(&stop_signals, &signal);
-  NotifyStopping();
-  LogInfo("stopping");
-  server.Stop();
-  serving.join();
+  ServeUntil(stop_signals, server, config.daemon.socket);
   scheduler.Stop();
-  if (const Status saved = counter.Save(true); !saved.ok())
-    LogWarning("uses could not be written: " + saved.error().why);
-  if (const Status saved = clock.Save(); !saved.ok()) LogWarning("the time could not be written: " + saved.error().why);
-  if (const Status noted = opened->anchor->Write(store.Generation()); !noted.ok())
-    LogWarning("the HSM does not note the store's generation: " + noted.error().why);
+  SaveAll(store, counter, clock, *opened->anchor);
   RecordService(**audit, store.Generation(), "stop");
   return check.damaged() ? 1 : 0;
 }

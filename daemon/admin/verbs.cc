@@ -190,6 +190,28 @@ std::string UsageText(const Object& object) {
   return text;
 }
 
+Json VersionList(Daemon& daemon, const cmk::Cmk& key) {
+  const auto token = daemon.records.GetToken(key.token);
+  const auto backend = token.ok() ? daemon.backends.Of(**token) : Fallible<Backend*>(Failure{token.error()});
+  const bool software = backend.ok() && (*backend)->software();
+  Json versions = Json::array();
+  for (const cmk::KeyVersion& version : key.versions) {
+    const UseCounter::Exact exact = daemon.counter.Count(key.id, version);
+    versions.push_back({{"number", version.number.value},
+                        {"state", cmk::Name(version.state)},
+                        {"created", TimeText(version.created)},
+                        {"retired", TimeOrNull(version.retired_at)},
+                        {"uses", exact.uses},
+                        {"bytes", exact.bytes},
+                        {"last_used", TimeOrNull(exact.last_used)},
+                        {"protects_until", TimeOrNull(version.protects_until)},
+                        {"expires", TimeOrNull(version.expires)},
+                        {"exposed", version.exposed},
+                        {"protection", software ? "software" : "hsm"}});
+  }
+  return versions;
+}
+
 }  // namespace
 
 std::string_view ClassText(cmk::KeyClass key_class) {
@@ -237,24 +259,7 @@ Json DescribeKey(const Invocation& invocation, const cmk::Cmk& key, bool whole) 
   described["aliases"] = key.aliases;
   described["tags"] = Json::object();
   for (const auto& [tag, value] : key.tags) described["tags"][tag] = value;
-  const auto backend = token.ok() ? invocation.daemon.backends.Of(**token) : Fallible<Backend*>(Failure{token.error()});
-  const bool software = backend.ok() && (*backend)->software();
-  Json versions = Json::array();
-  for (const cmk::KeyVersion& version : key.versions) {
-    const UseCounter::Exact exact = invocation.daemon.counter.Count(key.id, version);
-    versions.push_back({{"number", version.number.value},
-                        {"state", cmk::Name(version.state)},
-                        {"created", TimeText(version.created)},
-                        {"retired", TimeOrNull(version.retired_at)},
-                        {"uses", exact.uses},
-                        {"bytes", exact.bytes},
-                        {"last_used", TimeOrNull(exact.last_used)},
-                        {"protects_until", TimeOrNull(version.protects_until)},
-                        {"expires", TimeOrNull(version.expires)},
-                        {"exposed", version.exposed},
-                        {"protection", software ? "software" : "hsm"}});
-  }
-  described["version_list"] = std::move(versions);
+  described["version_list"] = VersionList(invocation.daemon, key);
   return described;
 }
 

@@ -318,6 +318,27 @@ Status RewrapInDevice(Backend& backend, const WrappingKey& under, std::vector<Re
   return {};
 }
 
+// The object whose material a key's is, if it is there.
+const Object* ObjectToRewrap(const std::vector<ObjectPtr>& objects) {
+  const auto secret = std::find_if(objects.begin(), objects.end(), [](const ObjectPtr& object) {
+    return object->has_material() && !object->is_import_key();
+  });
+  return secret == objects.end() ? nullptr : secret->get();
+}
+
+// What was changed or destroyed meanwhile is another material by now, and left alone.
+Status PutRewrapped(store::WriteTxn& txn, const std::vector<Rewrap>& work) {
+  for (const Rewrap& each : work) {
+    STORE_OR_RETURN(auto key, txn.FindCmk(each.key));
+    if (!key) continue;
+    ForEachMaterial(*key, [&](cmk::Material& material, cmk::KeyVersion*) {
+      if (material == each.before.material) material = each.after;
+    });
+    RETURN_IF_STORE_ERROR(txn.PutCmk(*key));
+  }
+  return {};
+}
+
 }  // namespace
 
 Fallible<Custodian::EpochStep> Custodian::RewrapSome(const store::TokenRecord& token) {
@@ -342,25 +363,14 @@ Fallible<Custodian::EpochStep> Custodian::RewrapSome(const store::TokenRecord& t
       }
       run.cursor = key.id;
       ASSIGN_OR_RETURN(const auto objects, ObjectsOf(*read, key));
-      const auto secret = std::find_if(objects.begin(), objects.end(), [](const ObjectPtr& object) {
-        return object->has_material() && !object->is_import_key();
-      });
-      CollectStale(key, secret == objects.end() ? nullptr : secret->get(), under.epoch, work);
+      CollectStale(key, ObjectToRewrap(objects), under.epoch, work);
     }
   }
   run.found_in_pass += work.size();
   RETURN_IF_ERROR(RewrapInDevice(*backend, under, work, run.left_behind));
   if (!work.empty()) {
     STORE_OR_RETURN(const Txn txn, store_.BeginWrite("token.epoch-rewrap"));
-    for (const Rewrap& each : work) {
-      STORE_OR_RETURN(auto key, txn->FindCmk(each.key));
-      if (!key) continue;
-      // What was changed or destroyed meanwhile is another material by now, and left alone.
-      ForEachMaterial(*key, [&](cmk::Material& material, cmk::KeyVersion*) {
-        if (material == each.before.material) material = each.after;
-      });
-      RETURN_IF_STORE_ERROR(txn->PutCmk(*key));
-    }
+    RETURN_IF_ERROR(PutRewrapped(*txn, work));
     RETURN_IF_STORE_ERROR(txn->Commit());
     run.rewrapped += work.size();
   }

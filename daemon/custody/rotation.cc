@@ -5,6 +5,25 @@
 
 namespace cmkd::daemon {
 
+namespace {
+
+// The secret key among the objects of a CMK; nullptr when it is of another kind.
+ObjectPtr SecretKeyAmong(const std::vector<ObjectPtr>& objects) {
+  for (const ObjectPtr& object : objects) {
+    if (object->object_class == CKO_SECRET_KEY) return object;
+  }
+  return nullptr;
+}
+
+// Another key of the type and length of this one.
+Fallible<Made> MakeLike(Backend& backend, const Object& object, const WrappingKey& under) {
+  const CK_MECHANISM mechanism{GeneratorOf(static_cast<CK_KEY_TYPE>(object.key_type)), nullptr, 0};
+  return backend.GenerateKey(mechanism, static_cast<CK_KEY_TYPE>(object.key_type),
+                             object.attributes.Ulong(CKA_VALUE_LEN).value_or(0), under);
+}
+
+}  // namespace
+
 // The new version must do what the old one did before anything depends on it: it is loaded and, for ciphers, used once.
 Status Custodian::VerifyNewVersion(Backend& backend, const cmk::Cmk& key, const Object& object,
                                    const cmk::Material& material) {
@@ -36,13 +55,8 @@ Fallible<cmk::Cmk> Custodian::RotateBy(cmk::CmkEvent event, const cmk::CmkId& id
   ObjectPtr object;
   {
     STORE_OR_RETURN(const auto read, store_.BeginRead());
-    const store::Term of_key[] = {store::OfCmk(id)};
-    STORE_OR_RETURN(const auto serials, read->FindObjects(key->token, of_key));
-    for (const cmk::ObjectSerial serial : serials) {
-      STORE_OR_RETURN(auto record, read->GetObject(serial));
-      ObjectPtr candidate = DecodeObject(std::move(record));
-      if (candidate->object_class == CKO_SECRET_KEY) object = std::move(candidate);
-    }
+    ASSIGN_OR_RETURN(const auto objects, ObjectsOf(*read, *key));
+    object = SecretKeyAmong(objects);
   }
   if (object == nullptr) {
     return Fail(CKR_ACTION_PROHIBITED, "only secret keys rotate in place",
@@ -50,9 +64,7 @@ Fallible<cmk::Cmk> Custodian::RotateBy(cmk::CmkEvent event, const cmk::CmkId& id
   }
   if (name.dry_run) return *key;
   ASSIGN_OR_RETURN(const Under under, WrappingKeyFor(token->id, Keep::kToken));
-  CK_MECHANISM mechanism{GeneratorOf(static_cast<CK_KEY_TYPE>(object->key_type)), nullptr, 0};
-  const CK_ULONG value_bytes = object->attributes.Ulong(CKA_VALUE_LEN).value_or(0);
-  ASSIGN_OR_RETURN(const Made made, backend->GenerateKey(mechanism, object->key_type, value_bytes, under));
+  ASSIGN_OR_RETURN(const Made made, MakeLike(*backend, *object, under));
   const auto flip = [&]() -> Fallible<cmk::Cmk> {
     RETURN_IF_ERROR(VerifyNewVersion(*backend, *key, *object, made.material));
     STORE_OR_RETURN(const Txn txn, store_.BeginWrite("key.rotate"));
@@ -99,12 +111,43 @@ Status PutNewObject(store::WriteTxn& txn, const cmk::Cmk& key, spec::Attributes 
   return {};
 }
 
-// What the device computes of the old material must not stay in a copy of its attributes.
-spec::Attributes WithoutMaterial(const spec::Attributes& old) {
-  spec::Attributes attributes = old;
+// The attributes of an object for other material, with another CKA_ID: nothing that the device computed of the old
+// stays, and nothing secret of the new comes.
+spec::Attributes WithMaterial(const Object& object, const spec::Attributes& computed, ByteView id) {
+  spec::Attributes attributes = object.attributes;
   for (const CK_ATTRIBUTE_TYPE type : {CKA_CHECK_VALUE, CKA_MODULUS, CKA_EC_POINT, CKA_PUBLIC_KEY_INFO})
     attributes.Remove(type);
+  attributes.Merge(computed);
+  attributes.Set(CKA_ID, id);
+  if (object.object_class == CKO_PUBLIC_KEY) return attributes;
+  for (const CK_ATTRIBUTE_TYPE type :
+       {CKA_VALUE, CKA_PRIVATE_EXPONENT, CKA_PRIME_1, CKA_PRIME_2, CKA_EXPONENT_1, CKA_EXPONENT_2, CKA_COEFFICIENT})
+    attributes.Remove(type);
   return attributes;
+}
+
+struct Halves {
+  ObjectPtr private_key, public_key;
+};
+
+// The objects of a pair that stand for its current version; nullptr for one that is not there.
+Halves CurrentHalves(const std::vector<ObjectPtr>& objects, cmk::KeyVersionNumber current) {
+  Halves halves;
+  for (const ObjectPtr& object : objects) {
+    if (object->version && *object->version != current) continue;
+    if (object->object_class == CKO_PRIVATE_KEY) halves.private_key = object;
+    if (object->object_class == CKO_PUBLIC_KEY) halves.public_key = object;
+  }
+  return halves;
+}
+
+// What a pair like the one of this public key is made of.
+spec::Attributes PairParameters(const Object& public_half) {
+  spec::Attributes parameters;
+  for (const CK_ATTRIBUTE_TYPE type : {CKA_MODULUS_BITS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS}) {
+    if (public_half.attributes.Has(type)) parameters.Set(type, public_half.attributes.View(type));
+  }
+  return parameters;
 }
 
 CK_MECHANISM_TYPE PairMechanism(CK_ULONG key_type) {
@@ -140,6 +183,28 @@ cmk::Cmk Successor(const cmk::Cmk& old, cmk::Material material, Timestamp now) {
   return next;
 }
 
+// The key that the name of this one leads to now; itself where that is not one.
+Fallible<cmk::Cmk> SuccessorOf(const store::ReadTxn& read, const cmk::Cmk& key) {
+  STORE_OR_RETURN(const auto ids, read.FindCmksByName(key.token, key.name));
+  if (ids.size() != 1) return key;
+  STORE_OR_RETURN(cmk::Cmk made, read.GetCmk(ids.front()));
+  return made;
+}
+
+// The old key under the name of its generation. Its successor has the owner, the consumers and the aliases from now on.
+Fallible<cmk::Cmk> Archived(const cmk::Cmk& old, const cmk::Instant& at, const cmk::Bounds& bounds) {
+  cmk::Cmk retiring = old;
+  retiring.consumers.clear();
+  cmk::Request archive(cmk::CmkEvent::kArchive);
+  archive.by_owner = true;
+  ASSIGN_OR_RETURN(cmk::Cmk archived, Decided(retiring, archive, at, bounds));
+  archived.name = VersionName(old.name, old.generation);
+  archived.aliases.clear();
+  archived.rotation_period = {};
+  archived.dates.next_rotation.reset();
+  return archived;
+}
+
 }  // namespace
 
 Fallible<cmk::Cmk> Custodian::RotateByLabel(const cmk::CmkId& id, const RequestName& name) {
@@ -156,52 +221,28 @@ Fallible<cmk::Cmk> Custodian::RotateByLabel(const cmk::CmkId& id, const RequestN
   {
     STORE_OR_RETURN(const auto read, store_.BeginRead());
     ASSIGN_OR_RETURN(const auto earlier, Earlier(*read, name, clock_.Now()));
-    if (earlier) {
-      STORE_OR_RETURN(const auto ids, read->FindCmksByName(key->token, key->name));
-      if (ids.size() == 1) {
-        STORE_OR_RETURN(cmk::Cmk made, read->GetCmk(ids.front()));
-        return made;
-      }
-      return *key;
-    }
+    if (earlier) return SuccessorOf(*read, *key);
     ASSIGN_OR_RETURN(const auto objects, ObjectsOf(*read, *key));
-    for (const ObjectPtr& each : objects) {
-      if (each->object_class == CKO_SECRET_KEY) object = each;
-    }
+    object = SecretKeyAmong(objects);
   }
   if (object == nullptr)
     return Fail(CKR_ACTION_PROHIBITED, "only secret keys move their label",
                 static_cast<CK_ULONG>(cmk::Refusal::kNotRotatable));
   if (name.dry_run) return *key;
   ASSIGN_OR_RETURN(const Under under, WrappingKeyFor(token->id, Keep::kToken));
-  CK_MECHANISM mechanism{GeneratorOf(static_cast<CK_KEY_TYPE>(object->key_type)), nullptr, 0};
-  ASSIGN_OR_RETURN(Made made, backend->GenerateKey(mechanism, object->key_type,
-                                                   object->attributes.Ulong(CKA_VALUE_LEN).value_or(0), under));
+  ASSIGN_OR_RETURN(const Made made, MakeLike(*backend, *object, under));
   const auto move = [&]() -> Fallible<cmk::Cmk> {
     const Timestamp now = clock_.Now();
     STORE_OR_RETURN(const Txn txn, store_.BeginWrite("key.rotate-label"));
     STORE_OR_RETURN(const cmk::Cmk old, txn->GetCmk(id));
     cmk::Cmk next = Successor(old, made.material, now);
     next.id = NewId<cmk::CmkId>();
-    // The successor has the owner and the consumers from now on.
-    cmk::Cmk retiring = old;
-    retiring.consumers.clear();
-    cmk::Request archive(cmk::CmkEvent::kArchive);
-    archive.by_owner = true;
-    ASSIGN_OR_RETURN(cmk::Cmk archived, Decided(retiring, archive, clock_.NowWithDoubt(), BoundsOf(*token)));
-    const std::string old_name = VersionName(old.name, old.generation);
-    archived.name = old_name;
-    archived.aliases.clear();
-    archived.rotation_period = {};
-    archived.dates.next_rotation.reset();
+    ASSIGN_OR_RETURN(const cmk::Cmk archived, Archived(old, clock_.NowWithDoubt(), BoundsOf(*token)));
     RETURN_IF_STORE_ERROR(txn->PutCmk(archived));
-    RETURN_IF_STORE_ERROR(txn->PutObject(Relabelled(*object, old_name, object->version)));
+    RETURN_IF_STORE_ERROR(txn->PutObject(Relabelled(*object, archived.name, object->version)));
     const bool unique = old.profile == cmk::TokenProfile::kManaged && !next.name.empty();
     RETURN_IF_STORE_ERROR(txn->PutCmk(next, unique ? store::NameRule::kUnique : store::NameRule::kShared));
-    spec::Attributes attributes = WithoutMaterial(object->attributes);
-    attributes.Merge(made.computed);
-    attributes.Remove(CKA_VALUE);
-    attributes.Set(CKA_ID, {});
+    spec::Attributes attributes = WithMaterial(*object, made.computed, {});
     RETURN_IF_ERROR(PutNewObject(*txn, next, std::move(attributes), next.id.ToHex(), std::nullopt));
     RETURN_IF_ERROR(Remember(*txn, name, now));
     RETURN_IF_STORE_ERROR(txn->Commit());
@@ -227,52 +268,37 @@ Fallible<cmk::Cmk> Custodian::RotatePair(const cmk::CmkId& id, Duration overlap,
     return record;
   };
   ASSIGN_OR_RETURN([[maybe_unused]] const cmk::Cmk may, decide(*key, std::nullopt));
-  ObjectPtr private_half;
-  ObjectPtr public_half;
+  Halves half;
   {
     STORE_OR_RETURN(const auto read, store_.BeginRead());
     ASSIGN_OR_RETURN(const auto earlier, Earlier(*read, name, clock_.Now()));
     if (earlier) return *key;
     ASSIGN_OR_RETURN(const auto objects, ObjectsOf(*read, *key));
-    for (const ObjectPtr& each : objects) {
-      if (each->version && *each->version != key->current) continue;
-      if (each->object_class == CKO_PRIVATE_KEY) private_half = each;
-      if (each->object_class == CKO_PUBLIC_KEY) public_half = each;
-    }
+    half = CurrentHalves(objects, key->current);
   }
-  if (private_half == nullptr || public_half == nullptr)
+  if (half.private_key == nullptr || half.public_key == nullptr)
     return Fail(CKR_ACTION_PROHIBITED, "both halves of the pair must be there",
                 static_cast<CK_ULONG>(cmk::Refusal::kNotRotatable));
   if (name.dry_run) return *key;
   ASSIGN_OR_RETURN(const Under under, WrappingKeyFor(token->id, Keep::kToken));
-  const CK_MECHANISM mechanism{PairMechanism(private_half->key_type), nullptr, 0};
-  spec::Attributes parameters;
-  for (const CK_ATTRIBUTE_TYPE type : {CKA_MODULUS_BITS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS}) {
-    if (public_half->attributes.Has(type)) parameters.Set(type, public_half->attributes.View(type));
-  }
-  ASSIGN_OR_RETURN(MadePair made, backend->GenerateKeyPair(mechanism, static_cast<CK_KEY_TYPE>(private_half->key_type),
-                                                           parameters, under));
+  const CK_MECHANISM mechanism{PairMechanism(half.private_key->key_type), nullptr, 0};
+  ASSIGN_OR_RETURN(const MadePair made,
+                   backend->GenerateKeyPair(mechanism, static_cast<CK_KEY_TYPE>(half.private_key->key_type),
+                                            PairParameters(*half.public_key), under));
   const auto flip = [&]() -> Fallible<cmk::Cmk> {
     STORE_OR_RETURN(const Txn txn, store_.BeginWrite("key.rotate-pair"));
     STORE_OR_RETURN(const cmk::Cmk old, txn->GetCmk(id));
     ASSIGN_OR_RETURN(cmk::Cmk next, decide(old, made.material));
     if (cmk::KeyVersion* retired = next.FindVersion(old.current)) retired->protects_until = clock_.Now() + overlap;
     const std::string old_name = VersionName(old.name, old.current.value);
-    RETURN_IF_STORE_ERROR(txn->PutObject(Relabelled(*private_half, old_name, old.current)));
-    RETURN_IF_STORE_ERROR(txn->PutObject(Relabelled(*public_half, old_name, old.current)));
+    RETURN_IF_STORE_ERROR(txn->PutObject(Relabelled(*half.private_key, old_name, old.current)));
+    RETURN_IF_STORE_ERROR(txn->PutObject(Relabelled(*half.public_key, old_name, old.current)));
     const Id16 fresh = RandomId();
     const std::string unique = next.id.ToHex() + "/v" + std::to_string(next.current.value);
-    spec::Attributes private_attributes = WithoutMaterial(private_half->attributes);
-    private_attributes.Merge(made.private_computed);
-    for (const CK_ATTRIBUTE_TYPE type :
-         {CKA_VALUE, CKA_PRIVATE_EXPONENT, CKA_PRIME_1, CKA_PRIME_2, CKA_EXPONENT_1, CKA_EXPONENT_2, CKA_COEFFICIENT})
-      private_attributes.Remove(type);
-    private_attributes.Set(CKA_ID, fresh);
-    spec::Attributes public_attributes = WithoutMaterial(public_half->attributes);
-    public_attributes.Merge(made.public_computed);
-    public_attributes.Set(CKA_ID, fresh);
-    RETURN_IF_ERROR(PutNewObject(*txn, next, std::move(public_attributes), unique + "/public", next.current));
-    RETURN_IF_ERROR(PutNewObject(*txn, next, std::move(private_attributes), unique, next.current));
+    RETURN_IF_ERROR(PutNewObject(*txn, next, WithMaterial(*half.public_key, made.public_computed, fresh),
+                                 unique + "/public", next.current));
+    RETURN_IF_ERROR(
+        PutNewObject(*txn, next, WithMaterial(*half.private_key, made.private_computed, fresh), unique, next.current));
     RETURN_IF_ERROR(Remember(*txn, name, clock_.Now()));
     RETURN_IF_STORE_ERROR(txn->PutCmk(next));
     RETURN_IF_STORE_ERROR(txn->Commit());

@@ -81,6 +81,7 @@ class ClientConversation final : public Conversation {
 
   template <CallId id>
   bool Serve(const wire::FrameHeader& header, ByteView payload, wire::Buffer& response);
+  bool ServeHello(const wire::FrameHeader& header, ByteView payload, wire::Buffer& response);
 
  private:
   template <CallId id>
@@ -101,6 +102,8 @@ template <CallId id>
 constexpr ServeFunction ServeOrNothing() {
   if constexpr (spec::Row(id).local)
     return nullptr;
+  else if constexpr (id == CallId::Hello)
+    return &ClientConversation::ServeHello;
   else
     return &ClientConversation::Serve<id>;
 }
@@ -169,6 +172,30 @@ Status ClientConversation::Run(Invocation& invocation, spec::Call<id>& call, Out
   return Handle(invocation, call);
 }
 
+// A hello that cannot be believed ends the connection.
+bool ClientConversation::ServeHello(const wire::FrameHeader&, ByteView payload, wire::Buffer& response) {
+  spec::Call<CallId::Hello> call;
+  wire::Reader reader(payload);
+  if (wire::DecodeCall(reader, arena_, call) != CKR_OK) return false;
+  auto greeted = Greet(daemon_, peer_, call);
+  if (!greeted.ok()) {
+    LogWarning("a hello was refused: " + greeted.error().why);
+    return false;
+  }
+  application_ = *greeted;
+  wire::Writer writer(response);
+  writer.U64(CKR_OK);
+  wire::EncodeResults(writer, call, CKR_OK);
+  return true;
+}
+
+// No program can be prepared for what a device says beyond the standard's list.
+void LimitToList(CallId id, CK_RV& rv, CK_ULONG& detail) {
+  if (spec::IsOwn(id) || !DeviceAnswer::Was(rv) || spec::IsListedHere(id, rv)) return;
+  rv = CKR_DEVICE_ERROR;
+  detail = spec::kHsmRefused;
+}
+
 template <CallId id>
 bool ClientConversation::Serve(const wire::FrameHeader& header, ByteView payload, wire::Buffer& response) {
   constexpr const spec::CallRow& row = spec::Row(id);
@@ -187,59 +214,39 @@ bool ClientConversation::Serve(const wire::FrameHeader& header, ByteView payload
                         .changed = false,
                         .urgency = AuditLog::Urgency::kNormal};
   spec::Call<id> call;
-  if constexpr (id == CallId::Hello) {
-    // A hello that cannot be believed ends the connection.
-    wire::Reader reader(payload);
-    if (wire::DecodeCall(reader, arena_, call) != CKR_OK) return false;
-    auto greeted = Greet(daemon_, peer_, call);
-    if (!greeted.ok()) {
-      LogWarning("a hello was refused: " + greeted.error().why);
-      return false;
-    }
-    application_ = *greeted;
-    wire::Writer writer(response);
-    writer.U64(CKR_OK);
-    wire::EncodeResults(writer, call, CKR_OK);
-    return true;
-  } else {
-    CK_RV rv = CKR_OK;
-    CK_ULONG detail = 0;
-    OutputInPlace in_place(response, arena_);
-    try {
-      DeviceAnswer::Forget();
-      const Status status = Run<id>(invocation, call, in_place);
-      if (!status.ok()) {
-        rv = status.error().rv;
-        detail = status.error().detail;
-        // No program can be prepared for what a device says beyond the standard's list.
-        if (!spec::IsOwn(id) && DeviceAnswer::Was(rv) && !spec::IsListedHere(id, rv)) {
-          rv = CKR_DEVICE_ERROR;
-          detail = spec::kHsmRefused;
-        }
-        if (rv != CKR_BUFFER_TOO_SMALL && LogEnabled(LogLevel::kDebug)) {
-          LogDebug(std::string(row.name) + ": " + spec::ReturnValueName(rv) + ": " + status.error().why);
-        }
+  CK_RV rv = CKR_OK;
+  CK_ULONG detail = 0;
+  OutputInPlace in_place(response, arena_);
+  try {
+    DeviceAnswer::Forget();
+    const Status status = Run<id>(invocation, call, in_place);
+    if (!status.ok()) {
+      rv = status.error().rv;
+      detail = status.error().detail;
+      LimitToList(id, rv, detail);
+      if (rv != CKR_BUFFER_TOO_SMALL && LogEnabled(LogLevel::kDebug)) {
+        LogDebug(std::string(row.name) + ": " + spec::ReturnValueName(rv) + ": " + status.error().why);
       }
-    } catch (const std::bad_alloc&) {
-      rv = CKR_DEVICE_MEMORY;
     }
-    if (invocation.session != nullptr && rv != CKR_OK) {
-      invocation.session->device_error = detail;
-      if (rv != CKR_BUFFER_TOO_SMALL) EndOperation(*invocation.session, row);
-    }
-    if (!Record(invocation, row, rv, detail)) rv = CKR_FUNCTION_FAILED;
-    bool encoded = false;
-    if constexpr (wire::IsBulk(id)) encoded = in_place.Settle(call.output, rv);
-    wire::Writer writer(response);
-    if (!encoded) {
-      writer.U64(rv);
-      wire::EncodeResults(writer, call, rv);
-    }
-    for (const Trailer& trailer : invocation.trailers) {
-      wire::WriteTrailer(writer, {trailer.kind, trailer.session, trailer.object, trailer.sealed});
-    }
-    return !writer.overflow();
+  } catch (const std::bad_alloc&) {
+    rv = CKR_DEVICE_MEMORY;
   }
+  if (invocation.session != nullptr && rv != CKR_OK) {
+    invocation.session->device_error = detail;
+    if (rv != CKR_BUFFER_TOO_SMALL) EndOperation(*invocation.session, row);
+  }
+  if (!Record(invocation, row, rv, detail)) rv = CKR_FUNCTION_FAILED;
+  bool encoded = false;
+  if constexpr (wire::IsBulk(id)) encoded = in_place.Settle(call.output, rv);
+  wire::Writer writer(response);
+  if (!encoded) {
+    writer.U64(rv);
+    wire::EncodeResults(writer, call, rv);
+  }
+  for (const Trailer& trailer : invocation.trailers) {
+    wire::WriteTrailer(writer, {trailer.kind, trailer.session, trailer.object, trailer.sealed});
+  }
+  return !writer.overflow();
 }
 
 bool ClientConversation::Record(Invocation& invocation, const spec::CallRow& row, CK_RV rv, CK_ULONG detail) {

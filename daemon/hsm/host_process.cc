@@ -97,6 +97,31 @@ std::string DescribeEnd(const siginfo_t& info) {
   return "was ended by signal " + std::to_string(info.si_status);
 }
 
+// How the host is called.
+std::vector<std::string> ArgumentsOf(const HostOptions& options, const std::string& socket) {
+  std::vector<std::string> arguments = {options.program,
+                                        "--socket",
+                                        socket,
+                                        "--module",
+                                        options.module,
+                                        "--name",
+                                        options.name,
+                                        "--parent",
+                                        std::to_string(::getpid()),
+                                        "--allow-uid",
+                                        std::to_string(::getuid()),
+                                        "--ready-fd",
+                                        std::to_string(kReadyFd)};
+  if (!options.library_options.empty()) {
+    arguments.insert(arguments.end(), {"--library-options", options.library_options});
+  }
+  if (options.serialise) arguments.push_back("--serialise");
+  if (options.user && *options.user != ::geteuid()) {
+    arguments.insert(arguments.end(), {"--user", std::to_string(*options.user)});
+  }
+  return arguments;
+}
+
 }  // namespace
 
 HostProcess::~HostProcess() {
@@ -207,26 +232,7 @@ std::string HostProcess::Launch(std::uint64_t generation) {
     write_end = ::fcntl(pipe_fds[1], F_DUPFD_CLOEXEC, kReadyFd + 1);
     ::close(pipe_fds[1]);
   }
-  std::vector<std::string> arguments = {options_.program,
-                                        "--socket",
-                                        PathOf(generation),
-                                        "--module",
-                                        options_.module,
-                                        "--name",
-                                        options_.name,
-                                        "--parent",
-                                        std::to_string(::getpid()),
-                                        "--allow-uid",
-                                        std::to_string(::getuid()),
-                                        "--ready-fd",
-                                        std::to_string(kReadyFd)};
-  if (!options_.library_options.empty()) {
-    arguments.insert(arguments.end(), {"--library-options", options_.library_options});
-  }
-  if (options_.serialise) arguments.push_back("--serialise");
-  if (options_.user && *options_.user != ::geteuid()) {
-    arguments.insert(arguments.end(), {"--user", std::to_string(*options_.user)});
-  }
+  std::vector<std::string> arguments = ArgumentsOf(options_, PathOf(generation));
   std::vector<std::string> environment;
   for (const auto& [key, value] : options_.environment) environment.push_back(key + "=" + value);
   const std::vector<char*> argv = Pointers(arguments);

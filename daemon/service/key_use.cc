@@ -68,6 +68,15 @@ Status CheckDates(const Invocation& invocation, const Object& key, cmk::Use use)
   return {};
 }
 
+// What the program opened last tells best what comes next.
+void PutRememberedFirst(Application& application, const cmk::CmkId& key, std::vector<Candidate>& candidates) {
+  if (candidates.size() < 2) return;
+  const auto last = application.RememberedVersion(key);
+  const auto at = std::find_if(candidates.begin(), candidates.end(),
+                               [&](const Candidate& candidate) { return candidate.version == last; });
+  if (at != candidates.end()) std::rotate(candidates.begin(), at, at + 1);
+}
+
 }  // namespace
 
 Fallible<std::vector<Candidate>> Candidates(const Invocation& invocation, const Object& key, cmk::Use use,
@@ -107,13 +116,7 @@ Fallible<std::vector<Candidate>> Candidates(const Invocation& invocation, const 
     for (auto it = record.versions.rbegin(); it != record.versions.rend() && candidates.size() < most; ++it) {
       if (it->number != record.current) consider(*it);
     }
-    // What the program opened last tells best what comes next.
-    if (search == spec::VersionSearch::kTrial && candidates.size() > 1) {
-      const auto last = invocation.application->RememberedVersion(record.id);
-      const auto at = std::find_if(candidates.begin(), candidates.end(),
-                                   [&](const Candidate& candidate) { return candidate.version == last; });
-      if (at != candidates.end()) std::rotate(candidates.begin(), at, at + 1);
-    }
+    if (search == spec::VersionSearch::kTrial) PutRememberedFirst(*invocation.application, record.id, candidates);
   }
   if (candidates.empty()) return Translate(first_refusal.value_or(cmk::Refusal::kKeyPendingImport), moment);
   return candidates;

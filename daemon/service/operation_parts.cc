@@ -212,6 +212,35 @@ Status SignDigest(Invocation& invocation, Operation& operation, spec::BytesOut& 
   return {};
 }
 
+// The end of what was fed to the device in parts: at most `room` bytes of output.
+Status FinishStream(Invocation& invocation, Operation& operation, std::size_t room, spec::BytesOut& output) {
+  ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
+  Operation::Stream& stream = operation.streams.front();
+  CK_BYTE_PTR into = invocation.arena.Allocate(room);
+  CK_ULONG made = room;
+  const CK_RV rv = (stream.lease->functions()->*RowOf(operation.kind).final)(stream.lease->session(), into, &made);
+  invocation.audit.version = stream.version.value;
+  if (rv != CKR_OK) {
+    const bool tried =
+        RowOf(operation.kind).use == cmk::Use::kProcess && operation.row->versions == spec::VersionSearch::kTrial;
+    if (tried && backend->IsWrongKey(operation.row->type, rv)) {
+      operation.streams.clear();
+      return WrongKey(invocation, operation);
+    }
+    return StreamFailed(operation, rv, "the end");
+  }
+  const auto whole = WholeLength(operation, operation.fed);
+  if (!whole.ok() || !IsPlausible(operation, *whole, operation.given + made)) {
+    Wipe({into, room});
+    return StreamFailed(operation, CKR_DEVICE_ERROR, "the end: its parts have not the length of the whole");
+  }
+  // The device session is free again.
+  operation.streams.clear();
+  const Status delivered = Deliver(invocation, operation, output, {into, made}, {});
+  Wipe({into, made});
+  return delivered;
+}
+
 }  // namespace
 
 Status FinishParts(Invocation& invocation, Operation& operation, spec::BytesOut& output) {
@@ -244,31 +273,7 @@ Status FinishParts(Invocation& invocation, Operation& operation, spec::BytesOut&
     *output.length = room;
     return {};
   }
-  ASSIGN_OR_RETURN(Backend * backend, BackendOf(invocation));
-  Operation::Stream& stream = operation.streams.front();
-  CK_BYTE_PTR into = invocation.arena.Allocate(room);
-  CK_ULONG made = room;
-  const CK_RV rv = (stream.lease->functions()->*RowOf(operation.kind).final)(stream.lease->session(), into, &made);
-  invocation.audit.version = stream.version.value;
-  if (rv != CKR_OK) {
-    const bool tried =
-        RowOf(operation.kind).use == cmk::Use::kProcess && operation.row->versions == spec::VersionSearch::kTrial;
-    if (tried && backend->IsWrongKey(operation.row->type, rv)) {
-      operation.streams.clear();
-      return WrongKey(invocation, operation);
-    }
-    return StreamFailed(operation, rv, "the end");
-  }
-  const auto whole = WholeLength(operation, operation.fed);
-  if (!whole.ok() || !IsPlausible(operation, *whole, operation.given + made)) {
-    Wipe({into, room});
-    return StreamFailed(operation, CKR_DEVICE_ERROR, "the end: its parts have not the length of the whole");
-  }
-  // The device session is free again.
-  operation.streams.clear();
-  const Status delivered = Deliver(invocation, operation, output, {into, made}, {});
-  Wipe({into, made});
-  return delivered;
+  return FinishStream(invocation, operation, room, output);
 }
 
 // ---- Verification

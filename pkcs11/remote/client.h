@@ -84,6 +84,17 @@ class Client {
   bool SayHello(Connection& connection);
   bool BeginAgain(Connection& connection);
 
+  // The request of `call` into the connection: a large input beside it, and where there is room for a large output.
+  // CKR_DATA_LEN_RANGE when it is longer than a frame: such data goes in parts.
+  template <class Call>
+  static CK_RV Compose(Connection& connection, Call& call, lane::Landing& landing);
+  // Reads the response into `call`, and its trailers. False when it is malformed.
+  template <class Call>
+  bool TakeResults(Connection& connection, Call& call, const lane::Landing& landing, CK_RV answer);
+  // Notes what a new daemon would have to know of this call. `asked`: it only asked for a length.
+  template <class Call>
+  void Follow(const Connection& connection, CK_SESSION_HANDLE session, const Call& call, bool asked, CK_RV answer);
+
   // One round trip of the frame in connection->request; on success the response's rv and a reader behind it. Reconnects
   // and repeats as the row allows.
   CK_RV Transact(ConnectionPtr& connection, const spec::CallRow& row, CK_SESSION_HANDLE session, CK_RV& answer);
@@ -136,6 +147,113 @@ CK_SESSION_HANDLE SessionOf(const Call& call) {
   return CK_INVALID_HANDLE;
 }
 
+// Whether the call only asks how long its output would be.
+template <class Call>
+bool OnlyAsks(const Call& call) {
+  if constexpr (requires { call.signature.query(); }) {
+    return call.signature.length != nullptr && call.signature.query();
+  } else if constexpr (requires { call.output.query(); }) {
+    return call.output.query();
+  } else {
+    return false;
+  }
+}
+
+// Whether the call brings the last part of a message.
+template <class Call>
+bool IsLastPart(const Call& call) {
+  if constexpr (requires { call.flags; }) {
+    return (call.flags.value & CKF_END_OF_MESSAGE) != 0;
+  } else if constexpr (requires { call.signature.length; }) {
+    // C_SignMessageNext, C_VerifyMessageNext: the part that comes with room for a signature, or with one.
+    if constexpr (std::is_pointer_v<decltype(call.signature.length)>) return call.signature.length != nullptr;
+    return call.signature.data != nullptr;
+  } else {
+    return false;
+  }
+}
+
+template <class Call>
+CK_RV Client::Compose(Connection& connection, Call& call, [[maybe_unused]] lane::Landing& landing) {
+  wire::BeginFrame(connection.request);
+  wire::Writer writer(connection.request);
+  bool beside = false;
+  if constexpr (wire::IsBulk(Call::kId)) {
+    const ByteView input{call.input.data, call.input.length};
+    // An answer that breaks off in the middle is asked for again: it must not have been written over the input.
+    if (call.output.data != nullptr && *call.output.length >= wire::kBulkBytesMin &&
+        AreApart(input, {call.output.data, *call.output.length})) {
+      landing.place = [](void* context, ByteView head, std::size_t payload_bytes) {
+        return RoomForOutput(static_cast<Call*>(context)->output, head, payload_bytes);
+      };
+      landing.context = &call;
+      connection.landing = &landing;
+    }
+    beside = call.input.data != nullptr && call.input.length >= wire::kBulkBytesMin &&
+             call.input.length <= limits::kFrameBytesMax;
+    if (beside) {
+      connection.bulk_at = wire::EncodeRequestBeside(writer, call);
+      connection.bulk = input;
+    }
+  }
+  if (!beside) wire::EncodeCall(writer, call);
+  const bool fits = !writer.overflow() && connection.request.size() + connection.bulk.size() <= limits::kFrameBytesMax;
+  return fits ? CKR_OK : CKR_DATA_LEN_RANGE;
+}
+
+template <class Call>
+bool Client::TakeResults(Connection& connection, Call& call, const lane::Landing& landing, CK_RV answer) {
+  wire::Reader reader(connection.response.view());
+  (void)reader.U64();  // the return value, which Transact has read
+  bool decoded = false;
+  if constexpr (wire::IsBulk(Call::kId)) {
+    if (landing.landed != 0) {
+      *call.output.length = reader.U64();
+      decoded = reader.ok() && *call.output.length == landing.landed;
+    }
+  }
+  if (landing.landed == 0) decoded = wire::DecodeResults(reader, call, answer);
+  if (!decoded) return false;
+  const std::optional<wire::TrailerKinds> trailers = resumption_.ReadTrailers(reader);
+  if (!trailers) return false;
+  if constexpr (Call::kId == spec::CallId::C_Sign || Call::kId == spec::CallId::C_SignFinal) {
+    const bool otp = trailers->Has(wire::TrailerKind::kOtpSignature);
+    const bool given = otp && answer == CKR_OK && call.output.data != nullptr;
+    return !given || spec::PointIntoOtpSignature({call.output.data, *call.output.length});
+  }
+  if constexpr (Call::kId == spec::CallId::C_DeriveKey) {
+    const auto refused = trailers->refused_key();
+    return !refused || MarkRefused(*call.mechanism.value, *refused, answer);
+  }
+  return true;
+}
+
+template <class Call>
+void Client::Follow(const Connection& connection, CK_SESSION_HANDLE session, const Call& call, bool asked,
+                    CK_RV answer) {
+  constexpr spec::CallRow row = spec::Row(Call::kId);
+  const ByteView payload = connection.request.view().subspan(sizeof(wire::FrameHeader));
+  if constexpr (Call::kId == spec::CallId::C_OpenSession) {
+    if (answer == CKR_OK) resumption_.Opened(*call.session.value, call.slot.value, call.flags.value);
+  } else if constexpr (Call::kId == spec::CallId::C_CloseSession) {
+    if (answer == CKR_OK) resumption_.Closed(session);
+  } else if constexpr (Call::kId == spec::CallId::C_CloseAllSessions) {
+    if (answer == CKR_OK) resumption_.ClosedAll(call.slot.value);
+  } else if constexpr (Call::kId == spec::CallId::C_SetOperationState) {
+    // The first byte of a saved state says of what kind it is (PROTOCOL.md, "Saved states").
+    if (answer == CKR_OK) resumption_.StateSet(session, static_cast<spec::OperationKind>(call.state.data[0]), payload);
+  } else if constexpr (Call::kId == spec::CallId::C_SessionCancel) {
+    if (answer == CKR_OK) resumption_.Cancelled(session, call.flags.value);
+  } else if constexpr (row.operation != spec::OperationKind::kNoOperation) {
+    Resumption::Deed deed{.payload = payload, .rv = answer, .asked = asked, .last = IsLastPart(call)};
+    if constexpr (row.phase == spec::Phase::kBegin && requires { call.mechanism; }) {
+      deed.cancel = call.mechanism.value == nullptr;
+    }
+    if constexpr (requires { call.objects.count; }) deed.fetched = answer == CKR_OK ? *call.objects.count : 0;
+    resumption_.Followed(row, session, deed);
+  }
+}
+
 template <class Call>
 CK_RV Client::Answer(Call& call) {
   constexpr spec::CallRow row = spec::Row(Call::kId);
@@ -151,95 +269,16 @@ CK_RV Client::Answer(Call& call) {
   };
   ConnectionPtr connection;
   if (const CK_RV rv = Borrow(connection); rv != CKR_OK) return unanswered(rv);
-  wire::BeginFrame(connection->request);
-  wire::Writer writer(connection->request);
-  [[maybe_unused]] lane::Landing landing{wire::OutputHead::kBytes, nullptr, nullptr};
-  bool beside = false;
-  if constexpr (wire::IsBulk(Call::kId)) {
-    beside = call.input.data != nullptr && call.input.length >= wire::kBulkBytesMin &&
-             call.input.length <= limits::kFrameBytesMax;
-    // An answer that breaks off in the middle is asked for again: it must not have been written over the input.
-    const ByteView input{call.input.data, call.input.length};
-    if (call.output.data != nullptr && *call.output.length >= wire::kBulkBytesMin &&
-        AreApart(input, {call.output.data, *call.output.length})) {
-      landing.place = [](void* context, ByteView head, std::size_t payload_bytes) {
-        return RoomForOutput(static_cast<Call*>(context)->output, head, payload_bytes);
-      };
-      landing.context = &call;
-      connection->landing = &landing;
-    }
-    if (beside) {
-      connection->bulk_at = wire::EncodeRequestBeside(writer, call);
-      connection->bulk = input;
-    }
-  }
-  if (!beside) wire::EncodeCall(writer, call);
-  if (writer.overflow() || connection->request.size() + connection->bulk.size() > limits::kFrameBytesMax) {
+  lane::Landing landing{wire::OutputHead::kBytes, nullptr, nullptr};
+  if (const CK_RV rv = Compose(*connection, call, landing); rv != CKR_OK) {
     Return(std::move(connection));
-    return CKR_DATA_LEN_RANGE;  // longer than one frame: such data goes in parts
+    return rv;
   }
-  Resumption::Deed deed;
-  if constexpr (requires { call.output.query(); }) deed.asked = call.output.query();
-  if constexpr (requires { call.signature.query(); })
-    deed.asked = call.signature.length != nullptr && call.signature.query();
+  const bool asked = OnlyAsks(call);
   CK_RV answer = CKR_OK;
   if (const CK_RV rv = Transact(connection, row, session, answer); rv != CKR_OK) return unanswered(rv);
-  wire::Reader reader(connection->response.view());
-  (void)reader.U64();  // the return value, which Transact has read
-  bool decoded = false;
-  if constexpr (wire::IsBulk(Call::kId)) {
-    if (landing.landed != 0) {
-      *call.output.length = reader.U64();
-      decoded = reader.ok() && *call.output.length == landing.landed;
-    }
-  }
-  if (landing.landed == 0) decoded = wire::DecodeResults(reader, call, answer);
-  if (!decoded) return CKR_DEVICE_ERROR;
-  const std::optional<wire::TrailerKinds> trailers = resumption_.ReadTrailers(reader);
-  if (!trailers) return CKR_DEVICE_ERROR;
-  if constexpr (Call::kId == spec::CallId::C_Sign || Call::kId == spec::CallId::C_SignFinal) {
-    const bool otp = trailers->Has(wire::TrailerKind::kOtpSignature);
-    const bool given = otp && answer == CKR_OK && call.output.data != nullptr;
-    if (given && !spec::PointIntoOtpSignature({call.output.data, *call.output.length})) return CKR_DEVICE_ERROR;
-  }
-  if constexpr (Call::kId == spec::CallId::C_DeriveKey) {
-    const auto refused = trailers->refused_key();
-    if (refused && !MarkRefused(*call.mechanism.value, *refused, answer)) return CKR_DEVICE_ERROR;
-  }
-  if (options_.resumes) {
-    if constexpr (Call::kId == spec::CallId::C_OpenSession) {
-      if (answer == CKR_OK) resumption_.Opened(*call.session.value, call.slot.value, call.flags.value);
-    } else if constexpr (Call::kId == spec::CallId::C_CloseSession) {
-      if (answer == CKR_OK) resumption_.Closed(session);
-    } else if constexpr (Call::kId == spec::CallId::C_CloseAllSessions) {
-      if (answer == CKR_OK) resumption_.ClosedAll(call.slot.value);
-    } else if constexpr (Call::kId == spec::CallId::C_SetOperationState) {
-      // The first byte of a saved state says of what kind it is (PROTOCOL.md, "Saved states").
-      if (answer == CKR_OK) {
-        resumption_.StateSet(session, static_cast<spec::OperationKind>(call.state.data[0]),
-                             connection->request.view().subspan(sizeof(wire::FrameHeader)));
-      }
-    } else if constexpr (Call::kId == spec::CallId::C_SessionCancel) {
-      if (answer == CKR_OK) resumption_.Cancelled(session, call.flags.value);
-    } else if constexpr (row.operation != spec::OperationKind::kNoOperation) {
-      if constexpr (row.phase == spec::Phase::kBegin && requires { call.mechanism; }) {
-        deed.cancel = call.mechanism.value == nullptr;
-      }
-      if constexpr (requires { call.objects.count; }) deed.fetched = answer == CKR_OK ? *call.objects.count : 0;
-      if constexpr (requires { call.flags; }) {
-        deed.last = (call.flags.value & CKF_END_OF_MESSAGE) != 0;
-      } else if constexpr (requires { call.signature.length; }) {
-        // C_SignMessageNext, C_VerifyMessageNext: the part that comes with room for a signature, or with one.
-        if constexpr (std::is_pointer_v<decltype(call.signature.length)>)
-          deed.last = call.signature.length != nullptr;
-        else
-          deed.last = call.signature.data != nullptr;
-      }
-      deed.payload = connection->request.view().subspan(sizeof(wire::FrameHeader));
-      deed.rv = answer;
-      resumption_.Followed(row, session, deed);
-    }
-  }
+  if (!TakeResults(*connection, call, landing, answer)) return CKR_DEVICE_ERROR;
+  if (options_.resumes) Follow(*connection, session, call, asked, answer);
   Return(std::move(connection));
   return answer;
 }
