@@ -136,8 +136,19 @@ class BlockCipher final : public Cipher {
   std::uint64_t blocks_at_start_ = UINT64_MAX;
 };
 
+// A cipher whose output is as long as its input, part by part.
+class StreamCipher : public Cipher {
+ public:
+  std::size_t UpdateBytes(std::size_t input) const final { return input; }
+  Fallible<std::size_t> Final(MutableBytes) final { return std::size_t{0}; }
+  Fallible<std::size_t> Whole(ByteView in, MutableBytes out) final {
+    RETURN_IF_ERROR(Update(in, out));
+    return in.size();
+  }
+};
+
 // CFB with segments of 64 bits over a block of 128 (SP 800-38A section 6.3), which the library does not have.
-class Cfb64Cipher final : public Cipher {
+class Cfb64Cipher final : public StreamCipher {
  public:
   Cfb64Cipher(Borrowed<EVP_CIPHER_CTX> context, Mode mode, ByteView iv) : context_(std::move(context)), mode_(mode) {
     std::memcpy(iv_, iv.data(), kBlockMax);
@@ -150,7 +161,6 @@ class Cfb64Cipher final : public Cipher {
     used_ = kSegment;
     return {};
   }
-  std::size_t UpdateBytes(std::size_t input) const override { return input; }
   Status Update(ByteView in, MutableBytes out) override {
     for (std::size_t i = 0; i < in.size(); ++i) {
       if (used_ == kSegment) RETURN_IF_ERROR(NextSegment());
@@ -160,11 +170,6 @@ class Cfb64Cipher final : public Cipher {
       out[i] = written;
     }
     return {};
-  }
-  Fallible<std::size_t> Final(MutableBytes) override { return std::size_t{0}; }
-  Fallible<std::size_t> Whole(ByteView in, MutableBytes out) override {
-    RETURN_IF_ERROR(Update(in, out));
-    return in.size();
   }
 
  private:
@@ -220,7 +225,7 @@ class WholeMessageCipher final : public Cipher {
 };
 
 // RFC 8439 section 2.4. The library's IV is counter and nonce as they lie in the state.
-class Chacha20Cipher final : public Cipher {
+class Chacha20Cipher final : public StreamCipher {
  public:
   Chacha20Cipher(Borrowed<EVP_CIPHER_CTX> context, ByteView counter, ByteView nonce) : context_(std::move(context)) {
     std::memcpy(iv_, counter.data(), counter.size());
@@ -234,7 +239,6 @@ class Chacha20Cipher final : public Cipher {
     if (EVP_CipherInit_ex2(context_.get(), nullptr, nullptr, iv_, 1, nullptr) != 1) return LibraryFailure("ChaCha20");
     return {};
   }
-  std::size_t UpdateBytes(std::size_t input) const override { return input; }
   Status Update(ByteView in, MutableBytes out) override {
     if (in.size() > bytes_left_) return Fail(CKR_DATA_LEN_RANGE, "the counter would come round");
     if (bytes_left_ != UINT64_MAX) bytes_left_ -= in.size();
@@ -248,11 +252,6 @@ class Chacha20Cipher final : public Cipher {
       in = in.subspan(part);
     }
     return {};
-  }
-  Fallible<std::size_t> Final(MutableBytes) override { return std::size_t{0}; }
-  Fallible<std::size_t> Whole(ByteView in, MutableBytes out) override {
-    RETURN_IF_ERROR(Update(in, out));
-    return in.size();
   }
 
  private:

@@ -5,6 +5,7 @@
 
 #include "keystore/cmk/state.h"
 #include "pkcs11/spec/vendor.h"
+#include "tools/cmkctl/token_setup.h"
 
 namespace cmkd::tools {
 
@@ -20,22 +21,16 @@ std::string LabelOf(const CK_TOKEN_INFO& info) {
 
 // The token of that label; without one, the only one.
 Outcome<CK_SLOT_ID> FindSlot(Administrator& daemon, const std::string& token) {
-  std::array<CK_SLOT_ID, 1024> slots{};
-  CK_ULONG count = slots.size();
-  spec::Call<CallId::C_GetSlotList> list;
-  list.token_present.value = CK_TRUE;
-  list.slots.list = slots.data();
-  list.slots.count = &count;
-  RETURN_IF_ERROR(daemon.Do(list));
+  ASSIGN_OR_RETURN(const std::vector<CK_SLOT_ID> slots, SlotsWithToken(daemon));
   std::vector<CK_SLOT_ID> found;
-  for (CK_ULONG i = 0; i < count; ++i) {
+  for (const CK_SLOT_ID slot : slots) {
     CK_TOKEN_INFO info{};
     spec::Call<CallId::C_GetTokenInfo> ask;
-    ask.slot.value = slots[i];
+    ask.slot.value = slot;
     ask.info.value = &info;
     RETURN_IF_ERROR(daemon.Do(ask));
     const bool initialised = (info.flags & CKF_TOKEN_INITIALIZED) != 0;
-    if (initialised && (token.empty() || LabelOf(info) == token)) found.push_back(slots[i]);
+    if (initialised && (token.empty() || LabelOf(info) == token)) found.push_back(slot);
   }
   if (found.size() == 1) return found.front();
   if (found.empty()) return Refused("NOT_FOUND", "There is no token " + token + ".", {}, "cmkctl token list");

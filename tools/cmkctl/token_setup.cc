@@ -60,16 +60,22 @@ Outcome<void> InitialiseToken(Administrator& daemon, CK_SLOT_ID slot, std::strin
   return OnSession<CallId::C_CloseSession>(daemon, session);
 }
 
-Outcome<CK_SLOT_ID> FirstSlot(Administrator& daemon) {
-  std::array<CK_SLOT_ID, 64> slots{};
+Outcome<std::vector<CK_SLOT_ID>> SlotsWithToken(Administrator& daemon) {
+  std::vector<CK_SLOT_ID> slots(kSlotsMax);
   CK_ULONG count = slots.size();
   spec::Call<CallId::C_GetSlotList> list;
   list.token_present.value = CK_TRUE;
   list.slots.list = slots.data();
   list.slots.count = &count;
   RETURN_IF_ERROR(daemon.Do(list));
-  if (count == 0) return Refused("CKR_TOKEN_NOT_PRESENT", "There is no slot with a token.");
-  return slots[0];
+  slots.resize(count);
+  return slots;
+}
+
+Outcome<CK_SLOT_ID> FirstSlot(Administrator& daemon) {
+  ASSIGN_OR_RETURN(const std::vector<CK_SLOT_ID> slots, SlotsWithToken(daemon));
+  if (slots.empty()) return Refused("CKR_TOKEN_NOT_PRESENT", "There is no slot with a token.");
+  return slots.front();
 }
 
 }  // namespace cmkd::tools

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string_view>
+#include <vector>
 
 #include "common/secret.h"
 #include "tools/cmkctl/administrator.h"
@@ -12,7 +13,10 @@ namespace cmkd::tools {
 Outcome<void> InitialiseToken(Administrator& daemon, CK_SLOT_ID slot, std::string_view label, SecretBytes& so_pin,
                               SecretBytes& pin);
 
-// The first slot that has a token, initialised or not.
+// The slots that have a token, initialised or not, at most kSlotsMax. The daemon's refusal when there are more.
+inline constexpr std::size_t kSlotsMax = 1024;
+Outcome<std::vector<CK_SLOT_ID>> SlotsWithToken(Administrator& daemon);
+// The first of them. CKR_TOKEN_NOT_PRESENT when there is none.
 Outcome<CK_SLOT_ID> FirstSlot(Administrator& daemon);
 
 // The longest label that CK_TOKEN_INFO has room for.
