@@ -51,8 +51,10 @@ struct Outcome {
   constexpr bool allowed() const { return rv == CKR_OK; }
 };
 
+// What a command does in a state, by the table. Pure.
 Outcome Decide(DeviceState state, Command command);
 
+// As they stand in the audit and in what the tool shows.
 std::string_view NameOf(DeviceState state);
 std::string_view NameOf(Command command);
 

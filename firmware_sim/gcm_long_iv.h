@@ -10,6 +10,7 @@ namespace cmkd::sim {
 // GHASH of SP 800-38D section 6.4 over a key H, one block at a time.
 class Ghash {
  public:
+  // `h`: 16 bytes.
   explicit Ghash(ByteView h);
   // Appends bytes, then zeros to the end of the block.
   void Padded(ByteView bytes);
@@ -28,12 +29,18 @@ class Ghash {
   std::size_t used_ = 0;
 };
 
+// One message under one IV (SP 800-38D section 7). One thread at a time. False: the library did not do its part, or the
+// message is longer than 2^36 - 32 bytes; it is lost then.
 class LongIvGcm {
  public:
+  // `key` is an AES key. Errors: CKR_DEVICE_ERROR.
   static Fallible<LongIvGcm> Start(const Key& key, ByteView iv, ByteView aad, Mode mode);
 
+  // The next part; `out` has room for as many bytes and may be `in`.
   bool Run(ByteView in, std::uint8_t* out);
+  // The tag, cut to what `tag` has room for: 16 bytes at most.
   bool FinishEncrypt(MutableBytes tag);
+  // Whether this is the tag, compared in constant time. What Run gave counts for nothing when it is not.
   bool FinishDecrypt(ByteView tag);
 
  private:

@@ -10,6 +10,7 @@ namespace cmkd::sim {
 using CipherResult = Fallible<std::unique_ptr<Cipher>>;
 using SignatureResult = Fallible<std::unique_ptr<Signature>>;
 
+// As MakeCipher and MakeSignature of primitives.h, for rows of their recipes.
 CipherResult MakeBlock(const spec::MechanismRow&, const CK_MECHANISM&, const Key&, Mode);
 CipherResult MakeGcm(const spec::MechanismRow&, const CK_MECHANISM&, const Key&, Mode);
 CipherResult MakeChacha20(const spec::MechanismRow&, const CK_MECHANISM&, const Key&, Mode);

@@ -40,11 +40,13 @@ enum class Service : std::uint8_t {
 };
 inline constexpr std::size_t kServiceCount = 18;
 
+// Whether the table of roles has the service for who is logged in. Pure.
 bool May(Identity identity, Service service);
 
 // What a call asks for before anything is known of the objects that it names.
 Service ServiceOf(const spec::CallRow& row);
 
+// As they stand in the audit.
 std::string_view NameOf(Identity identity);
 std::string_view NameOf(Service service);
 

@@ -55,9 +55,12 @@ bool IsReservedName(std::string_view name);
 // Whether the key is one of a pair, by its spec.
 bool IsPair(const cmk::Cmk& key);
 
+// "customer", "service", "default".
 std::string_view ClassText(cmk::KeyClass key_class);
+// UTC by RFC 3339, in seconds; null for a time that is not.
 std::string TimeText(Timestamp time);
 Json TimeOrNull(std::optional<Timestamp> time);
+// What a client is shown of them; nothing secret is in it.
 Json DescribeToken(const Invocation& invocation, const store::TokenRecord& token);
 // `whole`: with versions and everything that a list leaves out.
 Json DescribeKey(const Invocation& invocation, const cmk::Cmk& key, bool whole);
@@ -71,6 +74,7 @@ struct Verb {
   bool dry_run = false;   // can say what it would do
 };
 
+// The verbs of each *_verbs.cc; kVerbs of admin.cc puts them together.
 std::span<const Verb> TokenVerbs();
 std::span<const Verb> KeyVerbs();
 std::span<const Verb> LifeVerbs();

@@ -11,6 +11,7 @@ namespace cmkd::daemon {
 class CheckpointSigner {
  public:
   virtual ~CheckpointSigner() = default;
+  // Names the key in the record; what Verify is asked with.
   virtual AuditId KeyId() const = 0;
   // The signature over `statement`, at most kAuditSignatureMax bytes; empty when it cannot be made now, and the
   // checkpoint is then written unsigned and says so.
@@ -21,6 +22,7 @@ class CheckpointSigner {
 class CheckpointVerifier {
  public:
   virtual ~CheckpointVerifier() = default;
+  // False for a key that it does not know, too.
   virtual bool Verify(const AuditId& key_id, ByteView statement, ByteView signature) = 0;
 };
 

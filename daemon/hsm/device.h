@@ -38,8 +38,10 @@ class Device {
   // Makes a token of an uninitialised slot, or finishes one whose initialisation was interrupted.
   Status InitializeToken(const std::string& label, ByteView so_pin, ByteView user_pin) const;
 
+  // A session that may write. The caller closes it.
   Fallible<CK_SESSION_HANDLE> OpenSession(CK_SLOT_ID slot) const;
   void CloseSession(CK_SESSION_HANDLE session) const { (void)f_->C_CloseSession(session); }
+  // C_Login; another user is logged out first, and to be logged in already is fine.
   Status Login(CK_SESSION_HANDLE session, CK_USER_TYPE user, ByteView pin) const;
 
   // C_FindObjectsInit, which ends what an earlier failure left active.

@@ -21,6 +21,7 @@ enum class WrapFormat : std::uint8_t {
   kKw = 3,      // CKM_AES_KEY_WRAP: RFC 3394, for keys of a multiple of 8 bytes
 };
 
+// The mechanism that wraps so.
 CK_MECHANISM_TYPE MechanismOf(WrapFormat format);
 
 struct WrappedBlob {
@@ -29,6 +30,7 @@ struct WrappedBlob {
   ByteView wrapped;
 };
 
+// The bytes that the store keeps of a wrapped key.
 Bytes EncodeBlob(const WrappedBlob& blob);
 // Nothing when the bytes are no blob. The views point into `bytes`.
 std::optional<WrappedBlob> DecodeBlob(ByteView bytes);

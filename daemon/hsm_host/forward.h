@@ -35,8 +35,11 @@ struct HostSession {
 class HostSessions {
  public:
   HostSessions();
+  // Gives the handle of ours for a session that the module has opened.
   CK_SESSION_HANDLE Add(CK_SESSION_HANDLE handle, CK_SLOT_ID slot);
+  // nullptr for a handle that is not, or no longer, one of ours.
   std::shared_ptr<HostSession> Find(CK_SESSION_HANDLE ours) const;
+  // Forgets one, or all of a slot; the module closes them.
   void Remove(CK_SESSION_HANDLE ours);
   void RemoveAll(CK_SLOT_ID slot);
 

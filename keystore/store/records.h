@@ -30,6 +30,7 @@ StoreResult<void> CheckRecord(const cmk::Cmk& cmk);
 StoreResult<void> CheckRecord(const RequestRecord& request);
 StoreResult<void> CheckRecord(const std::vector<cmk::ClientUse>& clients);
 
+// The bytes of a record, before it is sealed (schema.h). It must have passed CheckRecord.
 Bytes Encode(const MetaRecord& meta);
 Bytes Encode(const TokenRecord& token);
 Bytes Encode(const ObjectRecord& object);
