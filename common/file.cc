@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 
 namespace cmkd {
 
@@ -15,6 +16,8 @@ void File::Close() {
   ::close(std::exchange(fd_, -1));
   errno = reason;
 }
+
+std::string WithReason(const std::string& what) { return what + ": " + ::strerrordesc_np(errno); }
 
 bool WriteAll(int fd, ByteView bytes) {
   while (!bytes.empty()) {

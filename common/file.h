@@ -39,6 +39,9 @@ class File {
   int fd_;
 };
 
+// What cannot be done, and why, by errno: "cannot read /a: No such file or directory".
+std::string WithReason(const std::string& what);
+
 // Every byte, however many calls that takes.
 bool WriteAll(int fd, ByteView bytes);
 

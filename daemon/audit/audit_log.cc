@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/file.h"
 #include "daemon/audit/audit_recovery.h"
 #include "daemon/audit/audit_segment.h"
 #include "daemon/crypto/random.h"
@@ -34,8 +35,6 @@ constexpr std::chrono::seconds kCheckpointEvery{60};
 constexpr std::uint64_t kReadyMin = std::uint64_t{64} << 10;
 constexpr std::uint64_t kReadyMax = std::uint64_t{8} << 20;
 constexpr char kRepairFile[] = "audit-repair.tmp";
-
-std::string Reason(const std::string& what) { return what + ": " + ::strerrordesc_np(errno); }
 
 }  // namespace
 
@@ -139,11 +138,11 @@ class AuditLog::Impl {
 
 Result<void, std::string> AuditLog::Impl::OpenDirectory() {
   const std::string& path = options_.directory;
-  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return Failure{Reason(path + " cannot be made")};
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return Failure{WithReason(path + " cannot be made")};
   directory_ = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (directory_ < 0) return Failure{Reason(path + " cannot be opened")};
+  if (directory_ < 0) return Failure{WithReason(path + " cannot be opened")};
   lock_ = ::openat(directory_, kLockFile, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (lock_ < 0) return Failure{Reason(Path(kLockFile) + " cannot be opened")};
+  if (lock_ < 0) return Failure{WithReason(Path(kLockFile) + " cannot be opened")};
   struct flock whole {};
   whole.l_type = F_WRLCK;
   if (::fcntl(lock_, F_OFD_SETLK, &whole) != 0) return Failure{path + ": another process writes this audit log"};
@@ -155,18 +154,18 @@ Result<void, std::string> AuditLog::Impl::Continue(const LogEnd& end) {
   // Room for a whole segment if the disk has it; otherwise what the file has: what is left of it may do for a cancel.
   for (const std::uint64_t size : {options_.segment_bytes, end.used}) {
     const int file = ::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-    if (file < 0) return Failure{Reason(path + " cannot be opened")};
+    if (file < 0) return Failure{WithReason(path + " cannot be opened")};
     current_ = Segment::Map(file, size, options_.allocate);
     if (current_) break;
   }
-  if (!current_) return Failure{Reason(path + " cannot be mapped")};
+  if (!current_) return Failure{WithReason(path + " cannot be mapped")};
   current_->set_used(end.used);
   // The last process may have ended between the start of this segment and the sync of the one before.
   const int before = ::open(Path(SegmentName(end.number - 1)).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
   if (before >= 0) {
     const int synced = Sync(before);
     ::close(before);
-    if (synced != 0) return Failure{Reason(path + ": the segment before cannot be synced")};
+    if (synced != 0) return Failure{WithReason(path + ": the segment before cannot be synced")};
   }
   directory_dirty_ = true;
   number_ = end.number;
@@ -279,7 +278,7 @@ void AuditLog::Impl::Write(MutableBytes record) {
 bool AuditLog::Impl::StartNextSegment() {
   const std::string name = SegmentName(number_ + 1);
   if (::renameat2(directory_, kSpareSegment, directory_, name.c_str(), RENAME_NOREPLACE) != 0) {
-    io_trouble_ = Reason(Path(name) + " cannot be made");
+    io_trouble_ = WithReason(Path(name) + " cannot be made");
     UpdateHealth();
     return false;
   }
@@ -303,8 +302,8 @@ void AuditLog::Impl::MakeSpare() {
   }
   if (file >= 0) spare_ = Segment::Map(file, options_.segment_bytes, options_.allocate);
   if (spare_ == nullptr) {
-    spare_trouble_ = Reason("no room for the next audit segment of " + std::to_string(options_.segment_bytes) +
-                            " bytes (audit.segment_bytes in cmkd.toml)");
+    spare_trouble_ = WithReason("no room for the next audit segment of " + std::to_string(options_.segment_bytes) +
+                                " bytes (audit.segment_bytes in cmkd.toml)");
     // Half a spare would only take the room from what is still being written.
     if (file >= 0) ::unlink(path.c_str());
     return;
@@ -354,7 +353,7 @@ bool AuditLog::Impl::SyncOnce(std::uint64_t& reached) {
   }
   synced = synced && Sync(*current, used) == 0;
   synced = synced && (!directory_dirty || ::fsync(directory_) == 0);
-  const std::string trouble = synced ? "" : Reason("the audit log cannot be written to disk");
+  const std::string trouble = synced ? "" : WithReason("the audit log cannot be written to disk");
 
   lock.lock();
   if (synced) {

@@ -16,7 +16,7 @@ namespace {
 using Outcome = Result<void, std::string>;
 
 Failure<std::string> Trouble(const std::string& path, const char* what) {
-  return Failure{path + ": " + what + ": " + ::strerrordesc_np(errno)};
+  return Failure{WithReason(path + ": " + what)};
 }
 
 ByteView WithoutZeroTail(ByteView bytes) {

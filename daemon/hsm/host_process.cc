@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/file.h"
 #include "daemon/system/log.h"
 #include "pkcs11/wire/socket.h"
 
@@ -145,7 +146,7 @@ Result<void, std::string> HostProcess::Start() {
     return Failure{"the path " + options_.socket_prefix + " is too long for a socket"};
   }
   if (::access(options_.program.c_str(), X_OK) != 0) {
-    return Failure{"cannot run " + options_.program + ": " + std::strerror(errno)};
+    return Failure{WithReason("cannot run " + options_.program)};
   }
   WaitForPredecessors();
   watcher_ = std::thread([this] { Watch(); });
@@ -225,7 +226,7 @@ void HostProcess::Watch() {
 
 std::string HostProcess::Launch(std::uint64_t generation) {
   int pipe_fds[2];
-  if (::pipe2(pipe_fds, O_CLOEXEC) != 0) return std::string("pipe: ") + std::strerror(errno);
+  if (::pipe2(pipe_fds, O_CLOEXEC) != 0) return WithReason("pipe");
   // dup2 onto itself would leave close-on-exec set; keep the write end away from the number it will have there.
   int write_end = pipe_fds[1];
   if (write_end == kReadyFd) {

@@ -15,13 +15,13 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "common/file.h"
+
 namespace cmkd::daemon {
 
 namespace {
 
 constexpr std::chrono::seconds kCommandDeadline{30};
-
-std::string Reason(const std::string& what) { return what + ": " + std::strerror(errno); }
 
 // The first line of what was read.
 Result<SecretBytes, std::string> FirstLine(SecretBytes content, const std::string& from) {
@@ -36,7 +36,7 @@ Result<SecretBytes, std::string> FirstLine(SecretBytes content, const std::strin
 
 Result<SecretBytes, std::string> ReadFile(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return Failure{Reason("cannot open " + path)};
+  if (fd < 0) return Failure{WithReason("cannot open " + path)};
   struct stat status {};
   // 022 would let somebody else choose the PIN, 004 lets everybody read it.
   if (::fstat(fd, &status) != 0 || !S_ISREG(status.st_mode) || (status.st_mode & 0026) != 0) {
@@ -51,7 +51,7 @@ Result<SecretBytes, std::string> ReadFile(const std::string& path) {
     if (got > 0) have += static_cast<std::size_t>(got);
   }
   ::close(fd);
-  if (got < 0) return Failure{Reason("cannot read " + path)};
+  if (got < 0) return Failure{WithReason("cannot read " + path)};
   if (have > kPinBytesMax) return Failure{path + " is too long for a PIN"};
   content.Truncate(have);
   return FirstLine(std::move(content), path);
@@ -88,7 +88,7 @@ bool ReadAll(int fd, SecretBytes& content, std::size_t& have) {
 
 Result<SecretBytes, std::string> RunCommand(const std::vector<std::string>& command) {
   int fds[2];
-  if (::pipe2(fds, O_CLOEXEC) != 0) return Failure{Reason("pipe")};
+  if (::pipe2(fds, O_CLOEXEC) != 0) return Failure{WithReason("pipe")};
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   ::posix_spawn_file_actions_init(&actions);

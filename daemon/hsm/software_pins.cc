@@ -18,8 +18,6 @@ namespace {
 constexpr std::size_t kDigits = 32;
 constexpr std::size_t kFileBytes = 2 * (kDigits + 1);
 
-std::string Reason(const std::string& what) { return what + ": " + std::strerror(errno); }
-
 bool IsPinLine(ByteView line) {
   for (std::size_t i = 0; i < kDigits; ++i) {
     const bool digit = (line[i] >= '0' && line[i] <= '9') || (line[i] >= 'a' && line[i] <= 'f');
@@ -55,9 +53,9 @@ Result<SoftwarePins, std::string> Split(const SecretBytes& content, const std::s
 Result<SoftwarePins, std::string> ReadOrMakeSoftwarePins(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
   if (fd < 0) {
-    if (errno != ENOENT) return Failure{Reason("cannot open " + path)};
+    if (errno != ENOENT) return Failure{WithReason("cannot open " + path)};
     const SecretBytes content = MakeContent();
-    if (!ReplaceFile(path, content.view())) return Failure{Reason("cannot write " + path)};
+    if (!ReplaceFile(path, content.view())) return Failure{WithReason("cannot write " + path)};
     return Split(content, path);
   }
   SecretBytes content(kFileBytes + 1);
@@ -66,7 +64,7 @@ Result<SoftwarePins, std::string> ReadOrMakeSoftwarePins(const std::string& path
   const ssize_t got = ::read(fd, content.bytes().data(), content.size());
   ::close(fd);
   if (!closed_to_others) return Failure{path + " is open to others; chmod 600 it, and think of its PINs as known"};
-  if (got < 0) return Failure{Reason("cannot read " + path)};
+  if (got < 0) return Failure{WithReason("cannot read " + path)};
   content.Truncate(static_cast<std::size_t>(got));
   return Split(content, path);
 }

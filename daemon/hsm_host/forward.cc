@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/file.h"
 #include "daemon/crypto/random.h"
 #include "daemon/system/log.h"
 #include "pkcs11/entry/entry.h"
@@ -192,7 +193,7 @@ CK_RV ForwardDurably(Forwarder& forwarder, Call& call) {
   const timespec before = lasts ? SoftHsmStore::Now() : timespec{};
   const CK_RV rv = Forward(forwarder, call);
   if (!lasts || rv != CKR_OK || forwarder.module().files->SyncSince(before)) return rv;
-  LogError(std::string("what the module has made is not on the disk: ") + ::strerrordesc_np(errno));
+  LogError(WithReason("what the module has made is not on the disk"));
   return CKR_DEVICE_ERROR;
 }
 

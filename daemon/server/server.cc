@@ -13,13 +13,12 @@
 #include <system_error>
 #include <vector>
 
+#include "common/file.h"
 #include "daemon/system/log.h"
 
 namespace cmkd::daemon {
 
 namespace {
-
-std::string Reason(const std::string& what) { return what + ": " + std::strerror(errno); }
 
 // What an event of the epoll is about; other numbers are connections.
 constexpr std::uint64_t kListener = UINT64_MAX;
@@ -51,22 +50,22 @@ Result<void, std::string> Server::Listen() {
     ::unlink(path.c_str());
   }
   listener_ = wire::Socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!listener_.valid()) return Failure{Reason("socket")};
+  if (!listener_.valid()) return Failure{WithReason("socket")};
   // The mode is right from the first moment: the umask keeps everybody out until chmod opens the socket.
   const mode_t mask = ::umask(0177);
   const int bound = ::bind(listener_.fd(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
   ::umask(mask);
-  if (bound != 0) return Failure{Reason("cannot bind " + path)};
+  if (bound != 0) return Failure{WithReason("cannot bind " + path)};
   if (options_.socket_group && ::chown(path.c_str(), static_cast<uid_t>(-1), *options_.socket_group) != 0) {
-    return Failure{Reason("cannot give " + path + " to its group")};
+    return Failure{WithReason("cannot give " + path + " to its group")};
   }
-  if (::chmod(path.c_str(), options_.socket_mode) != 0) return Failure{Reason("cannot set the mode of " + path)};
-  if (::listen(listener_.fd(), 256) != 0) return Failure{Reason("cannot listen on " + path)};
+  if (::chmod(path.c_str(), options_.socket_mode) != 0) return Failure{WithReason("cannot set the mode of " + path)};
+  if (::listen(listener_.fd(), 256) != 0) return Failure{WithReason("cannot listen on " + path)};
   stop_event_ = wire::Socket(::eventfd(0, EFD_CLOEXEC));
   watch_ = wire::Socket(::epoll_create1(EPOLL_CLOEXEC));
   if (!stop_event_.valid() || !watch_.valid() || !Watch(watch_, listener_.fd(), EPOLLIN, kListener) ||
       !Watch(watch_, stop_event_.fd(), EPOLLIN, kStopEvent)) {
-    return Failure{Reason("cannot watch " + path)};
+    return Failure{WithReason("cannot watch " + path)};
   }
   return {};
 }
@@ -88,12 +87,12 @@ void Server::Serve() {
       Admit(std::move(socket));
     } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
       // The connection stays in the queue, so the wait would return at once and this thread would do nothing else.
-      LogWarning(Reason("a connection has to wait"));
+      LogWarning(WithReason("a connection has to wait"));
       std::this_thread::sleep_for(kPause);
     }
   }
-  // The socket's file stays: it tells new clients that a daemon belongs here and may be on its way back. Closed here, for
-  // Stop() is another thread's and this one waited on it a moment ago.
+  // The socket's file stays: it tells new clients that a daemon belongs here and may be on its way back. Closed here,
+  // for Stop() is another thread's and this one waited on it a moment ago.
   listener_.Close();
 }
 

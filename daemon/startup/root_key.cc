@@ -28,11 +28,9 @@ std::string PendingPath(const std::string& directory) { return directory + "/roo
 
 bool Exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
 
-std::string Reason(const std::string& what) { return what + ": " + std::strerror(errno); }
-
 Result<void, std::string> Sync(const std::string& state_directory) {
   if (SyncFolder(state_directory)) return {};
-  return Failure{Reason("cannot make " + state_directory + " durable")};
+  return Failure{WithReason("cannot make " + state_directory + " durable")};
 }
 
 Result<SecretBytes, std::string> ReadRoot(Backend& backend, const KeyMaterial& key, const KeyName& name) {
@@ -74,12 +72,12 @@ Bytes Encode(const RootFile& file) {
 
 Result<void, std::string> WriteRootFile(const std::string& path, const RootFile& file) {
   if (ReplaceFile(path, Encode(file))) return {};
-  return Failure{Reason("cannot write " + path)};
+  return Failure{WithReason("cannot write " + path)};
 }
 
 Result<RootFile, std::string> ReadRootFile(const std::string& path) {
   const std::optional<Bytes> content = ReadFile(path, kFileBytesMax);
-  if (!content) return Failure{Reason("cannot read " + path)};
+  if (!content) return Failure{WithReason("cannot read " + path)};
   wire::Reader r(*content);
   if (AsText(r.Raw(kMagic.size())) != kMagic) return Failure{path + " is no root key of cmkd"};
   RootFile file;
@@ -165,7 +163,7 @@ Result<void, std::string> ShareRootKey(const std::string& state_directory, Backe
 
 Result<void, std::string> ConfirmRootKey(const std::string& state_directory) {
   if (::rename(PendingPath(state_directory).c_str(), ReadyPath(state_directory).c_str()) != 0) {
-    return Failure{Reason("cannot keep the root key")};
+    return Failure{WithReason("cannot keep the root key")};
   }
   return Sync(state_directory);
 }

@@ -8,9 +8,9 @@
 #include <cstring>
 #include <fstream>
 
+#include "common/file.h"
 #include "pkcs11/spec/encryption_context.h"
 #include "pkcs11/spec/managed_ciphertext.h"
-#include "pkcs11/wire/socket.h"
 #include "tools/cmkctl/application.h"
 #include "tools/cmkctl/commands.h"
 #include "tools/cmkctl/pins.h"
@@ -30,12 +30,12 @@ constexpr std::size_t kReadMax = CMKD_MANAGED_PLAINTEXT_MAX + CMKD_MANAGED_OVERH
 
 // The file's bytes, at most kReadMax of them. "-" is the standard input. What is read may be a secret.
 Outcome<SecretBytes> ReadFile(const std::string& name) {
-  const wire::Socket file(name == "-" ? ::dup(STDIN_FILENO) : ::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
+  const File file(name == "-" ? ::dup(STDIN_FILENO) : ::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
   if (!file.valid()) return UsageProblem("Cannot read " + name + ": " + std::strerror(errno) + ".");
   SecretBytes content(kReadMax);
   std::size_t size = 0;
   while (size < content.size()) {
-    const ssize_t got = ::read(file.fd(), content.bytes().data() + size, content.size() - size);
+    const ssize_t got = ::read(file.get(), content.bytes().data() + size, content.size() - size);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return UsageProblem("Cannot read " + name + ": " + std::strerror(errno) + ".");
     if (got == 0) break;
@@ -47,12 +47,11 @@ Outcome<SecretBytes> ReadFile(const std::string& name) {
 
 // Writes for the owner alone: it may be a secret. "-" is the standard output.
 Outcome<void> WriteFile(const std::string& name, ByteView content) {
-  const wire::Socket file(name == "-"
-                              ? ::dup(STDOUT_FILENO)
+  const File file(name == "-" ? ::dup(STDOUT_FILENO)
                               : ::open(name.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0600));
   if (!file.valid()) return UsageProblem("Cannot write " + name + ": " + std::strerror(errno) + ".");
   while (!content.empty()) {
-    const ssize_t put = ::write(file.fd(), content.data(), content.size());
+    const ssize_t put = ::write(file.get(), content.data(), content.size());
     if (put < 0 && errno == EINTR) continue;
     if (put < 0) return UsageProblem("Cannot write " + name + ": " + std::strerror(errno) + ".");
     content = content.subspan(static_cast<std::size_t>(put));
@@ -214,8 +213,8 @@ Outcome<void> Decrypt(const Context& context, const CipherOptions& options) {
 
 // On disk before it is told: the version that the old content needs may be destroyed next.
 Outcome<void> ToDisk(const std::string& name, int flags) {
-  const wire::Socket file(::open(name.c_str(), flags | O_CLOEXEC | O_NOCTTY));
-  if (file.valid() && ::fsync(file.fd()) == 0) return {};
+  const File file(::open(name.c_str(), flags | O_CLOEXEC | O_NOCTTY));
+  if (file.valid() && ::fsync(file.get()) == 0) return {};
   return UsageProblem("Cannot write " + name + " to disk: " + std::strerror(errno) + ".");
 }
 

@@ -7,7 +7,7 @@
 #include <cstring>
 #include <filesystem>
 
-#include "pkcs11/wire/socket.h"
+#include "common/file.h"
 #include "tools/cmkctl/commands.h"
 #include "tools/cmkctl/config_text.h"
 
@@ -28,14 +28,14 @@ Outcome<std::string> WriteConfig(const std::string& directory) {
     if (::mkdir(full.c_str(), 0700) != 0) return Refused("INIT", "Cannot make " + full.string() + Reason());
   }
   const std::string path = (full / "cmkd.toml").string();
-  const wire::Socket file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  const File file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
   if (!file.valid() && errno == EEXIST) {
     return Refused("INIT", path + " is there already.", "An existing configuration is never written over.",
                    "Start the daemon with it, or name another directory.");
   }
   if (!file.valid()) return Refused("INIT", "Cannot write " + path + Reason());
   const std::string text = PrivateConfig();
-  if (::write(file.fd(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+  if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
     return Refused("INIT", "Cannot write " + path + Reason());
   }
   return path;
